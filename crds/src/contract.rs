@@ -1,0 +1,25 @@
+//! Names that the chart, the operator, the router and the launcher must agree on.
+
+/// API group of all custom resources.
+pub const GROUP: &str = "wavestore.io";
+
+/// Finalizer by which the operator keeps a deleted `WaveInstance` until its release is uninstalled.
+pub const FINALIZER: &str = "wavestore.io/release";
+
+/// Label on every object of an instance; its value is the instance's name.
+pub const INSTANCE_LABEL: &str = "wavestore.io/instance";
+
+/// Port on which an instance's app answers, and the launcher before it.
+pub const APP_PORT: u16 = 10101;
+
+/// Port on which the launcher answers probes and tells its phase, as long as the pod lives.
+pub const HEALTH_PORT: u16 = 10102;
+
+/// Audience of the projected token by which a pod fetches its bundle.
+pub const TOKEN_AUDIENCE: &str = "wavestore";
+
+/// Path under which apps in `BASE_URL` mode live, followed by the instance's name and `/`.
+pub const INSTANCE_PATH: &str = "/instance/";
+
+/// Name that no instance may have: the host `apps.<domain>` serves all apps in `BASE_URL` mode.
+pub const RESERVED_INSTANCE_NAME: &str = "apps";

@@ -1,0 +1,121 @@
+//! `WaveInstance`: one running app.
+
+#![expect(
+    unreachable_pub,
+    reason = "the derive of KubeSchema copies each struct, with its visibility, into a function"
+)]
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::{CustomResource, KubeSchema};
+use serde::{Deserialize, Serialize};
+
+use crate::{AppRef, Visibility};
+
+/// One running app. The spec is also the values of the chart `wave-instance`, key for key.
+#[derive(CustomResource, KubeSchema, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[kube(
+    group = "wavestore.io",
+    version = "v1alpha1",
+    kind = "WaveInstance",
+    shortname = "winst",
+    category = "wavestore",
+    namespaced,
+    derive = "PartialEq",
+    status = "WaveInstanceStatus",
+    doc = "One running H2O Wave app. Its spec is also the values of the chart wave-instance, key for key.",
+    validation = Rule::new("self.metadata.name.size() <= 53 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')")
+        .message("the name must be a DNS label of at most 53 characters (a-z, 0-9 and -): it is a host name and a Helm release"),
+    validation = Rule::new("self.metadata.name != 'apps'")
+        .message("the name apps is reserved: the host apps.<domain> serves all apps in BASE_URL mode"),
+    printcolumn(name = "App", type_ = "string", json_path = ".spec.app.name"),
+    printcolumn(name = "Version", type_ = "string", json_path = ".spec.app.version"),
+    printcolumn(name = "Owner", type_ = "string", json_path = ".spec.owner"),
+    printcolumn(name = "Visibility", type_ = "string", json_path = ".spec.visibility"),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].status"
+    ),
+    printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].message",
+        priority = 1
+    ),
+    printcolumn(name = "URL", type_ = "string", json_path = ".status.url", priority = 1)
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct WaveInstanceSpec {
+    /// The app and version to run.
+    pub app: AppRef,
+    /// The user who owns this instance.
+    #[schemars(length(min = 1, max = 128))]
+    #[x_kube(
+        validation = Rule::new("self.matches('^[A-Za-z0-9]([-A-Za-z0-9_.@+]*[A-Za-z0-9])?$')").message("an owner is a user name or an e-mail address: letters, digits and -_.@+ between them")
+    )]
+    pub owner: String,
+    /// Who may enter. Default: the owner alone.
+    #[serde(default)]
+    pub visibility: Visibility,
+}
+
+/// What the operator did and saw.
+#[derive(KubeSchema, Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WaveInstanceStatus {
+    /// `Ready` always; `Reconciling` and `Stalled` while true (kstatus).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+    /// The generation that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Where the instance stands, in the launcher's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<String>,
+    /// The Helm release as last seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<InstanceRelease>,
+    /// The Helm run that the operator began, until it ended. Tells its own dead runs from others' live ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation: Option<Operation>,
+    /// Where people reach the instance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+}
+
+/// A Helm release in short.
+#[derive(KubeSchema, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InstanceRelease {
+    /// Helm's revision.
+    pub revision: u32,
+    /// Helm's status, such as `deployed`.
+    pub status: String,
+}
+
+/// A Helm run in progress.
+#[derive(KubeSchema, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Operation {
+    /// The revision that the run makes.
+    pub revision: u32,
+    /// When the run began.
+    pub started_at: Time,
+}
+
+/// Reads a release's own values as the spec they render, with defaults filled in and the reserved keys left out.
+///
+/// # Errors
+/// Values that are no spec: a key too many, a missing one, a wrong type.
+pub fn normalize_values(values: &serde_json::Value) -> Result<WaveInstanceSpec, serde_json::Error> {
+    let mut values = values.clone();
+    if let Some(map) = values.as_object_mut() {
+        for reserved in crate::schema::RESERVED_VALUES {
+            map.remove(reserved);
+        }
+    }
+    serde_json::from_value(values)
+}

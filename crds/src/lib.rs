@@ -1,0 +1,79 @@
+//! The custom resources of Wavestore as Rust types.
+//!
+//! From these types come the CRD manifests (`config/crd/`), the values schema of the instance chart
+//! (`config/wave-instance/values.schema.json`) and what operator, router and tests share: labels,
+//! ports, names of settings. No client and no async code belongs here.
+
+mod app;
+mod condition;
+mod contract;
+mod instance;
+mod runtime;
+mod schema;
+
+pub use app::{BundleSource, ConfigMapKey, WaveApp, WaveAppSpec, WaveAppStatus};
+pub use condition::{ConditionStatus, ConditionType, condition, set_condition};
+pub use contract::{
+    APP_PORT, FINALIZER, GROUP, HEALTH_PORT, INSTANCE_LABEL, INSTANCE_PATH, RESERVED_INSTANCE_NAME,
+    TOKEN_AUDIENCE,
+};
+pub use instance::{
+    InstanceRelease, Operation, WaveInstance, WaveInstanceSpec, WaveInstanceStatus,
+    normalize_values,
+};
+pub use runtime::{AppMode, Lifecycle, RoutingMode, Runtime, RuntimeFile, RuntimeVolume};
+pub use schema::{crd_manifests, values_schema};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// One version of one app, by the names in its `app.toml`.
+#[derive(
+    Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(deny_unknown_fields)]
+pub struct AppRef {
+    /// The app's name, `[App] Name` in its app.toml.
+    #[schemars(
+        length(min = 1, max = 63),
+        regex(pattern = r"^([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]$")
+    )]
+    pub name: String,
+    /// The app's version, `[App] Version` in its app.toml. Quote it in YAML: `1.0` is a number there.
+    #[schemars(
+        length(min = 1, max = 63),
+        regex(pattern = r"^([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]$")
+    )]
+    pub version: String,
+}
+
+impl std::fmt::Display for AppRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.name, self.version)
+    }
+}
+
+/// Who may see an app, or enter an instance.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    Default,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    strum::Display,
+    strum::EnumString,
+)]
+pub enum Visibility {
+    /// The owner alone.
+    #[default]
+    Private,
+    /// Everybody who is signed in.
+    AllUsers,
+    /// Everybody, also without signing in.
+    Public,
+}

@@ -1,0 +1,124 @@
+//! `Runtime`: everything a pod needs beyond the spec, resolved from the app and the store's settings.
+
+#![expect(
+    unreachable_pub,
+    reason = "the derive of KubeSchema copies each struct, with its visibility, into a function"
+)]
+
+use k8s_openapi::api::core::v1::{EnvVar, ResourceRequirements, SecretKeySelector};
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::AppRef;
+
+/// How an app is started.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema, strum::Display,
+)]
+pub enum Lifecycle {
+    /// Everybody runs their own.
+    #[default]
+    OnDemand,
+    /// The owner runs it, the others visit.
+    Managed,
+    /// Nothing runs: a card that opens an address.
+    Link,
+}
+
+/// How an instance is reached.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema, strum::Display,
+)]
+pub enum RoutingMode {
+    /// `<instance>.<domain>/`
+    #[default]
+    Domain,
+    /// `apps.<domain>/instance/<instance>/`
+    BaseUrl,
+}
+
+/// What kind of process the launcher starts.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema, strum::Display,
+)]
+pub enum AppMode {
+    /// waved and a Wave app behind it.
+    #[default]
+    Wave,
+    /// Any Python web server.
+    Python,
+}
+
+/// Everything a pod needs beyond the spec. The operator computes it from the app and the store's settings,
+/// publishes it as the app's `status.runtime`, and passes it to the chart as the reserved value `resolved`.
+#[derive(KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Runtime {
+    /// The app and version that this belongs to. The chart ignores a `resolved` of another app.
+    pub app: AppRef,
+    /// Digest of the bundle, `sha256:` and 64 hexadecimal digits.
+    pub digest: String,
+    /// Container image of the launcher.
+    pub image: String,
+    /// `IfNotPresent`, `Always` or `Never`.
+    pub image_pull_policy: String,
+    /// The store's internal address, from which the launcher fetches the bundle.
+    pub store_url: String,
+    /// What the launcher starts.
+    pub mode: AppMode,
+    /// `[Runtime] Module`.
+    pub module: String,
+    /// `[Runtime] AppArgs`, split into words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub args: Vec<String>,
+    /// Port on which a Python app listens itself; Wave apps are reached through waved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// How the instance is reached.
+    pub routing_mode: RoutingMode,
+    /// Environment: the store's, then the app's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub env: Vec<EnvVar>,
+    /// Files from `[[File]]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<RuntimeFile>,
+    /// Requests and limits.
+    pub resources: ResourceRequirements,
+    /// Volume of the app's own, from `VolumeMount`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume: Option<RuntimeVolume>,
+    /// Size of `/resources`, where the environment lives: a volume when given, else scratch space.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource_volume_size: Option<String>,
+    /// Mounts a memory file system at `/dev/shm`.
+    #[serde(default)]
+    pub shared_memory: bool,
+    /// `ConfigMap` with the key `ca.crt`: certificate authorities to trust beside the usual ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_config_map: Option<String>,
+}
+
+/// A file that is put into the pod.
+#[derive(KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RuntimeFile {
+    /// Absolute path in the pod.
+    pub path: String,
+    /// Its content, when it is no secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    /// The secret that holds its content.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_key_ref: Option<SecretKeySelector>,
+}
+
+/// A volume of the app's own.
+#[derive(KubeSchema, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RuntimeVolume {
+    /// Absolute path in the pod.
+    pub mount_path: String,
+    /// Size as a Kubernetes quantity.
+    pub size: String,
+}

@@ -1,0 +1,46 @@
+//! Manifests made from the types.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt;
+use serde_json::{Value, json};
+
+use crate::{Runtime, WaveApp, WaveInstance, WaveInstanceSpec};
+
+/// Values of the chart that are no part of the spec.
+pub(crate) const RESERVED_VALUES: [&str; 2] = ["resolved", "global"];
+
+/// The CRDs with the names of their files under `config/crd/`.
+#[must_use]
+pub fn crd_manifests() -> Vec<(&'static str, CustomResourceDefinition)> {
+    vec![
+        ("wavestore.io_waveapps.yaml", WaveApp::crd()),
+        ("wavestore.io_waveinstances.yaml", WaveInstance::crd()),
+    ]
+}
+
+/// The JSON schema of the chart `wave-instance`: the spec's own, and the reserved values.
+///
+/// # Panics
+/// Never: the schema of a struct has properties.
+#[must_use]
+pub fn values_schema() -> Value {
+    let mut spec = inlined::<WaveInstanceSpec>();
+    let properties = spec["properties"]
+        .as_object_mut()
+        .expect("a struct has properties");
+    let mut resolved = inlined::<Runtime>();
+    resolved["description"] = json!("Written by the operator; leave it alone.");
+    properties.insert("resolved".into(), resolved);
+    properties.insert("global".into(), json!({ "type": "object" }));
+    spec["title"] = json!("Values of the chart wave-instance");
+    spec
+}
+
+fn inlined<T: schemars::JsonSchema>() -> Value {
+    let mut settings = schemars::generate::SchemaSettings::draft07();
+    settings.inline_subschemas = true;
+    settings
+        .into_generator()
+        .into_root_schema_for::<T>()
+        .to_value()
+}
