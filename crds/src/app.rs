@@ -22,6 +22,7 @@ use crate::{AppRef, Lifecycle, RoutingMode, Runtime, Visibility};
     version = "v1alpha1",
     kind = "WaveApp",
     shortname = "wapp",
+    annotation("helm.sh/resource-policy", "keep"),
     category = "wavestore",
     namespaced,
     derive = "PartialEq",

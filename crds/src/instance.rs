@@ -18,6 +18,7 @@ use crate::{AppRef, Visibility};
     version = "v1alpha1",
     kind = "WaveInstance",
     shortname = "winst",
+    annotation("helm.sh/resource-policy", "keep"),
     category = "wavestore",
     namespaced,
     derive = "PartialEq",

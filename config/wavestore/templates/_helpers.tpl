@@ -1,0 +1,98 @@
+{{/* Labels of everything. */}}
+{{- define "wavestore.labels" -}}
+app.kubernetes.io/name: wavestore
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
+{{- end }}
+
+{{/* Labels that select the pods of one component: (list . "router"). */}}
+{{- define "wavestore.selector" -}}
+app.kubernetes.io/name: wavestore
+app.kubernetes.io/instance: {{ (index . 0).Release.Name }}
+app.kubernetes.io/component: {{ index . 1 }}
+{{- end }}
+
+{{- define "wavestore.adminSecret" -}}
+{{ .Values.admin.existingSecret | default (printf "%s-admin" .Release.Name) }}
+{{- end }}
+
+{{/* What the pods of operator and router have in common. */}}
+{{- define "wavestore.pod" -}}
+{{- with .Values.images.pullSecrets }}
+imagePullSecrets: {{ toYaml . | nindent 2 }}
+{{- end }}
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 65532
+  runAsGroup: 65532
+  fsGroup: 65532
+  fsGroupChangePolicy: OnRootMismatch
+  seccompProfile: {type: RuntimeDefault}
+enableServiceLinks: false
+{{- if eq .Values.storage.accessMode "ReadWriteOnce" }}
+# One volume, one node.
+affinity:
+  podAffinity:
+    requiredDuringSchedulingIgnoredDuringExecution:
+      - topologyKey: kubernetes.io/hostname
+        labelSelector:
+          matchLabels:
+            app.kubernetes.io/name: wavestore
+            app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+{{- end }}
+
+{{- define "wavestore.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end }}
+
+{{/* Settings that operator and router share. */}}
+{{- define "wavestore.env" -}}
+- name: WAVESTORE_NAMESPACE
+  value: {{ .Release.Namespace }}
+- name: WAVESTORE_STORE_URL
+  value: {{ .Values.storeUrl | quote }}
+- name: WAVESTORE_APPS_DOMAIN
+  value: {{ .Values.appsDomain | quote }}
+- name: WAVESTORE_DATABASE_URL
+{{- if .Values.database.urlSecretRef.name }}
+  valueFrom:
+    secretKeyRef: {name: {{ .Values.database.urlSecretRef.name }}, key: {{ .Values.database.urlSecretRef.key | default "url" }}}
+{{- else }}
+  value: {{ .Values.database.url | quote }}
+{{- end }}
+- name: WAVESTORE_BLOBS
+  value: {{ .Values.blobs | quote }}
+- name: WAVESTORE_LOG_FORMAT
+  value: {{ .Values.log.format }}
+- name: RUST_LOG
+  value: {{ .Values.log.level | quote }}
+{{- if .Values.instances.caConfigMap }}
+- name: SSL_CERT_FILE
+  value: /etc/wavestore/ca/ca.crt
+{{- end }}
+{{- end }}
+
+{{- define "wavestore.volumeMounts" -}}
+- {name: data, mountPath: /data}
+- {name: tmp, mountPath: /tmp}
+{{- if .Values.instances.caConfigMap }}
+- {name: ca, mountPath: /etc/wavestore/ca, readOnly: true}
+{{- end }}
+{{- end }}
+
+{{- define "wavestore.volumes" -}}
+- name: data
+  persistentVolumeClaim:
+    claimName: {{ .Values.storage.existingClaim | default (printf "%s-data" .Release.Name) }}
+- name: tmp
+  emptyDir: {}
+{{- if .Values.instances.caConfigMap }}
+- name: ca
+  configMap: {name: {{ .Values.instances.caConfigMap }}}
+{{- end }}
+{{- end }}
