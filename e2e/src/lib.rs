@@ -1,1 +1,13 @@
-//! Placeholder.
+//! What the tests on a real cluster share: the store under test, its users' tools, a browser.
+//!
+//! The tests themselves are in `tests/cluster/`. They run against the store that `make up` made.
+
+mod browser;
+mod command;
+mod store;
+mod wait;
+
+pub use browser::Browser;
+pub use command::{Output, helm, kubectl, run};
+pub use store::{Published, Store, instance, pack};
+pub use wait::{PATIENCE, eventually};

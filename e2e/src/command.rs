@@ -1,0 +1,82 @@
+//! The tools that the store's users type.
+
+use std::process::Stdio;
+
+use anyhow::{Context, Result, ensure};
+use tokio::{io::AsyncWriteExt, process::Command};
+
+use crate::PATIENCE;
+
+/// What a command said.
+#[derive(Debug)]
+pub struct Output {
+    /// Whether it exited with 0.
+    pub success: bool,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+/// Runs a command to its end.
+///
+/// # Errors
+/// It cannot be started, or does not end in time.
+pub async fn run(program: &str, args: &[&str], stdin: Option<&str>) -> Result<Output> {
+    let mut child = Command::new(program)
+        .args(args)
+        .stdin(if stdin.is_some() {
+            Stdio::piped()
+        } else {
+            Stdio::null()
+        })
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .with_context(|| {
+            format!("could not start `{program}`: is it on PATH? (`make test-e2e` sets it)")
+        })?;
+    if let Some(text) = stdin {
+        let mut pipe = child.stdin.take().context("stdin is piped")?;
+        pipe.write_all(text.as_bytes()).await?;
+    }
+    let output = tokio::time::timeout(PATIENCE, child.wait_with_output())
+        .await
+        .with_context(|| format!("`{program} {}` did not end", args.join(" ")))??;
+    Ok(Output {
+        success: output.status.success(),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    })
+}
+
+/// Runs `kubectl` in the store's namespace and expects it to succeed.
+///
+/// # Errors
+/// It fails; the error holds what it said.
+pub async fn kubectl(args: &[&str], stdin: Option<&str>) -> Result<String> {
+    succeed("kubectl", args, stdin).await
+}
+
+/// Runs `helm` in the store's namespace and expects it to succeed.
+///
+/// # Errors
+/// It fails; the error holds what it said.
+pub async fn helm(args: &[&str]) -> Result<String> {
+    succeed("helm", args, None).await
+}
+
+async fn succeed(program: &str, args: &[&str], stdin: Option<&str>) -> Result<String> {
+    let namespace = crate::store::namespace();
+    let mut all = vec!["--namespace", namespace.as_str()];
+    all.extend_from_slice(args);
+    let output = run(program, &all, stdin).await?;
+    ensure!(
+        output.success,
+        "`{program} {}` failed: {}",
+        args.join(" "),
+        output.stderr
+    );
+    Ok(output.stdout)
+}

@@ -1,0 +1,30 @@
+//! Waiting for conditions.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+/// How long anything that the tests wait for may take: installing an app's packages on a busy machine is the longest.
+pub const PATIENCE: Duration = Duration::from_mins(5);
+
+/// Asks again and again until `probe` answers, or says what it last heard after [`PATIENCE`].
+///
+/// # Errors
+/// The last error of `probe`, with `what` was waited for.
+pub async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Result<T>) -> Result<T> {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let mut pace = tokio::time::interval(Duration::from_millis(100));
+    loop {
+        pace.tick().await;
+        match tokio::time::timeout_at(deadline, probe()).await {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(error)) if tokio::time::Instant::now() >= deadline => {
+                return Err(error).with_context(|| format!("waited in vain for {what}"));
+            }
+            Ok(Err(_)) => {}
+            Err(elapsed) => {
+                return Err(elapsed).with_context(|| format!("waited in vain for {what}"));
+            }
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! Bad input gets an error that names field or file and the fix, and leaves nothing behind.
+
+use std::io::{Cursor, Write};
+
+use anyhow::{Context, Result, ensure};
+use crds::{Visibility, WaveApp, WaveInstance};
+use e2e::{Store, eventually, helm, instance, kubectl, pack};
+use kube::api::{Patch, PatchParams};
+use serde_json::json;
+use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
+
+const GOOD: &str =
+    "[App]\nName = \"bad-input\"\nVersion = \"1.0.0\"\n[Runtime]\nModule = \"app\"\n";
+
+fn bomb() -> Result<Vec<u8>> {
+    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+    let deflated = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated);
+    zip.start_file("app.toml", deflated)?;
+    zip.write_all(GOOD.as_bytes())?;
+    zip.start_file("zeros", deflated)?;
+    for _ in 0..200 {
+        zip.write_all(&vec![0; 1 << 20])?;
+    }
+    Ok(zip.finish()?.into_inner())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_bundles_are_refused_with_a_reason() -> Result<()> {
+    let _store = crate::shared().await;
+    let store = Store::connect().await?;
+    let toml = |text: &str| pack(&[("app.toml", text.as_bytes()), ("app.py", b"")]);
+    let cases: [(&str, Vec<u8>, &[&str]); 8] = [
+        ("e2e-bad-zip", b"this is no archive".to_vec(), &["zip"]),
+        ("e2e-bad-bomb", bomb()?, &["zeros"]),
+        (
+            "e2e-bad-traversal",
+            pack(&[("app.toml", GOOD.as_bytes()), ("../../etc/passwd", b"x")])?,
+            &["../../etc/passwd"],
+        ),
+        ("e2e-bad-no-toml", pack(&[("app.py", b"")])?, &["app.toml"]),
+        (
+            "e2e-bad-syntax",
+            toml("[App]\nName = \n")?,
+            &["app.toml", "line 2"],
+        ),
+        (
+            "e2e-bad-key",
+            toml(&GOOD.replace(
+                "Module = \"app\"",
+                "Module = \"app\"\nMemoryLimit = \"2GB\"",
+            ))?,
+            &["MemoryLimit", "2GB"],
+        ),
+        (
+            "e2e-bad-version",
+            toml(&GOOD.replace("1.0.0", "one"))?,
+            &["Version", "one"],
+        ),
+        (
+            "e2e-bad-module",
+            toml(&GOOD.replace("Module = \"app\"", ""))?,
+            &["Module"],
+        ),
+    ];
+    for (name, bundle, words) in cases {
+        let published = store.submit(name, bundle, Visibility::Private).await?;
+        let message = store.app_condition(name, "Stalled", "True").await?;
+        for word in words {
+            ensure!(
+                message.contains(word),
+                "{name}: the message does not name `{word}`: {message}"
+            );
+        }
+        store.retract(&published).await?;
+    }
+    Ok(())
+}
+
+async fn stalled_source(store: &Store, name: &str, bundle: serde_json::Value) -> Result<String> {
+    let app = json!({
+        "apiVersion": "wavestore.io/v1alpha1",
+        "kind": "WaveApp",
+        "metadata": { "name": name },
+        "spec": { "bundle": bundle, "owner": "alice" },
+    });
+    store
+        .api::<WaveApp>()
+        .patch(name, &PatchParams::apply("e2e"), &Patch::Apply(&app))
+        .await?;
+    let message = eventually(&format!("{name} to say what is wrong"), async || {
+        let app = store.api::<WaveApp>().get(name).await?;
+        let conditions = app.status.context("no status yet")?.conditions;
+        let ready = conditions
+            .iter()
+            .find(|condition| condition.type_ == "Ready")
+            .context("no condition yet")?;
+        ensure!(ready.status == "False", "{name} is {}", ready.status);
+        Ok(ready.message.clone())
+    })
+    .await?;
+    kubectl(&["delete", "waveapp", name], None).await?;
+    Ok(message)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sources_that_do_not_give_the_bundle_are_named() -> Result<()> {
+    let _store = crate::shared().await;
+    let store = Store::connect().await?;
+    let other = format!("sha256:{}", "0".repeat(64));
+    let published = store
+        .submit(
+            "e2e-bad-source",
+            pack(&[("app.toml", GOOD.as_bytes())])?,
+            Visibility::Private,
+        )
+        .await?;
+    let map = "bundle-e2e-bad-source";
+
+    let wrong = json!({ "digest": other, "configMapRef": { "name": map, "key": "app.wave" } });
+    let message = stalled_source(&store, "e2e-bad-digest", wrong).await?;
+    ensure!(
+        message.contains(&other) && message.contains(&published.digest),
+        "both digests should be named: {message}"
+    );
+
+    let unreachable = json!({ "digest": other, "url": "https://127.0.0.1:9/app.wave" });
+    let message = stalled_source(&store, "e2e-bad-url", unreachable).await?;
+    ensure!(
+        message.contains("https://127.0.0.1:9/app.wave"),
+        "the url should be named: {message}"
+    );
+
+    let missing = json!({ "configMapRef": { "name": "no-such-map", "key": "app.wave" } });
+    let message = stalled_source(&store, "e2e-bad-map", missing).await?;
+    ensure!(
+        message.contains("no-such-map"),
+        "the ConfigMap should be named: {message}"
+    );
+
+    let outside = json!({ "digest": other, "url": "file:///../../etc/passwd" });
+    let message = stalled_source(&store, "e2e-bad-file", outside).await?;
+    ensure!(
+        message.contains("etc/passwd"),
+        "the path should be named: {message}"
+    );
+    store.retract(&published).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_api_server_itself_refuses_bad_instances() -> Result<()> {
+    let _store = crate::shared().await;
+    let store = Store::connect().await?;
+    let app = json!({ "name": "hello", "version": "1.0.0" });
+    let long = "x".repeat(54);
+    let cases = [
+        (
+            "e2e-bad",
+            json!({ "app": app, "owner": "no spaces please" }),
+            "an owner is a user name",
+        ),
+        (
+            "e2e-bad",
+            json!({ "app": app, "owner": "alice", "visibility": "Everybody" }),
+            "visibility",
+        ),
+        ("e2e-bad", json!({ "app": app }), "owner"),
+        (
+            "e2e-bad",
+            json!({ "app": { "name": "-", "version": "1.0.0" }, "owner": "alice" }),
+            "app.name",
+        ),
+        (
+            &long,
+            json!({ "app": app, "owner": "alice" }),
+            "at most 53 characters",
+        ),
+        (
+            "e2e.bad",
+            json!({ "app": app, "owner": "alice" }),
+            "DNS label",
+        ),
+        ("apps", json!({ "app": app, "owner": "alice" }), "reserved"),
+    ];
+    for (name, spec, words) in cases {
+        let message = store.refused(name, spec.clone()).await?;
+        ensure!(
+            message.contains(words),
+            "{spec}: the message does not say `{words}`: {message}"
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_that_does_not_exist_is_named_to_kubectl_and_helm_users() -> Result<()> {
+    let _store = crate::shared().await;
+    let store = Store::connect().await?;
+    store.publish("hello").await?;
+    let name = "e2e-no-app";
+    store
+        .apply(
+            name,
+            instance("no-such-app", &store.admin, Visibility::Private),
+        )
+        .await?;
+    eventually("the instance to name the missing app", async || {
+        let object = store.api::<WaveInstance>().get(name).await?;
+        let conditions = object.status.context("no status yet")?.conditions;
+        let ready = conditions
+            .iter()
+            .find(|condition| condition.type_ == "Ready")
+            .context("no condition yet")?;
+        ensure!(
+            ready.reason == "AppNotFound" && ready.message.contains("no-such-app"),
+            "{}: {}",
+            ready.reason,
+            ready.message
+        );
+        Ok(())
+    })
+    .await?;
+    store.delete(name).await?;
+
+    let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/../config/wave-instance");
+    let refused = helm(&[
+        "install",
+        name,
+        chart,
+        "--set-string",
+        "app.name=no-such-app,app.version=1.0.0,owner=alice",
+    ])
+    .await;
+    let words = refused
+        .err()
+        .context("helm installed an app that does not exist")?
+        .to_string();
+    ensure!(words.contains("no-such-app"), "helm says: {words}");
+    store.gone(name).await
+}

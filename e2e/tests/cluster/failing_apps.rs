@@ -1,0 +1,93 @@
+//! Apps that do not work say why, where people look first.
+
+use anyhow::{Context, Result, ensure};
+use crds::{Visibility, WaveInstance};
+use e2e::{Browser, Store, eventually, instance, kubectl};
+
+/// Waits until the instance says that it is not ready because of `cause`, in its condition, in the table and in `describe`.
+async fn fails_with(store: &Store, name: &str, cause: &str) -> Result<()> {
+    eventually(&format!("{name} to name its cause `{cause}`"), async || {
+        let object = store.api::<WaveInstance>().get(name).await?;
+        let conditions = object.status.context("no status yet")?.conditions;
+        let ready = conditions
+            .iter()
+            .find(|condition| condition.type_ == "Ready")
+            .context("no condition yet")?;
+        ensure!(
+            ready.status == "False" && ready.message.contains(cause),
+            "{}: {}",
+            ready.reason,
+            ready.message
+        );
+        Ok(())
+    })
+    .await?;
+    let row = kubectl(&["get", "waveinstance", name], None).await?;
+    ensure!(row.contains("False"), "the table says: {row}");
+    let words = kubectl(&["describe", "waveinstance", name], None).await?;
+    ensure!(words.contains(cause), "describe says: {words}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requirements_that_cannot_be_installed() -> Result<()> {
+    let _store = crate::shared().await;
+    let store = Store::connect().await?;
+    store.publish("broken-requirements").await?;
+    let name = "e2e-broken-requirements";
+    store
+        .apply(
+            name,
+            instance("broken-requirements", &store.admin, Visibility::Private),
+        )
+        .await?;
+    fails_with(&store, name, "wavestore-no-such-package").await?;
+    store.delete(name).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_that_crashes_at_start() -> Result<()> {
+    let _store = crate::shared().await;
+    let store = Store::connect().await?;
+    store.publish("crash-start").await?;
+    let name = "e2e-crash-start";
+    store
+        .apply(
+            name,
+            instance("crash-start", &store.admin, Visibility::Private),
+        )
+        .await?;
+    fails_with(
+        &store,
+        name,
+        "RuntimeError: the database password is missing",
+    )
+    .await?;
+    store.delete(name).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_that_crashes_on_a_click_comes_back() -> Result<()> {
+    let _store = crate::shared().await;
+    let store = Store::connect().await?;
+    store.publish("crash-click").await?;
+    let name = "e2e-crash-click";
+    store
+        .apply(
+            name,
+            instance("crash-click", &store.admin, Visibility::Private),
+        )
+        .await?;
+    store.instance_condition(name, "Ready", "True").await?;
+    let browser = Browser::start().await?;
+    let url = format!("http://{}/", store.host(name));
+    browser.page.goto(&url).await?;
+    browser.sign_in(&store).await?;
+    browser.clicks("crash").await?;
+    store.instance_condition(name, "Ready", "False").await?;
+    store.instance_condition(name, "Ready", "True").await?;
+    browser.page.goto(&url).await?;
+    browser.sees("Crash").await?;
+    browser.close().await?;
+    store.delete(name).await
+}

@@ -1,0 +1,255 @@
+//! Nobody can tell who started, changed or deleted an instance: kubectl, helm and GitOps, in any order.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use crds::{Visibility, WaveInstance};
+use e2e::{Store, eventually, helm, instance, kubectl};
+use kube::api::{Patch, PatchParams};
+use serde_json::json;
+
+const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../config/wave-instance");
+
+async fn helm_install(store: &Store, name: &str) -> Result<()> {
+    let values = format!("app.name=hello,app.version=1.0.0,owner={}", store.admin);
+    helm(&[
+        "install",
+        name,
+        CHART,
+        "--set-string",
+        &values,
+        "--wait",
+        "--timeout",
+        "5m",
+    ])
+    .await?;
+    Ok(())
+}
+
+async fn is_open(store: &Store, name: &str) -> Result<()> {
+    eventually(&format!("{name} to be open to strangers"), async || {
+        let answer = store.get(&store.host(name), "/").await?;
+        ensure!(
+            answer.status() == 200,
+            "a stranger gets {}",
+            answer.status()
+        );
+        Ok(())
+    })
+    .await
+}
+
+async fn is_closed(store: &Store, name: &str) -> Result<()> {
+    eventually(&format!("{name} to be closed to strangers"), async || {
+        let answer = store.get(&store.host(name), "/").await?;
+        ensure!(
+            answer.status().is_redirection(),
+            "a stranger gets {}",
+            answer.status()
+        );
+        Ok(())
+    })
+    .await
+}
+
+async fn revision(store: &Store, name: &str) -> Result<(i64, u32)> {
+    let object = store.api::<WaveInstance>().get(name).await?;
+    let release = object
+        .status
+        .and_then(|status| status.release)
+        .context("no release yet")?;
+    Ok((
+        object
+            .metadata
+            .generation
+            .context("objects have a generation")?,
+        release.revision,
+    ))
+}
+
+/// Waits until the operator has carried the newest spec into a release.
+async fn settled(store: &Store, name: &str) -> Result<(i64, u32)> {
+    store.instance_condition(name, "Ready", "True").await?;
+    revision(store, name).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn helm_alone_installs_opens_closes_and_ends_an_instance() -> Result<()> {
+    let _store = crate::shared().await;
+    let store = Store::connect().await?;
+    store.publish("hello").await?;
+    let name = "e2e-helm";
+    helm_install(&store, name).await?;
+    // `--wait` has returned: it is usable now, not soon.
+    let pods = kubectl(
+        &[
+            "get",
+            "pods",
+            "-l",
+            &format!("wavestore.io/instance={name}"),
+            "-o",
+            "jsonpath={.items[*].status.conditions[?(@.type=='Ready')].status}",
+        ],
+        None,
+    )
+    .await?;
+    ensure!(
+        pods == "True",
+        "helm returned while the pod's readiness was `{pods}`"
+    );
+    is_closed(&store, name).await?;
+
+    helm(&[
+        "upgrade",
+        name,
+        CHART,
+        "--reuse-values",
+        "--set",
+        "visibility=Public",
+    ])
+    .await?;
+    is_open(&store, name).await?;
+    let page = store.get(&store.host(name), "/").await?.text().await?;
+    ensure!(page.contains("<title>"), "the app does not answer: {page}");
+    helm(&["rollback", name]).await?;
+    is_closed(&store, name).await?;
+    let (_, last) = settled(&store, name).await?;
+    ensure!(
+        last == 3,
+        "the operator ran helm too: revision {last} instead of 3"
+    );
+    helm(&["uninstall", name]).await?;
+    store.gone(name).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn made_by_kubectl_changed_and_deleted_by_helm() -> Result<()> {
+    let _store = crate::shared().await;
+    let store = Store::connect().await?;
+    store.publish("hello").await?;
+    let name = "e2e-kubectl-helm";
+    store
+        .apply(name, instance("hello", &store.admin, Visibility::Private))
+        .await?;
+    settled(&store, name).await?;
+    let pod_before = kubectl(
+        &[
+            "get",
+            "pods",
+            "-l",
+            &format!("wavestore.io/instance={name}"),
+            "-o",
+            "name",
+        ],
+        None,
+    )
+    .await?;
+    helm(&[
+        "upgrade",
+        name,
+        CHART,
+        "--reuse-values",
+        "--set",
+        "visibility=Public",
+    ])
+    .await?;
+    is_open(&store, name).await?;
+    let pod_after = kubectl(
+        &[
+            "get",
+            "pods",
+            "-l",
+            &format!("wavestore.io/instance={name}"),
+            "-o",
+            "name",
+        ],
+        None,
+    )
+    .await?;
+    ensure!(
+        pod_before == pod_after,
+        "opening an instance restarted its app"
+    );
+    let spec = store.api::<WaveInstance>().get(name).await?.spec;
+    ensure!(
+        spec.visibility == Visibility::Public,
+        "kubectl shows {spec:?}"
+    );
+    helm(&["uninstall", name]).await?;
+    store.gone(name).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn made_by_helm_changed_and_deleted_by_kubectl() -> Result<()> {
+    let _store = crate::shared().await;
+    let store = Store::connect().await?;
+    store.publish("hello").await?;
+    let name = "e2e-helm-kubectl";
+    helm_install(&store, name).await?;
+    kubectl(
+        &[
+            "patch",
+            "waveinstance",
+            name,
+            "--type=merge",
+            "-p",
+            r#"{"spec":{"visibility":"Public"}}"#,
+        ],
+        None,
+    )
+    .await?;
+    is_open(&store, name).await?;
+    let (generation, _) = settled(&store, name).await?;
+    let values = eventually("helm to know what kubectl changed", async || {
+        let values = helm(&["get", "values", name, "-o", "json"]).await?;
+        let values: serde_json::Value = serde_json::from_str(&values)?;
+        ensure!(values["visibility"] == "Public", "helm knows {values}");
+        Ok(values)
+    })
+    .await?;
+    ensure!(
+        values["owner"] == store.admin.as_str(),
+        "helm knows {values}"
+    );
+    ensure!(
+        generation == 2,
+        "an edit makes one generation, not {generation}"
+    );
+    store.delete(name).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gitops_writer_every_second_changes_nothing() -> Result<()> {
+    let _store = crate::shared().await;
+    let store = Store::connect().await?;
+    store.publish("hello").await?;
+    let name = "e2e-gitops";
+    let manifest = json!({
+        "apiVersion": "wavestore.io/v1alpha1",
+        "kind": "WaveInstance",
+        "metadata": { "name": name, "labels": { "team": "sales" } },
+        "spec": { "app": { "name": "hello", "version": "1.0.0" }, "owner": store.admin },
+    });
+    let api = store.api::<WaveInstance>();
+    let apply = async || {
+        api.patch(
+            name,
+            &PatchParams::apply("gitops"),
+            &Patch::Apply(&manifest),
+        )
+        .await
+    };
+    apply().await?;
+    let before = settled(&store, name).await?;
+    let mut every_second = tokio::time::interval(Duration::from_secs(1));
+    for _ in 0..60 {
+        every_second.tick().await;
+        apply().await?;
+    }
+    let after = settled(&store, name).await?;
+    ensure!(
+        before == after,
+        "(generation, revision) went from {before:?} to {after:?}"
+    );
+    store.delete(name).await
+}

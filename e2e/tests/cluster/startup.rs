@@ -1,0 +1,1 @@
+//! What the binaries say when something they need is not there.
