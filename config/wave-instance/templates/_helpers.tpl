@@ -1,0 +1,46 @@
+{{/* Labels of every object of the instance. */}}
+{{- define "wave-instance.labels" -}}
+app.kubernetes.io/name: wave-instance
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service | quote }}
+wavestore.io/instance: {{ .Release.Name | quote }}
+{{- end }}
+
+{{/*
+What the pod needs beyond the spec, as JSON: the operator's `resolved` when it is of this app, else what the
+app's own status says. `{}` where there is no cluster to ask (helm template, Argo CD): then only the
+WaveInstance is rendered, and the operator completes the release.
+*/}}
+{{- define "wave-instance.runtime" -}}
+{{- $wanted := printf "%v %v" .Values.app.name .Values.app.version -}}
+{{- $resolved := .Values.resolved | default dict -}}
+{{- $of := $resolved.app | default dict -}}
+{{- if eq $wanted (printf "%v %v" $of.name $of.version) -}}
+{{- $resolved | toJson -}}
+{{- else -}}
+{{- $apps := (lookup "wavestore.io/v1alpha1" "WaveApp" .Release.Namespace "").items | default list -}}
+{{- $known := list -}}
+{{- $found := dict -}}
+{{- range $apps -}}
+{{- $status := .status | default dict -}}
+{{- with $status.app -}}
+{{- $name := printf "%v %v" .name .version -}}
+{{- $known = append $known $name -}}
+{{- if eq $name $wanted -}}
+{{- $found = $status -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if $found.runtime -}}
+{{- $found.runtime | toJson -}}
+{{- else if $found.link -}}
+{{- fail (printf "app `%s` is a link to %s: it has nothing to run" $wanted $found.link) -}}
+{{- else if $found -}}
+{{- fail (printf "app `%s` is not ready: see `kubectl get waveapps --namespace %s --output wide`" $wanted .Release.Namespace) -}}
+{{- else if $apps -}}
+{{- fail (printf "there is no app `%s` in namespace %s, only: %s (see `kubectl get waveapps --namespace %s`)" $wanted .Release.Namespace (join ", " (sortAlpha $known) | default "none that is ready") .Release.Namespace) -}}
+{{- else -}}
+{}
+{{- end -}}
+{{- end -}}
+{{- end }}
