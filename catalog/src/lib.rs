@@ -1,1 +1,36 @@
-//! Placeholder.
+//! What the store knows about apps and people: apps' metadata, accounts, sessions and tickets in a
+//! database ([`Catalog`]: Postgres or SQLite), bundles and their pictures in an object store ([`Blobs`]).
+//!
+//! Instances do not belong here: the Kubernetes API alone knows what runs. Neither do passwords' hashing
+//! and cookies, which are the router's.
+
+mod accounts;
+mod apps;
+mod backoff;
+mod blobs;
+mod catalog;
+mod connection;
+mod digest;
+mod entities;
+mod error;
+mod migrations;
+mod secrets;
+mod sessions;
+mod settings;
+mod tickets;
+mod timestamp;
+
+#[cfg(test)]
+mod tests;
+
+pub use accounts::{Account, NewAccount, Role};
+pub use apps::{App, Viewer};
+pub use blobs::{Blob, Blobs};
+pub use catalog::Catalog;
+pub use crds::{Lifecycle, Visibility};
+pub use digest::Digest;
+pub use error::{Cause, Error};
+pub use secrets::{SessionId, SessionKey, TicketId};
+pub use sessions::{NewSession, Session};
+pub use settings::Settings;
+pub use tickets::{NewTicket, Ticket};

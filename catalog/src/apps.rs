@@ -1,0 +1,309 @@
+//! Apps: one row for each version of each app, and who may see it.
+
+use std::fmt;
+use std::str::FromStr as _;
+
+use chrono::{DateTime, Utc};
+use crds::{Lifecycle, Visibility};
+use sea_orm::sea_query::OnConflict;
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait as _, Condition, EntityTrait as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _, SqlErr,
+};
+
+use crate::entities::apps::{ActiveModel, Column, Entity, Model, Strings};
+use crate::{Catalog, Digest, Error, timestamp};
+
+/// One version of one app, as the catalog lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct App {
+    /// The `WaveApp`'s uid.
+    pub uid: String,
+    /// The `WaveApp`'s name.
+    pub resource: String,
+    /// `[App] Name`.
+    pub name: String,
+    /// `[App] Version`.
+    pub version: String,
+    /// `[App] Title`.
+    pub title: String,
+    /// `[App] Description`.
+    pub description: String,
+    /// Name of the account that owns it.
+    pub owner: String,
+    /// Who sees it.
+    pub visibility: Visibility,
+    /// How it is run.
+    pub lifecycle: Lifecycle,
+    /// Its tags.
+    pub tags: Vec<String>,
+    /// Its bundle.
+    pub digest: Digest,
+    /// Its icon's name among the assets.
+    pub icon: Option<String>,
+    /// Its screenshots' names among the assets, in order.
+    pub screenshots: Vec<String>,
+    /// Where its card leads, for apps that are links.
+    pub link: Option<String>,
+    /// Its long description, Markdown.
+    pub long_description: Option<String>,
+    /// When it was published; kept to the millisecond.
+    pub published_at: DateTime<Utc>,
+}
+
+/// Who asks.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Viewer {
+    /// The account's name; none for whoever is not signed in.
+    pub name: Option<String>,
+    /// Whether everything is visible.
+    pub admin: bool,
+}
+
+impl Viewer {
+    /// Whoever is not signed in.
+    #[must_use]
+    pub fn anonymous() -> Self {
+        Self::default()
+    }
+
+    /// The store itself, which sees everything: for the operator, never for a request.
+    #[must_use]
+    pub fn store() -> Self {
+        Self {
+            name: None,
+            admin: true,
+        }
+    }
+}
+
+/// The apps that `viewer` may see. Every question about apps goes through here.
+pub(crate) fn visible_to(viewer: &Viewer) -> Condition {
+    let Viewer { name, admin } = viewer;
+    if *admin {
+        return Condition::all();
+    }
+    let public = Condition::any().add(Column::Visibility.eq(Visibility::Public.to_string()));
+    match name {
+        None => public,
+        Some(name) => public
+            .add(Column::Visibility.eq(Visibility::AllUsers.to_string()))
+            .add(Column::Owner.eq(name)),
+    }
+}
+
+impl Catalog {
+    /// Adds an app, or replaces the row with the same uid.
+    ///
+    /// # Errors
+    /// [`Error::DuplicateApp`] when another uid has its name and version.
+    pub async fn publish(&self, app: &App) -> Result<(), Error> {
+        let replace = OnConflict::column(Column::Uid)
+            .update_columns([
+                Column::Resource,
+                Column::Name,
+                Column::Version,
+                Column::Title,
+                Column::Description,
+                Column::Owner,
+                Column::Visibility,
+                Column::Lifecycle,
+                Column::Tags,
+                Column::Digest,
+                Column::Icon,
+                Column::Screenshots,
+                Column::Link,
+                Column::LongDescription,
+                Column::PublishedAtMs,
+            ])
+            .to_owned();
+        let published = Entity::insert(to_row(app))
+            .on_conflict(replace)
+            .exec_without_returning(&self.database)
+            .await;
+        let Err(error) = published else {
+            return Ok(());
+        };
+        if matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_)))
+            && let Some(holder) = self.app(&Viewer::store(), &app.name, &app.version).await?
+        {
+            return Err(Error::DuplicateApp {
+                name: holder.name,
+                version: holder.version,
+                holder: holder.resource,
+            });
+        }
+        Err(Error::database("publish an app")(error))
+    }
+
+    /// Removes the app with this uid; false when there is none.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn withdraw(&self, uid: &str) -> Result<bool, Error> {
+        let deleted = Entity::delete_by_id(uid)
+            .exec(&self.database)
+            .await
+            .map_err(Error::database("withdraw an app"))?;
+        Ok(deleted.rows_affected > 0)
+    }
+
+    /// The apps that `viewer` may see, the newest first, at most `limit`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn visible_apps(&self, viewer: &Viewer, limit: u64) -> Result<Vec<App>, Error> {
+        let rows = Entity::find()
+            .filter(visible_to(viewer))
+            .order_by_desc(Column::PublishedAtMs)
+            .order_by_asc(Column::Title)
+            .order_by_asc(Column::Version)
+            .limit(limit)
+            .all(&self.database)
+            .await
+            .map_err(Error::database("read apps"))?;
+        rows.into_iter().map(from_row).collect()
+    }
+
+    /// This version of this app; none when there is none or `viewer` may not see it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn app(
+        &self,
+        viewer: &Viewer,
+        name: &str,
+        version: &str,
+    ) -> Result<Option<App>, Error> {
+        Entity::find()
+            .filter(visible_to(viewer))
+            .filter(Column::Name.eq(name))
+            .filter(Column::Version.eq(version))
+            .one(&self.database)
+            .await
+            .map_err(Error::database("read an app"))?
+            .map(from_row)
+            .transpose()
+    }
+
+    /// Whether an app has this bundle: its blobs must stay.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn is_digest_used(&self, digest: &Digest) -> Result<bool, Error> {
+        let row = Entity::find()
+            .filter(Column::Digest.eq(digest.to_string()))
+            .one(&self.database)
+            .await
+            .map_err(Error::database("read apps"))?;
+        Ok(row.is_some())
+    }
+}
+
+fn to_row(app: &App) -> ActiveModel {
+    let App {
+        uid,
+        resource,
+        name,
+        version,
+        title,
+        description,
+        owner,
+        visibility,
+        lifecycle,
+        tags,
+        digest,
+        icon,
+        screenshots,
+        link,
+        long_description,
+        published_at,
+    } = app.clone();
+    ActiveModel {
+        uid: Set(uid),
+        resource: Set(resource),
+        name: Set(name),
+        version: Set(version),
+        title: Set(title),
+        description: Set(description),
+        owner: Set(owner),
+        visibility: Set(visibility.to_string()),
+        lifecycle: Set(lifecycle.to_string()),
+        tags: Set(Strings(tags)),
+        digest: Set(digest.to_string()),
+        icon: Set(icon),
+        screenshots: Set(Strings(screenshots)),
+        link: Set(link),
+        long_description: Set(long_description),
+        published_at_ms: Set(timestamp::to_column(published_at)),
+    }
+}
+
+fn from_row(row: Model) -> Result<App, Error> {
+    let subject = Subject(&row.resource);
+    let visibility = Visibility::from_str(&row.visibility)
+        .map_err(|_| subject.unknown("visibility", &row.visibility))?;
+    let lifecycle = [Lifecycle::OnDemand, Lifecycle::Managed, Lifecycle::Link]
+        .into_iter()
+        .find(|lifecycle| lifecycle.to_string() == row.lifecycle)
+        .ok_or_else(|| subject.unknown("lifecycle", &row.lifecycle))?;
+    let digest = row
+        .digest
+        .parse()
+        .map_err(|_| subject.unknown("digest", &row.digest))?;
+    let Model {
+        uid,
+        resource,
+        name,
+        version,
+        title,
+        description,
+        owner,
+        visibility: _,
+        lifecycle: _,
+        tags: Strings(tags),
+        digest: _,
+        icon,
+        screenshots: Strings(screenshots),
+        link,
+        long_description,
+        published_at_ms,
+    } = row;
+    Ok(App {
+        uid,
+        resource,
+        name,
+        version,
+        title,
+        description,
+        owner,
+        visibility,
+        lifecycle,
+        tags,
+        digest,
+        icon,
+        screenshots,
+        link,
+        long_description,
+        published_at: timestamp::from_column(published_at_ms),
+    })
+}
+
+/// The app whose row is being read, for errors.
+struct Subject<'a>(&'a str);
+
+impl Subject<'_> {
+    fn unknown(&self, column: &'static str, value: &str) -> Error {
+        Error::UnknownValue {
+            row: self.to_string(),
+            column,
+            value: value.to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for Subject<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "app `{}`", self.0)
+    }
+}

@@ -1,0 +1,286 @@
+//! `Blobs`: bundles and their pictures in an object store, under the bundle's digest. What is there never
+//! changes, so writing it twice is the same as once.
+
+mod key;
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use futures::stream::BoxStream;
+use futures::{StreamExt as _, TryStreamExt as _};
+use object_store::local::LocalFileSystem;
+use object_store::{
+    GetResultPayload, MultipartUpload, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions,
+};
+use sha2::{Digest as _, Sha256};
+use tokio::fs::File;
+use tokio::io::AsyncReadExt as _;
+use tokio_util::io::ReaderStream;
+use url::Url;
+
+use crate::{Digest, Error};
+use key::ObjectKey;
+
+/// How much of a bundle is in memory while it is stored. S3 refuses parts below 5 MiB.
+const PART_BYTES: usize = 8 * 1024 * 1024;
+
+/// How much of a local blob is read at a time.
+const READ_BYTES: usize = 256 * 1024;
+
+/// The object store with bundles and assets. A clone shares it.
+#[derive(Clone)]
+pub struct Blobs {
+    store: Arc<dyn ObjectStore>,
+}
+
+/// One object, ready to be read.
+pub struct Blob {
+    /// Its whole size in bytes.
+    pub size: u64,
+    /// Its content, in pieces.
+    pub stream: BoxStream<'static, Result<Bytes, Error>>,
+}
+
+impl fmt::Debug for Blobs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Blobs({})", self.store)
+    }
+}
+
+impl fmt::Debug for Blob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Blob")
+            .field("size", &self.size)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Blobs {
+    /// Opens the store at `url`: `file:///data/blobs` for a folder, which must exist. Blocks for as long as
+    /// it takes to write a file there.
+    ///
+    /// # Errors
+    /// When the URL is of another kind, or the folder is missing or cannot be written.
+    pub fn open(url: &str) -> Result<Self, Error> {
+        let invalid = |reason: &str| Error::InvalidBlobsUrl {
+            url: without_credentials(url),
+            reason: reason.to_owned(),
+        };
+        let parsed = Url::parse(url).map_err(|error| invalid(&error.to_string()))?;
+        let store: Arc<dyn ObjectStore> = match parsed.scheme() {
+            "file" => {
+                let folder = parsed
+                    .to_file_path()
+                    .map_err(|()| invalid("it names no absolute path"))?;
+                Arc::new(open_folder(&folder)?)
+            }
+            scheme => return Err(invalid(&format!("`{scheme}:` is not supported"))),
+        };
+        Ok(Self { store })
+    }
+
+    /// Stores the bundle in `file`, piece by piece, unless it is there already.
+    ///
+    /// # Errors
+    /// [`Error::DigestMismatch`] when the file has another digest; nothing is stored then.
+    pub async fn put_bundle(&self, digest: &Digest, file: &Path) -> Result<(), Error> {
+        let unreadable = |source| Error::ReadFile {
+            file: file.to_owned(),
+            source,
+        };
+        let mut source = File::open(file).await.map_err(unreadable)?;
+        let size = source.metadata().await.map_err(unreadable)?.len();
+        let path = ObjectKey::Bundle(digest).path()?;
+        let failed = |source| blob_error("write", &path, source);
+        match self.store.head(&path).await {
+            Ok(stored) if stored.size == size => return Ok(()),
+            Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
+            Err(error) => return Err(failed(error)),
+        }
+
+        // Nothing appears under the final name before `complete`.
+        let mut upload = self.store.put_multipart(&path).await.map_err(failed)?;
+        match upload_parts(&mut source, upload.as_mut()).await {
+            Ok(actual) if actual == *digest => {
+                upload.complete().await.map_err(failed)?;
+                Ok(())
+            }
+            Ok(actual) => {
+                abort(upload.as_mut(), &path).await;
+                Err(Error::DigestMismatch {
+                    file: file.to_owned(),
+                    expected: digest.to_string(),
+                    actual: actual.to_string(),
+                })
+            }
+            Err(error) => {
+                abort(upload.as_mut(), &path).await;
+                Err(match error {
+                    PartError::Read(source) => unreadable(source),
+                    PartError::Write(source) => failed(source),
+                })
+            }
+        }
+    }
+
+    /// The bundle with this digest, if it is there.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn bundle(&self, digest: &Digest) -> Result<Option<Blob>, Error> {
+        self.get(ObjectKey::Bundle(digest)).await
+    }
+
+    /// Stores a picture of a bundle, unless one of this name is there already.
+    ///
+    /// # Errors
+    /// [`Error::InvalidAssetName`] when `name` is no plain file name.
+    pub async fn put_asset(&self, digest: &Digest, name: &str, bytes: Bytes) -> Result<(), Error> {
+        let path = ObjectKey::Asset(digest, name).path()?;
+        let stored = self
+            .store
+            .put_opts(&path, bytes.into(), PutOptions::from(PutMode::Create))
+            .await;
+        match stored {
+            Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => Ok(()),
+            Err(error) => Err(blob_error("write", &path, error)),
+        }
+    }
+
+    /// The picture of this name of a bundle, if it is there.
+    ///
+    /// # Errors
+    /// [`Error::InvalidAssetName`] when `name` is no plain file name.
+    pub async fn asset(&self, digest: &Digest, name: &str) -> Result<Option<Blob>, Error> {
+        self.get(ObjectKey::Asset(digest, name)).await
+    }
+
+    /// Deletes a bundle and its pictures. Deleting what is gone is no error.
+    ///
+    /// # Errors
+    /// When the store fails; calling again goes on where it stopped.
+    pub async fn delete_app(&self, digest: &Digest) -> Result<(), Error> {
+        let assets = ObjectKey::Assets(digest).path()?;
+        let mut listed = self.store.list(Some(&assets));
+        while let Some(asset) = listed.next().await {
+            let asset = asset.map_err(|error| blob_error("list", &assets, error))?;
+            self.delete(&asset.location).await?;
+        }
+        self.delete(&ObjectKey::Bundle(digest).path()?).await
+    }
+
+    async fn delete(&self, path: &object_store::path::Path) -> Result<(), Error> {
+        match self.store.delete(path).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(blob_error("delete", path, error)),
+        }
+    }
+
+    async fn get(&self, key: ObjectKey<'_>) -> Result<Option<Blob>, Error> {
+        let path = key.path()?;
+        let found = match self.store.get(&path).await {
+            Ok(found) => found,
+            Err(object_store::Error::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(blob_error("read", &path, error)),
+        };
+        let size = found.meta.size;
+        let stream = match found.payload {
+            // The store's own stream reads files in pieces of 8 KiB, each a trip to another thread.
+            GetResultPayload::File(file, _) => {
+                ReaderStream::with_capacity(File::from_std(file), READ_BYTES)
+                    .map_err(move |source| blob_error("read", &path, source))
+                    .boxed()
+            }
+            GetResultPayload::Stream(stream) => stream
+                .map_err(move |source| blob_error("read", &path, source))
+                .boxed(),
+        };
+        Ok(Some(Blob { size, stream }))
+    }
+}
+
+enum PartError {
+    Read(io::Error),
+    Write(object_store::Error),
+}
+
+/// Sends the whole file, one part in memory at a time; answers the digest of what was sent.
+async fn upload_parts(
+    source: &mut File,
+    upload: &mut dyn MultipartUpload,
+) -> Result<Digest, PartError> {
+    let mut sha256 = Sha256::new();
+    loop {
+        let part = read_part(source).await.map_err(PartError::Read)?;
+        if part.is_empty() {
+            return Ok(Digest::from_sha256(sha256.finalize().into()));
+        }
+        sha256.update(&part);
+        upload
+            .put_part(part.into())
+            .await
+            .map_err(PartError::Write)?;
+    }
+}
+
+/// The next part, full unless the file ends; empty at the end.
+async fn read_part(source: &mut File) -> io::Result<Bytes> {
+    let mut part = BytesMut::with_capacity(PART_BYTES);
+    let mut rest = source.take(PART_BYTES as u64);
+    while rest.read_buf(&mut part).await? > 0 {}
+    Ok(part.freeze())
+}
+
+async fn abort(upload: &mut dyn MultipartUpload, path: &object_store::path::Path) {
+    if let Err(error) = upload.abort().await {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            blob.path = %path,
+            "Could not remove the unfinished upload of blob {path}"
+        );
+    }
+}
+
+fn open_folder(folder: &Path) -> Result<LocalFileSystem, Error> {
+    let unusable = |source: io::Error| Error::BlobsFolder {
+        folder: folder.to_owned(),
+        source,
+    };
+    probe(folder).map_err(unusable)?;
+    let store = LocalFileSystem::new_with_prefix(folder)
+        .map_err(|error| unusable(io::Error::other(error)))?;
+    Ok(store.with_automatic_cleanup(true).with_fsync(true))
+}
+
+/// Writes a file into the folder and removes it: permissions alone do not tell about read-only volumes.
+fn probe(folder: &Path) -> io::Result<()> {
+    let probe: PathBuf = folder.join(format!(".wavestore-probe-{}", std::process::id()));
+    std::fs::write(&probe, [])?;
+    std::fs::remove_file(&probe)
+}
+
+fn blob_error(
+    task: &'static str,
+    path: &object_store::path::Path,
+    source: impl Into<crate::Cause>,
+) -> Error {
+    Error::Blob {
+        task,
+        path: path.to_string(),
+        source: source.into(),
+    }
+}
+
+fn without_credentials(url: &str) -> String {
+    let Ok(mut url) = Url::parse(url) else {
+        return "(unreadable)".to_owned();
+    };
+    // Both refuse URLs that cannot hold any.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.set_query(None);
+    url.to_string()
+}

@@ -1,0 +1,56 @@
+//! `ObjectKey`: the only place where paths in the object store are made.
+
+use object_store::path::Path;
+
+use crate::{Digest, Error};
+
+/// Longest name in bytes, as it stands in the path. File systems allow 255, and the folder backend appends
+/// to it while it writes.
+const LONGEST_NAME: usize = 200;
+
+/// What an object is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum ObjectKey<'a> {
+    /// A bundle.
+    Bundle(&'a Digest),
+    /// A picture of a bundle, by its file name.
+    Asset(&'a Digest, &'a str),
+    /// The folder with all pictures of a bundle.
+    Assets(&'a Digest),
+}
+
+impl ObjectKey<'_> {
+    /// Where it is in the store.
+    pub(crate) fn path(self) -> Result<Path, Error> {
+        Ok(match self {
+            Self::Bundle(digest) => {
+                Path::from_iter(["bundles", "sha256", &format!("{}.wave", digest.hex())])
+            }
+            Self::Assets(digest) => Path::from_iter(["assets", "sha256", &digest.hex()]),
+            Self::Asset(digest, name) => {
+                let invalid = |reason| Error::InvalidAssetName {
+                    name: name.to_owned(),
+                    reason,
+                };
+                if name.is_empty() {
+                    return Err(invalid("it is empty"));
+                }
+                if name.contains(['/', '\\']) {
+                    return Err(invalid("it holds a slash"));
+                }
+                if name.starts_with('.') {
+                    return Err(invalid("it starts with a dot"));
+                }
+                if name.chars().any(char::is_control) {
+                    return Err(invalid("it holds control characters"));
+                }
+                // Characters that are special in paths are percent-encoded here, which may lengthen it.
+                let path = Path::from_iter(["assets", "sha256", &digest.hex(), name]);
+                if path.filename().is_none_or(|name| name.len() > LONGEST_NAME) {
+                    return Err(invalid("it is longer than 200 bytes"));
+                }
+                path
+            }
+        })
+    }
+}

@@ -1,0 +1,112 @@
+//! `Catalog`: the handle to the database. Its questions live beside the types they answer with, in `apps`,
+//! `accounts`, `sessions` and `tickets`.
+
+use std::fmt;
+use std::time::Duration;
+
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
+    SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
+};
+use tokio::time::timeout;
+
+use crate::connection::{self, Location};
+use crate::{Error, Settings, migrations};
+
+/// Longest time that migrations may take, other replicas' included.
+const MIGRATION_TIMEOUT: Duration = Duration::from_mins(2);
+
+/// Apps' metadata, accounts, sessions and tickets. A clone shares the connections.
+#[derive(Clone)]
+pub struct Catalog {
+    pub(crate) database: DatabaseConnection,
+    pub(crate) session_idle_timeout: Duration,
+}
+
+impl Catalog {
+    /// Connects and brings the tables up to date; several processes may do so at once.
+    ///
+    /// # Errors
+    /// Names the database, never its password, when it cannot be reached or migrated in time.
+    pub async fn open(settings: &Settings) -> Result<Self, Error> {
+        let location: Location = settings.database_url.parse()?;
+        let database = connection::connect(&location, settings).await?;
+        timeout(MIGRATION_TIMEOUT, migrations::migrate(&database))
+            .await
+            .unwrap_or_else(|elapsed| Err(DbErr::Custom(elapsed.to_string())))
+            .map_err(|source| Error::Migrate {
+                database: location.to_string(),
+                source: Box::new(source),
+            })?;
+        Ok(Self {
+            database,
+            session_idle_timeout: settings.session_idle_timeout,
+        })
+    }
+
+    /// Asks the database for a sign of life, for `/readyz`.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn ping(&self) -> Result<(), Error> {
+        self.database
+            .ping()
+            .await
+            .map_err(Error::database("reach the database"))
+    }
+
+    /// Closes the connections, of all clones. Questions asked later fail.
+    pub async fn close(&self) {
+        if let Err(error) = self.database.close_by_ref().await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "Could not close the database"
+            );
+        }
+    }
+}
+
+impl fmt::Debug for Catalog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Catalog").finish_non_exhaustive()
+    }
+}
+
+/// What an [`exclusive`] transaction keeps others from doing meanwhile. The numbers name locks inside
+/// Postgres and never change.
+#[derive(Clone, Copy)]
+pub(crate) enum Lock {
+    Migrations = 7_301,
+    FirstAccount = 7_302,
+}
+
+/// Begins a transaction that no other transaction with the same lock overlaps, on any replica.
+pub(crate) async fn exclusive(
+    database: &DatabaseConnection,
+    lock: Lock,
+) -> Result<DatabaseTransaction, DbErr> {
+    let transaction = begin_write(database).await?;
+    if transaction.get_database_backend() == DbBackend::Postgres {
+        transaction
+            .execute_raw(Statement::from_sql_and_values(
+                DbBackend::Postgres,
+                "SELECT pg_advisory_xact_lock($1)",
+                [(lock as i64).into()],
+            ))
+            .await?;
+    }
+    Ok(transaction)
+}
+
+/// Begins a transaction that will write. SQLite takes its one write lock at once, since a transaction that
+/// starts reading and then writes fails instead of waiting when another has written in between.
+pub(crate) async fn begin_write(
+    database: &DatabaseConnection,
+) -> Result<DatabaseTransaction, DbErr> {
+    database
+        .begin_with_options(TransactionOptions {
+            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+            ..TransactionOptions::default()
+        })
+        .await
+}

@@ -1,0 +1,12 @@
+//! Rows as sea-orm sees them. Nothing outside this crate does.
+
+#![expect(
+    unreachable_pub,
+    clippy::pedantic,
+    reason = "sea-orm's derives want plain `pub` items"
+)]
+
+pub(crate) mod accounts;
+pub(crate) mod apps;
+pub(crate) mod sessions;
+pub(crate) mod tickets;

@@ -1,0 +1,223 @@
+//! What can go wrong here, in words for people.
+
+#![deny(clippy::wildcard_enum_match_arm)]
+
+use std::path::PathBuf;
+
+/// What lies beneath an error: database's or object store's own words.
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// Everything that can go wrong in the catalog and in the blob store.
+#[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
+pub enum Error {
+    /// Another app has this name and version.
+    #[error("app `{name}` version `{version}` is already published, by WaveApp `{holder}`")]
+    DuplicateApp {
+        /// The app's name.
+        name: String,
+        /// The app's version.
+        version: String,
+        /// Name of the WaveApp that has them.
+        holder: String,
+    },
+    /// Another account has this name.
+    #[error("account `{0}` exists already")]
+    DuplicateAccount(String),
+    /// A session for an account that does not exist, or below a session that ended.
+    #[error("the account or the session that this belongs to is gone")]
+    SessionGone,
+    /// Not a `sqlite:` or `postgres:` address.
+    #[error("the database URL cannot be used: {reason}")]
+    InvalidDatabaseUrl {
+        /// What is wrong with it; never the URL, which may hold a password.
+        reason: String,
+    },
+    /// The folder of an SQLite file does not exist.
+    #[error("the folder `{}` of the database file `{}` does not exist", folder.display(), file.display())]
+    NoDatabaseFolder {
+        /// The missing folder.
+        folder: PathBuf,
+        /// The database file that was to be opened.
+        file: PathBuf,
+    },
+    /// The SQLite file cannot be opened or created.
+    #[error("could not open the database file `{}`", file.display())]
+    DatabaseFile {
+        /// The database file.
+        file: PathBuf,
+        /// The driver's words.
+        source: Cause,
+    },
+    /// The database does not answer, or refuses us.
+    #[error("could not connect to {database}")]
+    Connect {
+        /// Which database, without password.
+        database: String,
+        /// The driver's words.
+        source: Cause,
+    },
+    /// The database's tables could not be brought up to date.
+    #[error("could not migrate {database}")]
+    Migrate {
+        /// Which database, without password.
+        database: String,
+        /// The driver's words.
+        source: Cause,
+    },
+    /// A question or a change that the database could not answer.
+    #[error("could not {task}")]
+    Database {
+        /// What was to be done, such as `read apps`.
+        task: &'static str,
+        /// The driver's words.
+        source: Cause,
+    },
+    /// A row that this release cannot read.
+    #[error("column `{column}` of {row} holds `{value}`, which this release does not know")]
+    UnknownValue {
+        /// Which row, such as ``app `hello` ``.
+        row: String,
+        /// The column's name.
+        column: &'static str,
+        /// What it holds.
+        value: String,
+    },
+    /// Text that is no digest.
+    #[error("`{0}` is not a digest")]
+    InvalidDigest(String),
+    /// Text that is no id of a session or ticket. The text is not repeated, since it may be secret.
+    #[error("the id is not well formed")]
+    InvalidId,
+    /// The operating system gave no random bytes.
+    #[error("could not get random bytes from the operating system")]
+    Random {
+        /// The system's words.
+        source: Cause,
+    },
+    /// An address of the blob store that we cannot use.
+    #[error("the blob store's URL `{url}` cannot be used: {reason}")]
+    InvalidBlobsUrl {
+        /// The URL, without user and password.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The folder of the blob store is missing or cannot be written.
+    #[error("the blob store's folder `{}` cannot be used", folder.display())]
+    BlobsFolder {
+        /// The folder.
+        folder: PathBuf,
+        /// The system's words.
+        source: std::io::Error,
+    },
+    /// A name of a picture that may not become part of a path.
+    #[error("`{name}` cannot be the name of an asset: {reason}")]
+    InvalidAssetName {
+        /// The name.
+        name: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A bundle's bytes are not those that its digest promises.
+    #[error("`{}` has the digest {actual}, not {expected}", file.display())]
+    DigestMismatch {
+        /// The file that was to be stored.
+        file: PathBuf,
+        /// The digest under which it was to be stored.
+        expected: String,
+        /// The digest of its bytes.
+        actual: String,
+    },
+    /// A local file that could not be read.
+    #[error("could not read `{}`", file.display())]
+    ReadFile {
+        /// The file.
+        file: PathBuf,
+        /// The system's words.
+        source: std::io::Error,
+    },
+    /// The blob store failed.
+    #[error("could not {task} blob `{path}`")]
+    Blob {
+        /// What was to be done: `read`, `write` or `delete`.
+        task: &'static str,
+        /// The object's path in the store.
+        path: String,
+        /// The store's words.
+        source: Cause,
+    },
+}
+
+impl Error {
+    /// Stable code for logs, metrics and conditions, such as `DuplicateApp`.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        self.into()
+    }
+
+    /// One next step for whoever reads the error, where there is one.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::DuplicateApp { .. } => Some(
+                "raise `Version` in app.toml; a published version never changes".to_owned(),
+            ),
+            Self::DuplicateAccount(_) => Some("choose another name".to_owned()),
+            Self::SessionGone => Some("sign in again".to_owned()),
+            Self::InvalidDatabaseUrl { .. } => Some(
+                "write `sqlite:///data/catalog.db` or `postgres://user:password@host:5432/database`"
+                    .to_owned(),
+            ),
+            Self::NoDatabaseFolder { folder, .. } => Some(format!(
+                "create `{}` or mount a volume there",
+                folder.display()
+            )),
+            Self::DatabaseFile { file, .. } => Some(format!(
+                "make sure that `{}` is an SQLite database and that this process's user may write to it \
+                 and to its folder",
+                file.display()
+            )),
+            Self::Connect { .. } => Some(
+                "check that the database runs, that this host may reach it, and the user, password and \
+                 database name in the database URL"
+                    .to_owned(),
+            ),
+            Self::Migrate { .. } => Some(
+                "check that the database's user may create tables and that no other session holds a lock"
+                    .to_owned(),
+            ),
+            Self::UnknownValue { .. } => {
+                Some("update this component to the release that wrote the row".to_owned())
+            }
+            Self::InvalidDigest(_) => {
+                Some("write `sha256:` and 64 lower-case hexadecimal digits".to_owned())
+            }
+            Self::InvalidBlobsUrl { .. } => {
+                Some("write `file:///` and an absolute path, such as `file:///data/blobs`".to_owned())
+            }
+            Self::BlobsFolder { folder, .. } => Some(format!(
+                "create `{}`, or mount a volume there, so that this process's user may write to it",
+                folder.display()
+            )),
+            Self::InvalidAssetName { .. } => {
+                Some("rename the file, for example to `icon.png`".to_owned())
+            }
+            Self::DigestMismatch { .. } => {
+                Some("fetch the bundle again; it was cut short or changed on its way".to_owned())
+            }
+            Self::Database { .. }
+            | Self::InvalidId
+            | Self::Random { .. }
+            | Self::ReadFile { .. }
+            | Self::Blob { .. } => None,
+        }
+    }
+
+    /// Wraps what the database said while it was to do `task`, such as `read apps`.
+    pub(crate) fn database(task: &'static str) -> impl FnOnce(sea_orm::DbErr) -> Self {
+        move |source| Self::Database {
+            task,
+            source: Box::new(source),
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! Migrations, one file each, and the lock under which they run.
+//!
+//! A migration names tables and columns itself and never imports an entity, since entities go on changing
+//! and a migration that ran does not. It only adds: the previous release may still be running.
+
+mod m0001_apps_accounts_sessions;
+
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, EntityTrait, QuerySelect};
+use sea_orm_migration::{
+    IntoSchemaManagerConnection, MigrationTrait, MigratorTrait, SchemaManager, seaql_migrations,
+};
+
+use crate::catalog::{Lock, exclusive};
+
+pub(crate) struct Migrator;
+
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![Box::new(m0001_apps_accounts_sessions::Migration)]
+    }
+}
+
+/// Brings the tables up to date. Several processes may try at once: one does it, the others wait.
+pub(crate) async fn migrate(database: &DatabaseConnection) -> Result<(), DbErr> {
+    if is_current(database).await? {
+        return Ok(());
+    }
+    let transaction = exclusive(database, Lock::Migrations).await?;
+    if !is_current(&transaction).await? {
+        Migrator::up(&transaction, None).await?;
+    }
+    transaction.commit().await
+}
+
+/// Whether every migration of this release has run. Those of a later release do no harm, and an older
+/// replica that restarts during an update must not stumble over them.
+async fn is_current<'c, C>(database: &'c C) -> Result<bool, DbErr>
+where
+    C: ConnectionTrait,
+    &'c C: IntoSchemaManagerConnection<'c>,
+{
+    if !SchemaManager::new(database)
+        .has_table("seaql_migrations")
+        .await?
+    {
+        return Ok(false);
+    }
+    let applied: Vec<String> = seaql_migrations::Entity::find()
+        .select_only()
+        .column(seaql_migrations::Column::Version)
+        .into_tuple()
+        .all(database)
+        .await?;
+    Ok(Migrator::migrations()
+        .iter()
+        .all(|migration| applied.iter().any(|name| name == migration.name())))
+}
