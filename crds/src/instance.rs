@@ -24,8 +24,8 @@ use crate::{AppRef, Visibility};
     derive = "PartialEq",
     status = "WaveInstanceStatus",
     doc = "One running H2O Wave app. Its spec is also the values of the chart wave-instance, key for key.",
-    validation = Rule::new("self.metadata.name.size() <= 53 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')")
-        .message("the name must be a DNS label of at most 53 characters (a-z, 0-9 and -): it is a host name and a Helm release"),
+    validation = Rule::new("self.metadata.name.size() <= 53 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
+        .message("the name must be a DNS label of at most 53 characters (a-z, 0-9 and -, beginning with a letter): it is a host name, a Service and a Helm release"),
     validation = Rule::new("self.metadata.name != 'apps'")
         .message("the name apps is reserved: the host apps.<domain> serves all apps in BASE_URL mode"),
     printcolumn(name = "App", type_ = "string", json_path = ".spec.app.name"),
