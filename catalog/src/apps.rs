@@ -7,8 +7,8 @@ use chrono::{DateTime, Utc};
 use crds::{Lifecycle, Visibility};
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait as _, Condition, EntityTrait as _, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _, SqlErr,
+    ActiveValue::Set, ColumnTrait as _, Condition, EntityTrait as _, PaginatorTrait as _,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _, SqlErr,
 };
 
 use crate::entities::apps::{ActiveModel, Column, Entity, Model, Strings};
@@ -191,12 +191,12 @@ impl Catalog {
     /// # Errors
     /// When the database fails.
     pub async fn is_digest_used(&self, digest: &Digest) -> Result<bool, Error> {
-        let row = Entity::find()
+        let apps = Entity::find()
             .filter(Column::Digest.eq(digest.to_string()))
-            .one(&self.database)
+            .count(&self.database)
             .await
-            .map_err(Error::database("read apps"))?;
-        Ok(row.is_some())
+            .map_err(Error::database("count apps"))?;
+        Ok(apps > 0)
     }
 }
 

@@ -1,10 +1,6 @@
 //! Rows as sea-orm sees them. Nothing outside this crate does.
 
-#![expect(
-    unreachable_pub,
-    clippy::pedantic,
-    reason = "sea-orm's derives want plain `pub` items"
-)]
+#![expect(unreachable_pub, reason = "sea-orm's derives want plain `pub` items")]
 
 pub(crate) mod accounts;
 pub(crate) mod apps;

@@ -17,7 +17,7 @@ pub enum Error {
         name: String,
         /// The app's version.
         version: String,
-        /// Name of the WaveApp that has them.
+        /// Name of the `WaveApp` that has them.
         holder: String,
     },
     /// Another account has this name.

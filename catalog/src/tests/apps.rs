@@ -1,0 +1,279 @@
+//! Publishing apps, and who sees them.
+
+use chrono::TimeDelta;
+use futures::future::join_all;
+use sea_orm::ConnectionTrait as _;
+
+use super::database::TestDatabase;
+use super::{noon, on_both_databases};
+use crate::{App, Digest, Error, Lifecycle, Viewer, Visibility};
+
+on_both_databases!(
+    an_app_comes_back_as_it_was_published,
+    publishing_again_replaces_the_row,
+    name_and_version_belong_to_one_app,
+    of_apps_published_at_once_one_gets_the_name,
+    each_viewer_sees_what_is_shared_with_them,
+    apps_come_newest_first_and_limited,
+    a_withdrawn_app_is_gone,
+    a_value_of_a_later_release_is_an_error,
+);
+
+fn app(name: &str, version: &str) -> App {
+    App {
+        uid: format!("uid-{name}-{version}"),
+        resource: format!("{name}-{version}"),
+        name: name.to_owned(),
+        version: version.to_owned(),
+        title: name.to_owned(),
+        description: String::new(),
+        owner: "alice".to_owned(),
+        visibility: Visibility::Public,
+        lifecycle: Lifecycle::OnDemand,
+        tags: Vec::new(),
+        digest: Digest::of(format!("{name} {version}").as_bytes()),
+        icon: None,
+        screenshots: Vec::new(),
+        link: None,
+        long_description: None,
+        published_at: noon(),
+    }
+}
+
+async fn an_app_comes_back_as_it_was_published(database: TestDatabase) {
+    let catalog = database.open().await;
+    let full = App {
+        title: "Sales – “quoted”, 売上".to_owned(),
+        description: "What sold\nand what did not; DROP TABLE apps".to_owned(),
+        visibility: Visibility::AllUsers,
+        lifecycle: Lifecycle::Managed,
+        tags: vec!["finance".to_owned(), "a \"b\"".to_owned()],
+        icon: Some("icon.png".to_owned()),
+        screenshots: vec!["screenshot2.png".to_owned(), "screenshot10.png".to_owned()],
+        link: Some("https://example.com/".to_owned()),
+        long_description: Some("# Sales".to_owned()),
+        published_at: noon() + TimeDelta::milliseconds(123),
+        ..app("sales", "1.0.0")
+    };
+    let plain = App {
+        lifecycle: Lifecycle::Link,
+        visibility: Visibility::Private,
+        ..app("plain", "1.0.0")
+    };
+    for published in [full, plain] {
+        catalog.publish(&published).await.expect("publish");
+        let read = catalog
+            .app(&Viewer::store(), &published.name, &published.version)
+            .await
+            .expect("read");
+        assert_eq!(read, Some(published));
+    }
+}
+
+async fn publishing_again_replaces_the_row(database: TestDatabase) {
+    let catalog = database.open().await;
+    let first = app("sales", "1.0.0");
+    let second = App {
+        uid: first.uid.clone(),
+        visibility: Visibility::Private,
+        owner: "bob".to_owned(),
+        tags: vec!["new".to_owned()],
+        icon: Some("icon.png".to_owned()),
+        published_at: noon() + TimeDelta::hours(1),
+        ..app("sales", "1.0.1")
+    };
+    for app in [&first, &first, &second, &second] {
+        catalog.publish(app).await.expect("publish");
+    }
+    let apps = catalog
+        .visible_apps(&Viewer::store(), 10)
+        .await
+        .expect("read");
+    assert_eq!(apps, [second]);
+}
+
+async fn name_and_version_belong_to_one_app(database: TestDatabase) {
+    let catalog = database.open().await;
+    let holder = app("sales", "1.0.0");
+    let other_version = app("sales", "2.0.0");
+    catalog.publish(&holder).await.expect("publish");
+    catalog.publish(&other_version).await.expect("publish");
+    let newcomer = App {
+        uid: "uid-other".to_owned(),
+        resource: "other".to_owned(),
+        ..holder.clone()
+    };
+    let renamed = App {
+        uid: other_version.uid.clone(),
+        ..holder.clone()
+    };
+    for app in [newcomer, renamed] {
+        let error = catalog.publish(&app).await.expect_err("it is taken");
+        assert_eq!(error.code(), "DuplicateApp");
+        assert_eq!(
+            error.to_string(),
+            "app `sales` version `1.0.0` is already published, by WaveApp `sales-1.0.0`"
+        );
+    }
+    let apps = catalog
+        .visible_apps(&Viewer::store(), 10)
+        .await
+        .expect("read");
+    assert_eq!(apps, [holder, other_version]);
+}
+
+async fn of_apps_published_at_once_one_gets_the_name(database: TestDatabase) {
+    let catalog = database.open().await;
+    let apps: Vec<App> = (0..8)
+        .map(|number| App {
+            uid: format!("uid-{number}"),
+            resource: format!("app-{number}"),
+            ..app("sales", "1.0.0")
+        })
+        .collect();
+    let published = join_all(apps.iter().map(|app| catalog.publish(app))).await;
+    let winner = published.iter().position(Result::is_ok).expect("a winner");
+    for (number, outcome) in published.into_iter().enumerate() {
+        if number != winner {
+            let Err(Error::DuplicateApp { holder, .. }) = outcome else {
+                panic!("app {number}: {outcome:?}");
+            };
+            assert_eq!(holder, format!("app-{winner}"));
+        }
+    }
+}
+
+async fn each_viewer_sees_what_is_shared_with_them(database: TestDatabase) {
+    let catalog = database.open().await;
+    for (name, visibility) in [
+        ("private", Visibility::Private),
+        ("shared", Visibility::AllUsers),
+        ("public", Visibility::Public),
+    ] {
+        let app = App {
+            visibility,
+            ..app(name, "1.0.0")
+        };
+        catalog.publish(&app).await.expect("publish");
+    }
+    let account = |name: &str, admin| Viewer {
+        name: Some(name.to_owned()),
+        admin,
+    };
+    let cases: [(&str, Viewer, &[&str]); 6] = [
+        ("a stranger", Viewer::anonymous(), &["public"]),
+        (
+            "another account",
+            account("mallory", false),
+            &["public", "shared"],
+        ),
+        (
+            "a name that only starts alike",
+            account("alic", false),
+            &["public", "shared"],
+        ),
+        (
+            "the owner",
+            account("alice", false),
+            &["private", "public", "shared"],
+        ),
+        (
+            "an admin",
+            account("root", true),
+            &["private", "public", "shared"],
+        ),
+        (
+            "the store",
+            Viewer::store(),
+            &["private", "public", "shared"],
+        ),
+    ];
+    for (who, viewer, expected) in cases {
+        let listed: Vec<String> = catalog
+            .visible_apps(&viewer, 10)
+            .await
+            .expect("read")
+            .into_iter()
+            .map(|app| app.name)
+            .collect();
+        assert_eq!(listed, expected, "{who}");
+        for name in ["private", "shared", "public"] {
+            let found = catalog.app(&viewer, name, "1.0.0").await.expect("read");
+            assert_eq!(found.is_some(), expected.contains(&name), "{who}: {name}");
+        }
+    }
+}
+
+async fn apps_come_newest_first_and_limited(database: TestDatabase) {
+    let catalog = database.open().await;
+    for (version, age) in [("1.0.0", 3), ("3.0.0", 1), ("2.0.0", 2), ("0.9.0", 4)] {
+        let app = App {
+            published_at: noon() - TimeDelta::milliseconds(age),
+            ..app("sales", version)
+        };
+        catalog.publish(&app).await.expect("publish");
+    }
+    let versions: Vec<String> = catalog
+        .visible_apps(&Viewer::anonymous(), 3)
+        .await
+        .expect("read")
+        .into_iter()
+        .map(|app| app.version)
+        .collect();
+    assert_eq!(versions, ["3.0.0", "2.0.0", "1.0.0"]);
+}
+
+async fn a_withdrawn_app_is_gone(database: TestDatabase) {
+    let catalog = database.open().await;
+    let app = app("sales", "1.0.0");
+    catalog.publish(&app).await.expect("publish");
+    assert!(catalog.is_digest_used(&app.digest).await.expect("read"));
+    assert!(catalog.withdraw(&app.uid).await.expect("withdraw"));
+    assert!(!catalog.withdraw(&app.uid).await.expect("withdraw"));
+    assert!(!catalog.is_digest_used(&app.digest).await.expect("read"));
+    let found = catalog.app(&Viewer::store(), "sales", "1.0.0").await;
+    assert_eq!(found.expect("read"), None);
+}
+
+async fn a_value_of_a_later_release_is_an_error(database: TestDatabase) {
+    let catalog = database.open().await;
+    catalog
+        .publish(&app("sales", "1.0.0"))
+        .await
+        .expect("publish");
+    catalog
+        .database
+        .execute_unprepared("UPDATE apps SET lifecycle = 'Weekly'")
+        .await
+        .expect("change the row");
+    let error = catalog
+        .app(&Viewer::store(), "sales", "1.0.0")
+        .await
+        .expect_err("unknown");
+    assert_eq!(
+        error.to_string(),
+        "column `lifecycle` of app `sales-1.0.0` holds `Weekly`, which this release does not know"
+    );
+}
+
+#[test]
+fn a_digest_has_one_spelling() {
+    let hex = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    let digest: Digest = format!("sha256:{hex}").parse().expect("a digest");
+    assert_eq!(digest, Digest::of(b"abc"));
+    assert_eq!(digest.to_string(), format!("sha256:{hex}"));
+    assert_eq!(digest.hex(), hex);
+    for text in [
+        "",
+        hex,
+        "sha256:",
+        &format!("sha256:{}", hex.to_uppercase()),
+        &format!("sha256:{hex}00"),
+        &format!("sha256:{}", &hex[2..]),
+        &format!("sha512:{hex}"),
+        &format!("sha256:../{}", &hex[3..]),
+    ] {
+        let error = text.parse::<Digest>().expect_err(text);
+        assert_eq!(error.to_string(), format!("`{text}` is not a digest"));
+    }
+}

@@ -1,0 +1,286 @@
+//! Connecting, migrating, and what people read when that fails.
+
+use std::error::Error as _;
+use std::net::TcpListener;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use futures::future::join_all;
+use sea_orm::{ConnectionTrait as _, Statement};
+use sea_orm_migration::{MigratorTrait as _, SchemaManager};
+
+use super::database::TestDatabase;
+use super::{on_both_databases, sign_up};
+use crate::connection::{self, Location};
+use crate::migrations::Migrator;
+use crate::{Catalog, Error, Role, Settings};
+
+const TABLES: [&str; 4] = ["apps", "accounts", "sessions", "tickets"];
+
+on_both_databases!(
+    migrations_go_up_down_and_up,
+    replicas_may_open_a_fresh_database_at_once,
+    what_was_written_is_there_after_opening_again,
+    an_older_release_opens_a_newer_database,
+    a_closed_catalog_gives_no_sign_of_life,
+);
+
+async fn migrations_go_up_down_and_up(database: TestDatabase) {
+    let location: Location = database.settings.database_url.parse().expect("a location");
+    let connection = connection::connect(&location, &database.settings)
+        .await
+        .expect("connect");
+    let manager = SchemaManager::new(&connection);
+    for _ in 0..2 {
+        Migrator::up(&connection, None).await.expect("migrate up");
+        for table in TABLES {
+            assert!(manager.has_table(table).await.expect("look"), "{table}");
+        }
+        Migrator::down(&connection, None)
+            .await
+            .expect("migrate down");
+        for table in TABLES {
+            assert!(!manager.has_table(table).await.expect("look"), "{table}");
+        }
+    }
+    Migrator::up(&connection, None).await.expect("migrate up");
+}
+
+async fn replicas_may_open_a_fresh_database_at_once(database: TestDatabase) {
+    let replicas = join_all((0..8).map(|_| Catalog::open(&database.settings))).await;
+    for replica in replicas {
+        replica.expect("open").ping().await.expect("ping");
+    }
+}
+
+async fn what_was_written_is_there_after_opening_again(database: TestDatabase) {
+    let catalog = database.open().await;
+    sign_up(&catalog, "alice", Role::Full).await;
+    catalog.close().await;
+    let account = database.open().await.account("alice").await.expect("read");
+    assert_eq!(account.expect("an account").role, Role::Full);
+}
+
+async fn an_older_release_opens_a_newer_database(database: TestDatabase) {
+    let newer = database.open().await;
+    newer
+        .database
+        .execute_unprepared(
+            "INSERT INTO seaql_migrations (version, applied_at) VALUES ('m9999_of_tomorrow', 0)",
+        )
+        .await
+        .expect("note a later migration");
+    database.open().await.ping().await.expect("ping");
+}
+
+async fn a_closed_catalog_gives_no_sign_of_life(database: TestDatabase) {
+    let catalog = database.open().await;
+    catalog.ping().await.expect("ping");
+    catalog.close().await;
+    let error = catalog.ping().await.expect_err("it is closed");
+    assert_eq!(error.code(), "Database");
+    assert_eq!(error.to_string(), "could not reach the database");
+}
+
+/// Processes, not tasks: within one process SQLite keeps its locks apart from the operating system's.
+#[test]
+fn processes_may_open_a_fresh_sqlite_file_at_once() {
+    let database = TestDatabase::sqlite();
+    let this_program = std::env::current_exe().expect("know this program");
+    let processes: Vec<_> = (0..6)
+        .map(|_| {
+            Command::new(&this_program)
+                .args(["tests::opening::opened_by_another_process", "--exact"])
+                .arg("--include-ignored")
+                .env(OTHER_PROCESS, &database.settings.database_url)
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .expect("start another process")
+        })
+        .collect();
+    for process in processes {
+        let output = process.wait_with_output().expect("wait for the process");
+        let words = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{words}");
+        assert!(words.contains("1 passed"), "{words}");
+    }
+}
+
+const OTHER_PROCESS: &str = "WAVESTORE_TEST_DATABASE_URL";
+
+#[tokio::test]
+#[ignore = "part of `processes_may_open_a_fresh_sqlite_file_at_once`"]
+async fn opened_by_another_process() {
+    let Ok(url) = std::env::var(OTHER_PROCESS) else {
+        return;
+    };
+    let catalog = Catalog::open(&Settings::new(url)).await.expect("open");
+    assert_eq!(catalog.accounts(1).await.expect("read accounts"), []);
+}
+
+#[tokio::test]
+async fn an_sqlite_file_has_a_log_and_keeps_references() {
+    let database = TestDatabase::sqlite();
+    let catalog = database.open().await;
+    let mut found = Vec::new();
+    for pragma in ["journal_mode", "foreign_keys", "busy_timeout"] {
+        let row = catalog
+            .database
+            .query_one_raw(Statement::from_string(
+                catalog.database.get_database_backend(),
+                format!("PRAGMA {pragma}"),
+            ))
+            .await
+            .expect("ask")
+            .expect("a row");
+        found.push(
+            row.try_get_by_index::<String>(0)
+                .or_else(|_| {
+                    row.try_get_by_index::<i64>(0)
+                        .map(|value| value.to_string())
+                })
+                .expect("a value"),
+        );
+    }
+    assert_eq!(found, ["wal", "1", "10000"]);
+}
+
+#[test]
+fn settings_never_show_the_password() {
+    for url in [
+        "postgres://wavestore:hunter2@db:5432/wavestore",
+        "postgresql://wavestore:hunter2@db/wavestore",
+        "hunter2",
+        "hunter2://x",
+    ] {
+        let shown = format!("{:?}", Settings::new(url));
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+}
+
+/// The error and all its causes, as a log would show them.
+fn chain(error: &Error) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        words = format!("{words}: {error}");
+        cause = error.source();
+    }
+    words
+}
+
+async fn refused(settings: &Settings) -> Error {
+    let opened = tokio::time::timeout(Duration::from_secs(30), Catalog::open(settings)).await;
+    opened
+        .expect("it gives up in time")
+        .expect_err("it is refused")
+}
+
+#[tokio::test]
+async fn an_unreachable_postgres_is_named_without_its_password() {
+    let silent = TcpListener::bind("127.0.0.1:0").expect("listen");
+    let silent_port = silent.local_addr().expect("an address").port();
+    let closed_port = {
+        let closed = TcpListener::bind("127.0.0.1:0").expect("listen");
+        closed.local_addr().expect("an address").port()
+    };
+    for (port, cause) in [
+        (closed_port, "Connection refused"),
+        (silent_port, "elapsed"),
+    ] {
+        let settings = Settings {
+            connect_timeout: Duration::from_millis(300),
+            ..Settings::new(format!(
+                "postgres://wavestore:hunter2@127.0.0.1:{port}/apps"
+            ))
+        };
+        let error = refused(&settings).await;
+        assert_eq!(error.code(), "Connect");
+        assert_eq!(
+            error.to_string(),
+            format!("could not connect to Postgres database `apps` on `127.0.0.1:{port}`")
+        );
+        let words = format!("{} {error:?} {:?}", chain(&error), error.hint());
+        assert!(words.contains(cause), "{words}");
+        assert!(!words.contains("hunter2"), "{words}");
+        assert!(error.hint().is_some());
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_by_postgres_is_passed_on() {
+    let database = TestDatabase::postgres().await;
+    let url = database
+        .settings
+        .database_url
+        .replace("/test_", "/missing_");
+    let error = refused(&Settings::new(url)).await;
+    assert!(
+        chain(&error).contains("does not exist"),
+        "{}",
+        chain(&error)
+    );
+}
+
+#[tokio::test]
+async fn a_database_file_that_cannot_be_used_is_explained() {
+    let folder = tempfile::tempdir().expect("make a folder");
+    let at = folder.path().display();
+
+    let error = refused(&Settings::new(format!("sqlite://{at}/missing/catalog.db"))).await;
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "the folder `{at}/missing` of the database file `{at}/missing/catalog.db` does not exist"
+        )
+    );
+    assert_eq!(
+        error.hint(),
+        Some(format!("create `{at}/missing` or mount a volume there"))
+    );
+
+    let file = folder.path().join("notes.txt");
+    std::fs::write(
+        &file,
+        "no database at all, but long enough to be looked at as one ".repeat(20),
+    )
+    .expect("write a file");
+    let error = refused(&Settings::new(format!("sqlite://{}", file.display()))).await;
+    assert_eq!(
+        error.to_string(),
+        format!("could not open the database file `{}`", file.display())
+    );
+    assert!(
+        chain(&error).contains("not a database"),
+        "{}",
+        chain(&error)
+    );
+}
+
+#[tokio::test]
+async fn urls_of_other_kinds_are_refused() {
+    for (url, reason) in [
+        ("", "it starts with neither `sqlite:` nor `postgres:`"),
+        (
+            "mysql://x",
+            "it starts with neither `sqlite:` nor `postgres:`",
+        ),
+        ("sqlite::memory:", "the catalog needs a file, not memory"),
+        (
+            "sqlite://?mode=memory",
+            "the catalog needs a file, not memory",
+        ),
+        ("sqlite://", "it names no file"),
+    ] {
+        let error = refused(&Settings::new(url)).await;
+        assert_eq!(
+            error.to_string(),
+            format!("the database URL cannot be used: {reason}"),
+            "{url}"
+        );
+    }
+    let error = refused(&Settings::new("postgres://a:hunter2@host:port/x")).await;
+    assert_eq!(error.code(), "InvalidDatabaseUrl");
+    assert!(!chain(&error).contains("hunter2"), "{}", chain(&error));
+}
