@@ -19,8 +19,10 @@ SERVICE_CIDR=10.96.0.0/16
 KUBERNETES_IP=10.96.0.1
 DNS_IP=10.96.0.10
 NODE=wavestore
+POD_USER=65532
 
 export PATH=$BIN:$PATH
+export KUBECACHEDIR=$STATE/cache
 
 say() { echo "cluster: $*"; }
 fail() {
@@ -32,7 +34,7 @@ fail() {
 mode() { cat "$STATE/mode" 2>/dev/null || true; }
 
 # The client of the local cluster's containerd.
-ctr_cluster() { ctr --address "$RUN/containerd/containerd.sock" --namespace k8s.io "$@"; }
+ctr_cluster() { CONTAINERD_SUPPRESS_DEPRECATION_WARNINGS=1 ctr --address "$RUN/containerd/containerd.sock" --namespace k8s.io "$@"; }
 
 # Buildah with a storage of its own, in the cache.
 buildah() {
