@@ -230,7 +230,8 @@ async fn upload_parts(
 async fn read_part(source: &mut File) -> io::Result<Bytes> {
     let mut part = BytesMut::with_capacity(PART_BYTES);
     let mut rest = source.take(PART_BYTES as u64);
-    while rest.read_buf(&mut part).await? > 0 {}
+    // A full buffer would grow to be asked once more.
+    while part.len() < PART_BYTES && rest.read_buf(&mut part).await? > 0 {}
     Ok(part.freeze())
 }
 
