@@ -31,5 +31,8 @@ stop "$name"
 ! port_open || fail "port $local_port is taken by another program"
 start "$name" "${command[@]}"
 echo "${command[*]}" >"$PIDS/$name.target"
-await 20 "port $local_port to be open" "$name" port_open
+if ! (await 20 "port $local_port to be open" "$name" port_open); then
+    stop "$name"
+    exit 1
+fi
 say "service $namespace/$service:$service_port is on http://127.0.0.1:$local_port"
