@@ -38,7 +38,7 @@ def greet(name: str) -> str:
     name = (name or "").strip()
     if not name:
         return "Please tell me your name."
-    return f"{GREETING}, {name}! Backwards you are {name[::-1]}, and 6 x 7 = {6 * 7}."
+    return f"{GREETING}, {name}! Backwards you are {name[::-1]}, and 6 times 7 is {6 * 7}."
 
 
 def letters(text: str):
@@ -63,7 +63,12 @@ def build(q: Q) -> None:
     q.page["meta"] = ui.meta_card(
         box="",
         title="Hello Wave",
-        theme="light",
+        theme="hello",
+        themes=[
+            ui.theme(
+                name="hello", primary="#0c548c", text="#16214c", card="#ffffff", page="#eaf3f9"
+            )
+        ],
         layouts=[
             ui.layout(
                 breakpoint="xs",
@@ -73,10 +78,9 @@ def build(q: Q) -> None:
                     ui.zone(
                         "middle",
                         direction=ui.ZoneDirection.ROW,
-                        wrap="stretch",
                         zones=[
                             ui.zone("left", size="60%"),
-                            ui.zone("right", size="38%"),
+                            ui.zone("right", size="40%"),
                         ],
                     ),
                     ui.zone("bottom"),
