@@ -90,7 +90,7 @@ mod tests {
             assert_eq!(EnvRules::default().allows(name), allowed, "{case}");
         }
         let own = EnvRules::new(["H2O_CLOUD_CUSTOM_*"]);
-        assert_eq!(own.allows("H2O_CLOUD_CUSTOM_A"), true);
-        assert_eq!(own.allows("H2O_WAVE_DATA_DIR"), false);
+        assert!(own.allows("H2O_CLOUD_CUSTOM_A"));
+        assert!(!own.allows("H2O_WAVE_DATA_DIR"));
     }
 }

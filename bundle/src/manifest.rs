@@ -247,23 +247,14 @@ impl Findings {
 /// here has left a problem in `findings`.
 fn read_root(root: toml::Table, rules: &EnvRules, findings: &mut Findings) -> Option<Manifest> {
     let mut root = Section::root(root);
-    let app_table = root.table("App", findings);
-    if app_table.is_none() && findings.problems.is_empty() {
-        findings.problem("[App]", Fault::Missing);
-    }
-    let app = app_table.and_then(|section| app::read(section, findings));
-    let lifecycle = app.as_ref().map(|app| app.lifecycle);
-    let is_link = lifecycle == Some(Lifecycle::Link);
-
-    let runtime = match root.table("Runtime", findings) {
-        Some(section) => runtime::read(section, is_link, findings),
-        None => {
-            if lifecycle.is_some_and(|lifecycle| lifecycle != Lifecycle::Link) {
-                findings.problem("[Runtime] Module", Fault::Missing);
-            }
-            None
-        }
+    let (app, lifecycle) = match root.table_or_empty("App", findings) {
+        Some(section) => app::read(section, findings),
+        None => (None, Lifecycle::default()),
     };
+    let is_link = lifecycle == Lifecycle::Link;
+    let runtime = root
+        .table_or_empty("Runtime", findings)
+        .and_then(|section| runtime::read(section, is_link, findings));
     let env = inject::read_env(root.tables("Env", findings), rules, findings);
     let files = inject::read_files(root.tables("File", findings), findings);
     let link = read_link(root.table("Link", findings), is_link, findings);

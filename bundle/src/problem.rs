@@ -231,8 +231,9 @@ impl Problem {
             Fault::NotTimeout { .. } => {
                 Some("write `1h`, `30m`, `1h30m`, or `-1` for never".into())
             }
-            Fault::NotQuantity { value } => Some(quantity_hint(value)),
-            Fault::TooFewBytes { value } => Some(quantity_hint(value)),
+            Fault::NotQuantity { value } | Fault::TooFewBytes { value } => {
+                Some(quantity_hint(value))
+            }
             Fault::Zero { .. } => Some("remove the key, or give an amount".into()),
             Fault::AboveLimit { limit_key, .. } => {
                 Some(format!("raise `{limit_key}` or lower this one"))
@@ -254,7 +255,7 @@ impl Problem {
                 "mount the volume at a folder that the bundle does not have, such as `/data`"
                     .into(),
             ),
-            Fault::Duplicate { .. } => Some("remove one of the two".into()),
+            Fault::Duplicate { .. } | Fault::TwoSources => Some("remove one of the two".into()),
             Fault::BelowFile { .. } => Some("rename one of the two".into()),
             Fault::NotEnvName { .. } => {
                 Some("use letters, digits and `_`, with no digit in front".into())
@@ -262,7 +263,6 @@ impl Problem {
             Fault::ReservedEnvName { .. } => {
                 Some("use another name, or ask an admin to allow this one".into())
             }
-            Fault::TwoSources => Some("remove one of the two".into()),
             Fault::NoSource => Some("add `Value`, or `Secret` and `SecretKey`".into()),
             Fault::NotAddress { .. } => {
                 Some("write the full URL, such as `https://example.com/`".into())

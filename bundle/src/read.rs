@@ -292,17 +292,11 @@ fn long_description(
         ));
         return None;
     };
-    match String::from_utf8(bytes) {
-        Ok(text) => Some(
-            text.strip_prefix('\u{feff}')
-                .map(str::to_owned)
-                .unwrap_or(text),
-        ),
-        Err(_) => {
-            warnings.push(format!("`{path}` is left out: it is not UTF-8"));
-            None
-        }
-    }
+    let Ok(text) = String::from_utf8(bytes) else {
+        warnings.push(format!("`{path}` is left out: it is not UTF-8"));
+        return None;
+    };
+    Some(text.trim_start_matches('\u{feff}').to_owned())
 }
 
 /// Keeps what is written up to a limit; beyond it, keeps nothing.

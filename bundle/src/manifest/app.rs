@@ -3,7 +3,7 @@
 use semver::Version;
 
 use super::section::prose_fault;
-use super::{App, Findings, Legacy, Section};
+use super::{App, Findings, Legacy, Lifecycle, Section};
 use crate::InstanceTimeout;
 use crate::problem::Fault;
 
@@ -15,7 +15,8 @@ const PATH: usize = 1024;
 
 const LIFECYCLES: &[&str] = &["ON_DEMAND", "MANAGED", "LINK"];
 
-pub(super) fn read(mut section: Section, findings: &mut Findings) -> Option<App> {
+/// Reads the table. The lifecycle is known even where the app is not: what else is missing depends on it.
+pub(super) fn read(mut section: Section, findings: &mut Findings) -> (Option<App>, Lifecycle) {
     let name = label(&mut section, "Name", findings);
     let version = version(&mut section, findings);
     if let (Some(name), Some(version)) = (&name, &version) {
@@ -42,18 +43,18 @@ pub(super) fn read(mut section: Section, findings: &mut Findings) -> Option<App>
         setup_guide: section.prose("SetupGuide", DESCRIPTION, findings),
     };
     section.finish(findings);
-    let name = name?;
-    Some(App {
+    let app = name.zip(version).map(|(name, version)| App {
         title: title.unwrap_or_else(|| name.clone()),
         name,
-        version: version?,
+        version,
         description,
         long_description,
         tags,
         lifecycle,
         timeout,
         legacy,
-    })
+    });
+    (app, lifecycle)
 }
 
 fn label(section: &mut Section, key: &'static str, findings: &mut Findings) -> Option<String> {
@@ -91,13 +92,11 @@ fn version(section: &mut Section, findings: &mut Findings) -> Option<Version> {
 
 fn timeout(section: &mut Section, findings: &mut Findings) -> Option<InstanceTimeout> {
     let value = section.amount("InstanceTimeout", findings)?;
-    match value.parse() {
-        Ok(timeout) => Some(timeout),
-        Err(_) => {
-            findings.problem(section.name("InstanceTimeout"), Fault::NotTimeout { value });
-            None
-        }
+    let timeout = value.parse().ok();
+    if timeout.is_none() {
+        findings.problem(section.name("InstanceTimeout"), Fault::NotTimeout { value });
     }
+    timeout
 }
 
 /// Words to find an app by; empty ones and repetitions mean nothing.

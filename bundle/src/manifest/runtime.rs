@@ -40,16 +40,16 @@ pub(super) fn read(
     let cpu_reservation = quantity(&mut section, "CPUReservation", Unit::Cores, findings);
     within(
         "MemoryReservation",
-        &memory_reservation,
+        memory_reservation.as_ref(),
         "MemoryLimit",
-        &memory_limit,
+        memory_limit.as_ref(),
         findings,
     );
     within(
         "CPUReservation",
-        &cpu_reservation,
+        cpu_reservation.as_ref(),
         "CPULimit",
-        &cpu_limit,
+        cpu_limit.as_ref(),
         findings,
     );
     let gpu_count = gpu_count(&mut section, findings);
@@ -91,7 +91,7 @@ pub(super) fn read(
 /// Whether `text` can follow `python -m`.
 pub(crate) fn is_module(text: &str) -> bool {
     text.len() <= TEXT
-        && !text.ends_with(".py")
+        && text.rsplit('.').next() != Some("py")
         && text.split('.').all(|part| {
             !part.is_empty()
                 && !part.starts_with('-')
@@ -136,9 +136,9 @@ fn quantity(
 /// Kubernetes refuses a pod whose request is above its limit.
 fn within(
     key: &str,
-    reservation: &Option<Quantity>,
+    reservation: Option<&Quantity>,
     limit_key: &'static str,
-    limit: &Option<Quantity>,
+    limit: Option<&Quantity>,
     findings: &mut Findings,
 ) {
     if let (Some(reservation), Some(limit)) = (reservation, limit)
@@ -164,34 +164,32 @@ fn volume(section: &mut Section, findings: &mut Findings) -> Option<Volume> {
         }
         return None;
     };
-    let fault = if !value.starts_with('/') {
-        Some(Fault::NotAbsolute {
-            value: value.clone(),
-        })
-    } else {
-        match clean_path(&value) {
-            None => Some(Fault::UncleanPath {
-                value: value.clone(),
-            }),
-            // Below the app's folder is fine: a volume that keeps what the app writes there.
-            Some(path) => forbidden_place(&path).map(|place| Fault::ForbiddenPath {
-                value: value.clone(),
-                place,
-            }),
+    let mount = match mount_path(value) {
+        Ok(mount) => mount,
+        Err(fault) => {
+            findings.problem(section.name("VolumeMount"), fault);
+            return None;
         }
     };
-    if let Some(fault) = fault {
-        findings.problem(section.name("VolumeMount"), fault);
-        return None;
-    }
     if size.is_none() {
         let needed_by = "`VolumeMount`";
         findings.problem_once("[Runtime] VolumeSize", Fault::MissingFor { needed_by });
     }
-    Some(Volume {
-        mount: clean_path(&value)?,
-        size: size?,
-    })
+    Some(Volume { mount, size: size? })
+}
+
+/// The path of a volume. One below the app's folder is fine: it keeps what the app writes there.
+fn mount_path(value: String) -> Result<String, Fault> {
+    if !value.starts_with('/') {
+        return Err(Fault::NotAbsolute { value });
+    }
+    let Some(path) = clean_path(&value) else {
+        return Err(Fault::UncleanPath { value });
+    };
+    match forbidden_place(&path) {
+        Some(place) => Err(Fault::ForbiddenPath { value, place }),
+        None => Ok(path),
+    }
 }
 
 fn gpu_count(section: &mut Section, findings: &mut Findings) -> u32 {

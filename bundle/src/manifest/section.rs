@@ -63,9 +63,20 @@ impl Section {
         findings.problem(self.name(key), Fault::WrongType { found, expected });
     }
 
-    /// The table `[key]`.
+    /// The table `[key]`, if it is there.
     pub(crate) fn table(&mut self, key: &'static str, findings: &mut Findings) -> Option<Self> {
-        match self.take(key)? {
+        self.table
+            .contains_key(key)
+            .then(|| self.table_or_empty(key, findings))?
+    }
+
+    /// The table `[key]`, empty if it is not there; `None` if it is something else.
+    pub(crate) fn table_or_empty(
+        &mut self,
+        key: &'static str,
+        findings: &mut Findings,
+    ) -> Option<Self> {
+        match self.take(key).unwrap_or_else(|| Value::Table(Table::new())) {
             Value::Table(table) => Some(Self {
                 label: format!("[{key}] "),
                 path: format!("{key}."),
