@@ -92,6 +92,7 @@ pub struct WaveInstanceStatus {
 #[serde(rename_all = "camelCase")]
 pub struct InstanceRelease {
     /// Helm's revision.
+    #[schemars(extend("format" = "int64"))]
     pub revision: u32,
     /// Helm's status, such as `deployed`.
     pub status: String,
@@ -102,6 +103,7 @@ pub struct InstanceRelease {
 #[serde(rename_all = "camelCase")]
 pub struct Operation {
     /// The revision that the run makes.
+    #[schemars(extend("format" = "int64"))]
     pub revision: u32,
     /// When the run began.
     pub started_at: Time,

@@ -74,6 +74,7 @@ pub struct Runtime {
     pub args: Vec<String>,
     /// Port on which a Python app listens itself; Wave apps are reached through waved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "int32"))]
     pub port: Option<u16>,
     /// How the instance is reached.
     pub routing_mode: RoutingMode,

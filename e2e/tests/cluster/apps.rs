@@ -8,11 +8,11 @@ use e2e::{Browser, Store, eventually, instance, kubectl};
 async fn use_hello(store: &Store, browser: &Browser, url: &str) -> Result<()> {
     browser.page.goto(url).await?;
     browser.sign_in(store).await?;
-    browser.sees("Hello from Wave").await?;
+    browser.sees("Seconds since you came").await?;
     browser.types("name", "Ada").await?;
     browser.clicks("greet").await?;
     browser
-        .sees("Hello, Ada! Your name has 3 letters and reads adA backwards.")
+        .sees("Hello, Ada! Backwards you are adA, and 6 times 7 is 42.")
         .await?;
     let at = browser.page.current_url().await?;
     ensure!(at.as_str().starts_with(url), "the browser ended up at {at}");
