@@ -15,7 +15,7 @@ use url::Url;
 pub(crate) use runtime::{hides, is_module};
 use section::Section;
 
-use crate::problem::{Fault, Problem};
+use crate::problem::{Fault, Problem, printable};
 use crate::{EnvRules, Error, InstanceTimeout, Quantity};
 
 /// Where a bundle is unpacked in the pod.
@@ -231,15 +231,28 @@ pub(crate) struct Findings {
 }
 
 impl Findings {
+    /// Most problems and most warnings of one file; more would help nobody, and fit into no status.
+    const MOST: usize = 50;
+
     pub(crate) fn problem(&mut self, key: impl Into<String>, fault: Fault) {
-        self.problems.push(Problem {
-            key: key.into(),
-            fault,
-        });
+        if self.problems.len() < Self::MOST {
+            let key = key.into();
+            self.problems.push(Problem { key, fault });
+        }
+    }
+
+    /// As [`Findings::problem`], unless the key has one already: a key of the wrong type is not missing too.
+    pub(crate) fn problem_once(&mut self, key: &str, fault: Fault) {
+        if self.problems.iter().all(|problem| problem.key != key) {
+            self.problem(key, fault);
+        }
     }
 
     pub(crate) fn warn(&mut self, text: impl AsRef<str>) {
-        self.warnings.push(format!("app.toml: {}", text.as_ref()));
+        if self.warnings.len() < Self::MOST {
+            self.warnings
+                .push(format!("app.toml: {}", printable(text.as_ref())));
+        }
     }
 }
 
@@ -302,15 +315,6 @@ fn read_link(section: Option<Section>, is_link: bool, findings: &mut Findings) -
         _ => {
             findings.problem("[Link] Address", Fault::NotAddress { value });
             None
-        }
-    }
-}
-
-impl Findings {
-    /// As [`Findings::problem`], unless the key has one already: a key of the wrong type is not missing too.
-    pub(crate) fn problem_once(&mut self, key: &str, fault: Fault) {
-        if self.problems.iter().all(|problem| problem.key != key) {
-            self.problem(key, fault);
         }
     }
 }

@@ -131,19 +131,25 @@ pub enum Fault {
         /// The value in the file.
         value: String,
     },
-    /// A path with `.`, `..` or nothing between two slashes.
-    #[error("is `{value}`, which has an empty, `.` or `..` part")]
+    /// A path with `.`, `..` or nothing between two slashes, or with characters that mounts cannot have.
+    #[error("is `{value}`, which has an empty, `.` or `..` part, or a colon")]
     UncleanPath {
         /// The value in the file.
         value: String,
     },
     /// A path where apps may put nothing.
-    #[error("is `{value}`, but {place} is not for volumes and files of apps")]
+    #[error("is `{value}`, but `{place}` belongs to the platform")]
     ForbiddenPath {
         /// The value in the file.
         value: String,
         /// The place that is taken.
         place: String,
+    },
+    /// A file directly in the bundle's root or the system's.
+    #[error("is `{value}`, which is in no folder below `/` or the bundle")]
+    NoFolder {
+        /// The value in the file.
+        value: String,
     },
     /// A volume over files of the bundle.
     #[error("is `{value}`, which would hide a file or folder of the bundle")]
@@ -157,12 +163,12 @@ pub enum Fault {
         /// The value in the file.
         value: String,
     },
-    /// A file below another one.
-    #[error("is `{value}`, which lies below the file `{other}`")]
-    BelowFile {
+    /// A file below another one, or the other way round.
+    #[error("is `{value}`, which cannot be beside `{other}`: one of these files would be a folder")]
+    Nested {
         /// The value in the file.
         value: String,
-        /// The file that it lies below.
+        /// The other file.
         other: String,
     },
     /// Not a name of an environment variable.
@@ -208,12 +214,16 @@ impl Problem {
                 "Port" => {
                     "add `Port = 8000` to `[Runtime]`: the port on which the app listens".into()
                 }
-                _ => format!("add `{key}` to the table"),
+                _ => match self.key.rsplit_once(' ') {
+                    Some((table, key)) => format!("add `{key}` to `{table}`"),
+                    None => format!("add `{key}`"),
+                },
             }),
             Fault::WrongType { expected, .. } => Some(match *expected {
                 "a list of tables" => format!("write `[[{key}]]`, with two brackets"),
                 "a string" => format!("write `{key} = \"...\"`, in quotes"),
                 "true or false" => format!("write `{key} = true`, without quotes"),
+                "a whole number" if key == "Port" => "write `Port = 8000`, without quotes".into(),
                 "a whole number" => format!("write `{key} = 1`, without quotes"),
                 "a list of strings" => format!("write `{key} = [\"...\"]`"),
                 _ => format!("write `[{key}]` on a line of its own, then its keys"),
@@ -251,12 +261,18 @@ impl Problem {
             Fault::ForbiddenPath { .. } => {
                 Some("write a folder of the app's own, such as `/data`".into())
             }
+            Fault::NoFolder { value } => {
+                let name = value.rsplit('/').next().unwrap_or_default();
+                Some(format!(
+                    "write a path with a folder, such as `config/{name}`"
+                ))
+            }
             Fault::HidesBundle { .. } => Some(
                 "mount the volume at a folder that the bundle does not have, such as `/data`"
                     .into(),
             ),
             Fault::Duplicate { .. } | Fault::TwoSources => Some("remove one of the two".into()),
-            Fault::BelowFile { .. } => Some("rename one of the two".into()),
+            Fault::Nested { .. } => Some("rename one of the two".into()),
             Fault::NotEnvName { .. } => {
                 Some("use letters, digits and `_`, with no digit in front".into())
             }
@@ -273,8 +289,26 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` {}", self.key, self.fault)
+        f.write_str(&printable(&format!("`{}` {}", self.key, self.fault)))
     }
+}
+
+/// `text` in one line that terminals and Kubernetes accept: values come from strangers' files.
+pub(crate) fn printable(text: &str) -> String {
+    const LONGEST: usize = 600;
+    let mut line = String::new();
+    for character in text.chars() {
+        if line.len() > LONGEST {
+            line.push('…');
+            break;
+        }
+        if character.is_control() {
+            line.extend(character.escape_debug());
+        } else {
+            line.push(character);
+        }
+    }
+    line
 }
 
 fn listed(words: &[&str]) -> String {

@@ -160,7 +160,7 @@ fn check_against_files(manifest: &Manifest, entries: &[Entry]) -> Result<(), Err
                 let other = entry.name.clone();
                 problems.push(Problem {
                     key: key(),
-                    fault: Fault::BelowFile { value, other },
+                    fault: Fault::Nested { value, other },
                 });
             } else if entry
                 .name

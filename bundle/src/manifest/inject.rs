@@ -65,12 +65,12 @@ pub(super) fn read_files(sections: Vec<Section>, findings: &mut Findings) -> Vec
         };
         if seen.contains(&path) {
             findings.problem(key, Fault::Duplicate { value });
-        } else if let Some(other) = seen.iter().find(|other| below(&path, other)) {
+        } else if let Some(other) = seen
+            .iter()
+            .find(|other| below(&path, other) || below(other, &path))
+        {
             let other = other.clone();
-            findings.problem(key, Fault::BelowFile { value, other });
-        } else if let Some(other) = seen.iter().find(|other| below(other, &path)) {
-            let (value, other) = (other.clone(), value);
-            findings.problem(key, Fault::BelowFile { value, other });
+            findings.problem(key, Fault::Nested { value, other });
         } else {
             seen.insert(path.clone());
             if let Some(source) = source {
@@ -172,19 +172,13 @@ fn file_path(value: &str) -> Result<String, Fault> {
         return Err(unclean());
     }
     let path = clean_path(&absolute).ok_or_else(unclean)?;
-    let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
-    let place = if folder.is_empty() {
-        Some("/".to_owned())
-    } else if folder == APP_ROOT {
-        Some("the root of the bundle".to_owned())
-    } else {
-        forbidden_place(&path)
-    };
-    match place {
-        Some(place) => Err(Fault::ForbiddenPath {
-            value: value.to_owned(),
-            place,
-        }),
+    let value = value.to_owned();
+    match path.rsplit_once('/') {
+        Some(("" | APP_ROOT, _)) | None => return Err(Fault::NoFolder { value }),
+        Some(_) => {}
+    }
+    match forbidden_place(&path) {
+        Some(place) => Err(Fault::ForbiddenPath { value, place }),
         None => Ok(path),
     }
 }

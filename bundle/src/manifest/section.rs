@@ -63,6 +63,11 @@ impl Section {
         findings.problem(self.name(key), Fault::WrongType { found, expected });
     }
 
+    fn wrong_items(&self, key: &str, expected: &'static str, findings: &mut Findings) {
+        let found = "a list with something else in it";
+        findings.problem(self.name(key), Fault::WrongType { found, expected });
+    }
+
     /// The table `[key]`, if it is there.
     pub(crate) fn table(&mut self, key: &'static str, findings: &mut Findings) -> Option<Self> {
         self.table
@@ -108,8 +113,8 @@ impl Section {
                     table,
                     asked: Vec::new(),
                 }),
-                other => {
-                    self.wrong_type(key, &other, "a list of tables", findings);
+                _ => {
+                    self.wrong_items(key, "a list of tables", findings);
                     break;
                 }
             }
@@ -232,8 +237,8 @@ impl Section {
         for value in values {
             match value {
                 Value::String(text) => texts.push(text),
-                other => {
-                    self.wrong_type(key, &other, "a list of strings", findings);
+                _ => {
+                    self.wrong_items(key, "a list of strings", findings);
                     break;
                 }
             }
@@ -265,7 +270,7 @@ impl Section {
                 .asked
                 .iter()
                 .find(|asked| asked.eq_ignore_ascii_case(key));
-            let name = format!("{}{key}", self.path).escape_debug().to_string();
+            let name = format!("{}{key}", self.path);
             findings.warn(match near {
                 Some(near) => {
                     format!(
