@@ -26,10 +26,10 @@ impl Limits {
     pub const MANIFEST_BYTES: u64 = 1 << 20;
 
     /// Most bytes of an icon or a screenshot; larger ones are left out with a warning.
-    pub const PICTURE_BYTES: u64 = 8 << 20;
+    pub const PICTURE_BYTES: u64 = 4 << 20;
 
     /// Most screenshots; the rest is left out with a warning.
-    pub const SCREENSHOTS: usize = 16;
+    pub const SCREENSHOTS: usize = 10;
 
     /// Most bytes of the long description; a larger one is left out with a warning.
     pub const LONG_DESCRIPTION_BYTES: u64 = 256 << 10;

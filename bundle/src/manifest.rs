@@ -333,6 +333,6 @@ fn syntax(text: &str, error: &toml::de::Error) -> Error {
     Error::Syntax {
         line,
         column,
-        message: error.message().trim().replace('\n', ", "),
+        message: printable(&error.message().trim().replace('\n', ", ")),
     }
 }

@@ -11,7 +11,7 @@ use crate::{APP_ROOT, EnvRules, Error, Limits, Manifest, Picture, PictureFormat}
 const MANIFEST: &str = "app.toml";
 
 /// Icons are few; this only bounds what is kept while one is chosen.
-const ICON_CANDIDATES: usize = 4;
+const ICON_CANDIDATES: usize = 2;
 
 /// A bundle that passed every check.
 #[derive(Debug, Clone, PartialEq, Eq)]

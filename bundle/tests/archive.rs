@@ -128,7 +128,7 @@ fn what_the_store_cannot_show_is_left_out_with_a_warning() {
         bundle.warnings,
         [
             "app.toml: `[App] LongDescription` is `missing.md`, which is not in the archive",
-            "`static/icon.png` is left out: it is larger than 8388608 bytes",
+            "`static/icon.png` is left out: it is larger than 4194304 bytes",
         ]
     );
 }

@@ -106,18 +106,16 @@ impl Section {
         };
         let mut sections = Vec::with_capacity(values.len());
         for (index, value) in values.into_iter().enumerate() {
-            match value {
-                Value::Table(table) => sections.push(Self {
-                    label: format!("[[{key}]] #{} ", index + 1),
-                    path: format!("{key}.{}.", index + 1),
-                    table,
-                    asked: Vec::new(),
-                }),
-                _ => {
-                    self.wrong_items(key, "a list of tables", findings);
-                    break;
-                }
-            }
+            let Value::Table(table) = value else {
+                self.wrong_items(key, "a list of tables", findings);
+                break;
+            };
+            sections.push(Self {
+                label: format!("[[{key}]] #{} ", index + 1),
+                path: format!("{key}.{}.", index + 1),
+                table,
+                asked: Vec::new(),
+            });
         }
         sections
     }
@@ -235,13 +233,11 @@ impl Section {
         };
         let mut texts = Vec::with_capacity(values.len());
         for value in values {
-            match value {
-                Value::String(text) => texts.push(text),
-                _ => {
-                    self.wrong_items(key, "a list of strings", findings);
-                    break;
-                }
-            }
+            let Value::String(text) = value else {
+                self.wrong_items(key, "a list of strings", findings);
+                break;
+            };
+            texts.push(text);
         }
         texts
     }
