@@ -203,34 +203,36 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::ArchiveTooLarge { .. } | Self::TotalTooLarge { .. } => {
-                "leave data and environments out, with a line each in `.appignore`".into()
+                "leave data and environments out of the archive, and let the app fetch them".into()
             }
             Self::TooManyEntries { .. } => {
-                "leave folders such as `.git`, `venv` and `node_modules` out, with a line each in `.appignore`".into()
+                "leave folders such as `.git`, `venv` and `node_modules` out of the archive".into()
             }
             Self::EntryTooLarge { name, .. } => {
                 format!("leave `{name}` out, and let the app fetch it when it starts")
             }
             Self::RatioTooLarge { .. } => "leave files that are mostly zeros out".into(),
             Self::NotAnArchive { .. } | Self::DamagedEntry { .. } => {
-                "make the archive anew with `wavestore bundle` or `zip -r app.wave .`".into()
+                "make the archive anew inside the app's folder: `zip -r app.wave .`".into()
             }
             Self::BadName { fault, .. } => match fault {
                 NameFault::Absolute | NameFault::Unclean => {
                     "make the archive inside the app's folder: `zip -r app.wave .`".into()
                 }
-                NameFault::Backslash => "make the archive with a program that writes `/` between folders".into(),
+                NameFault::Backslash => {
+                    "make the archive with a program that writes `/` between folders".into()
+                }
                 NameFault::Empty
                 | NameFault::TooLong { .. }
                 | NameFault::ControlCharacter
                 | NameFault::Ambiguous => "rename the file".into(),
-                NameFault::Duplicate
-                | NameFault::FileAndFolder
-                | NameFault::FolderWithContent => {
+                NameFault::Duplicate | NameFault::FileAndFolder | NameFault::FolderWithContent => {
                     "make the archive anew instead of adding to an old one".into()
                 }
             },
-            Self::NotAFile { name, .. } => format!("replace `{name}` by a copy of what it stands for"),
+            Self::NotAFile { name, .. } => {
+                format!("replace `{name}` by a copy of what it stands for")
+            }
             Self::Encrypted { .. } => "make the archive without a password".into(),
             Self::Compression { .. } => "make the archive with the usual method, deflate".into(),
             Self::NoManifest { near: Some(near) } => match near.rsplit_once('/') {
