@@ -1,1 +1,21 @@
-//! Placeholder.
+//! The operator: imports `WaveApp`s into the catalog, and keeps one Helm release per `WaveInstance`.
+//!
+//! It alone runs Helm. Decisions (`instance::plan`, `instance::judge`, `app::resolve`) are pure functions;
+//! everything that reads or writes the world stands around them.
+
+mod app;
+mod args;
+mod attempts;
+mod error;
+mod events;
+mod finalizer;
+mod health;
+mod helm;
+mod index;
+mod instance;
+mod runtime;
+mod watches;
+
+pub use args::Args;
+pub use error::Error;
+pub use runtime::{report, start};

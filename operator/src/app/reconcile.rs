@@ -1,0 +1,395 @@
+//! One reconciliation of an app: import it, or withdraw it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bundle::Bundle;
+use catalog::{Catalog, Digest, Viewer};
+use crds::{Runtime, WaveApp, WaveAppStatus, WaveInstance};
+use futures::{FutureExt, StreamExt, TryStreamExt};
+use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{Api, Patch, PatchParams};
+use kube::runtime::controller::{self, Action};
+use kube::runtime::reflector::{self, ObjectRef, Store};
+use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt, applier, predicates, watcher};
+use kube::{Client, Resource, ResourceExt};
+use serde_json::json;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::import::{self, Fetched, Importer};
+use super::resolve::{StoreSettings, resolve};
+use super::status;
+use crate::attempts::Attempts;
+use crate::error::{Error, message};
+use crate::events::{Events, FIELD_MANAGER, Tone};
+use crate::finalizer;
+
+/// Finalizer by which the operator keeps a deleted `WaveApp` until nobody runs it and it is withdrawn.
+const FINALIZER: &str = "wavestore.io/catalog";
+
+/// How many apps are imported at once.
+const CONCURRENCY: u16 = 4;
+
+/// How often an app that is held or a duplicate is looked at again.
+const HELD: Duration = Duration::from_secs(10);
+
+/// The only door to the world.
+pub(crate) struct Context {
+    pub(crate) client: Client,
+    pub(crate) namespace: String,
+    pub(crate) catalog: Catalog,
+    pub(crate) importer: Importer,
+    pub(crate) store: StoreSettings,
+    pub(crate) instances: Store<WaveInstance>,
+    pub(crate) events: Arc<Events>,
+    pub(crate) errors: Attempts,
+    pub(crate) stop: CancellationToken,
+}
+
+/// Reconciles apps until told to stop; then lets what runs come to its end.
+pub(crate) async fn run(ctx: Arc<Context>) {
+    let (apps, writer) = reflector::store();
+    let queue = watcher(ctx.api(), watcher::Config::default())
+        .default_backoff()
+        .modify(|app: &mut WaveApp| app.managed_fields_mut().clear())
+        .reflect(writer)
+        .applied_objects()
+        .predicate_filter(
+            predicates::generation.combine(predicates::finalizers),
+            PredicateConfig::default(),
+        )
+        .map_ok(|app| ObjectRef::from_obj(&app))
+        .boxed()
+        .take_until(ctx.stop.clone().cancelled_owned());
+    let others = apps.clone();
+    applier(
+        move |app, ctx: Arc<Context>| reconcile(app, others.clone(), ctx).boxed(),
+        error_policy,
+        ctx,
+        apps,
+        queue,
+        controller::Config::default().concurrency(CONCURRENCY),
+    )
+    .for_each(|result| {
+        if let Err(error @ (controller::Error::QueueError(_) | controller::Error::RunnerError(_))) =
+            &result
+        {
+            warn!(
+                error = error as &dyn std::error::Error,
+                "The watch of WaveApps was interrupted"
+            );
+        }
+        futures::future::ready(())
+    })
+    .await;
+}
+
+fn error_policy(app: Arc<WaveApp>, error: &Error, ctx: Arc<Context>) -> Action {
+    let name = app.name_any();
+    let generation = app.metadata.generation.unwrap_or_default();
+    let failed = ctx
+        .errors
+        .fail(&name, generation, message(error, error.hint()));
+    warn!(
+        error = error as &dyn std::error::Error,
+        app.resource = name,
+        "Could not reconcile WaveApp {name}, try {}",
+        failed.times
+    );
+    Action::requeue(failed.wait(Instant::now()))
+}
+
+impl Context {
+    fn api(&self) -> Api<WaveApp> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// Writes the status if it has changed, and an Event with it.
+    async fn publish(
+        &self,
+        app: &WaveApp,
+        new: &WaveAppStatus,
+        tone: Tone,
+        reason: &str,
+        note: &str,
+    ) -> Result<(), Error> {
+        if app.status.as_ref() == Some(new) {
+            return Ok(());
+        }
+        let name = app.name_any();
+        let patch = json!({
+            "apiVersion": WaveApp::api_version(&()),
+            "kind": WaveApp::kind(&()),
+            "status": new,
+        });
+        let params = PatchParams::apply(FIELD_MANAGER).force();
+        match self
+            .api()
+            .patch_status(&name, &params, &Patch::Apply(patch))
+            .await
+        {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
+            Err(source) => {
+                return Err(Error::Kube {
+                    task: format!("write the status of WaveApp `{name}`"),
+                    source,
+                });
+            }
+        }
+        let reference = app.object_ref(&());
+        self.events
+            .tell(&reference, tone, reason, "Import", note)
+            .await;
+        Ok(())
+    }
+}
+
+async fn reconcile(
+    app: Arc<WaveApp>,
+    others: Store<WaveApp>,
+    ctx: Arc<Context>,
+) -> Result<Action, Error> {
+    let deleting = app.metadata.deletion_timestamp.is_some();
+    match (finalizer::has(&*app, FINALIZER), deleting) {
+        (false, true) => return Ok(Action::await_change()),
+        (false, false) => {
+            finalizer::add(&ctx.api(), &*app, FINALIZER).await?;
+            return Ok(Action::await_change());
+        }
+        (true, true) => return withdraw(&ctx, &app, &others).await,
+        (true, false) => {}
+    }
+    let name = app.name_any();
+    let now = Time(Timestamp::now());
+    match import(&ctx, &app, &others).await {
+        Ok(imported) => {
+            let Imported {
+                bundle,
+                digest,
+                runtime,
+            } = imported;
+            let status = status::imported(&app, &bundle, &digest, runtime, &now);
+            let title = status
+                .app
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            info!(app.resource = name, app.name = title, bundle.digest = %digest, "App {title} is imported");
+            let note = format!("app {title} is in the catalog");
+            ctx.publish(&app, &status, Tone::Normal, "Imported", &note)
+                .await?;
+            ctx.errors.clear(&name);
+            Ok(Action::await_change())
+        }
+        Err(error) => {
+            let status = status::failed(&app, &error, &now);
+            let note = message(&error, error.hint());
+            ctx.publish(&app, &status, Tone::Warning, error.code(), &note)
+                .await?;
+            // A bundle that its digest names will be as bad tomorrow.
+            let for_ever = matches!(error, import::Error::Bundle(_) | import::Error::Resolve(_))
+                && error.stalls()
+                && app.spec.bundle.digest.is_some();
+            if for_ever {
+                info!(app.resource = name, "WaveApp {name} is refused: {note}");
+                return Ok(Action::await_change());
+            }
+            Err(error.into())
+        }
+    }
+}
+
+struct Imported {
+    bundle: Bundle,
+    digest: Digest,
+    runtime: Option<Runtime>,
+}
+
+/// Imports an app. Every step may be done again; nothing is stored before everything is checked.
+async fn import(
+    ctx: &Context,
+    app: &WaveApp,
+    others: &Store<WaveApp>,
+) -> Result<Imported, import::Error> {
+    let known = app
+        .status
+        .as_ref()
+        .and_then(|status| status.digest.as_ref())
+        .and_then(|digest| digest.parse().ok());
+    let config_maps: Api<ConfigMap> = Api::namespaced(ctx.client.clone(), &ctx.namespace);
+    let fetched = ctx
+        .importer
+        .fetch(&app.spec.bundle, known, &config_maps)
+        .await?;
+    let bundle = ctx.importer.read(&fetched).await?;
+    let Fetched { file, digest } = fetched;
+    let runtime = resolve(
+        &bundle.manifest,
+        &app.name_any(),
+        &digest.to_string(),
+        &ctx.store,
+    )?;
+    refuse_duplicate(app, &bundle, others)?;
+
+    let blobs = &ctx.importer.blobs;
+    blobs.put_bundle(&digest, file.path()).await?;
+    for picture in bundle.icon.iter().chain(&bundle.screenshots) {
+        let bytes = picture.bytes.clone().into();
+        blobs.put_asset(&digest, &picture.name, bytes).await?;
+    }
+    let row = row(app, &bundle, digest);
+    publish_row(ctx, &row, others).await?;
+    Ok(Imported {
+        bundle,
+        digest,
+        runtime,
+    })
+}
+
+/// The older of two `WaveApp`s with the same app keeps it, also when the catalog has lost its rows.
+fn refuse_duplicate(
+    app: &WaveApp,
+    bundle: &Bundle,
+    others: &Store<WaveApp>,
+) -> Result<(), import::Error> {
+    let wanted = super::resolve::app_ref(&bundle.manifest);
+    let age = |app: &WaveApp| (app.creation_timestamp(), app.uid());
+    let holder = others.find(|other| {
+        other.uid() != app.uid()
+            && other.status.as_ref().and_then(|status| status.app.as_ref()) == Some(&wanted)
+            && age(other) < age(app)
+    });
+    match holder {
+        Some(holder) => Err(import::Error::Duplicate {
+            name: wanted.name,
+            version: wanted.version,
+            holder: holder.name_any(),
+        }),
+        None => Ok(()),
+    }
+}
+
+async fn publish_row(
+    ctx: &Context,
+    row: &catalog::App,
+    others: &Store<WaveApp>,
+) -> Result<(), import::Error> {
+    let duplicate = match ctx.catalog.publish(row).await {
+        Err(error @ catalog::Error::DuplicateApp { .. }) => error,
+        result => return Ok(result?),
+    };
+    let viewer = Viewer::store();
+    let held = ctx.catalog.app(&viewer, &row.name, &row.version).await?;
+    let Some(held) = held else {
+        return Ok(ctx.catalog.publish(row).await?);
+    };
+    let holder = others.find(|other| other.uid().as_ref() == Some(&held.uid));
+    if holder.is_some() {
+        return Err(match duplicate {
+            catalog::Error::DuplicateApp {
+                name,
+                version,
+                holder,
+            } => import::Error::Duplicate {
+                name,
+                version,
+                holder,
+            },
+            error => error.into(),
+        });
+    }
+    // Its WaveApp is gone, by force or with the cluster that it was in.
+    warn!(
+        app.resource = held.resource,
+        "Withdrawing the row of WaveApp {}, which is gone", held.resource
+    );
+    ctx.catalog.withdraw(&held.uid).await?;
+    Ok(ctx.catalog.publish(row).await?)
+}
+
+fn row(app: &WaveApp, bundle: &Bundle, digest: Digest) -> catalog::App {
+    let manifest = &bundle.manifest;
+    let mut tags = manifest.app.tags.clone();
+    for tag in &app.spec.tags {
+        if !tags.contains(tag) {
+            tags.push(tag.clone());
+        }
+    }
+    let published = app
+        .creation_timestamp()
+        .and_then(|time| chrono::DateTime::from_timestamp_millis(time.0.as_millisecond()));
+    catalog::App {
+        uid: app.uid().unwrap_or_default(),
+        resource: app.name_any(),
+        name: manifest.app.name.clone(),
+        version: manifest.app.version.to_string(),
+        title: manifest.app.title.clone(),
+        description: manifest.app.description.clone().unwrap_or_default(),
+        owner: app.spec.owner.clone(),
+        visibility: app.spec.visibility,
+        lifecycle: super::resolve::lifecycle(manifest.app.lifecycle),
+        tags,
+        digest,
+        icon: bundle.icon.as_ref().map(|picture| picture.name.clone()),
+        screenshots: bundle
+            .screenshots
+            .iter()
+            .map(|picture| picture.name.clone())
+            .collect(),
+        link: manifest.link.as_ref().map(|link| link.address.to_string()),
+        long_description: bundle.long_description.clone(),
+        published_at: published.unwrap_or_default(),
+    }
+}
+
+/// Takes an app out of the catalog, once nobody runs it.
+async fn withdraw(ctx: &Context, app: &WaveApp, others: &Store<WaveApp>) -> Result<Action, Error> {
+    let _ = ctx.instances.wait_until_ready().await;
+    let status = app.status.clone().unwrap_or_default();
+    let mut instances: Vec<String> = ctx
+        .instances
+        .state()
+        .iter()
+        .filter(|instance| Some(&instance.spec.app) == status.app.as_ref())
+        .map(|instance| instance.name_any())
+        .collect();
+    if !instances.is_empty() {
+        instances.sort();
+        let held = status::held(app, &instances, &Time(Timestamp::now()));
+        let note = status::held_message(&instances);
+        ctx.publish(app, &held, Tone::Warning, "InstancesExist", &note)
+            .await?;
+        return Ok(Action::requeue(HELD));
+    }
+    ctx.catalog.withdraw(&app.uid().unwrap_or_default()).await?;
+    if let Some(digest) = status
+        .digest
+        .as_deref()
+        .and_then(|digest| digest.parse().ok())
+    {
+        let shared = others.find(|other| {
+            let theirs = other
+                .status
+                .as_ref()
+                .and_then(|status| status.digest.as_ref());
+            other.uid() != app.uid()
+                && (theirs == status.digest.as_ref() || other.spec.bundle.digest == status.digest)
+        });
+        if shared.is_none() && !ctx.catalog.is_digest_used(&digest).await? {
+            ctx.importer.blobs.delete_app(&digest).await?;
+        }
+    }
+    finalizer::remove(&ctx.api(), app, FINALIZER).await?;
+    ctx.errors.clear(&app.name_any());
+    info!(
+        app.resource = app.name_any(),
+        "WaveApp {} is withdrawn",
+        app.name_any()
+    );
+    Ok(Action::await_change())
+}

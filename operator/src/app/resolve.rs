@@ -1,0 +1,379 @@
+//! `resolve`: what an instance of an app runs with, from its manifest and the store's settings.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+
+use bundle::{AppMode, File, Manifest, Quantity, SecretKey, Source};
+use crds::{AppRef, Lifecycle, RoutingMode, Runtime, RuntimeFile, RuntimeVolume};
+use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource, ResourceRequirements, SecretKeySelector};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Amount;
+
+/// Memory that an app may take when it does not say.
+const MEMORY_LIMIT: &str = "2Gi";
+
+/// Memory that is set aside for an app when it does not say.
+const MEMORY_RESERVATION: &str = "512Mi";
+
+/// What the store decides for every instance.
+#[derive(Debug, Clone)]
+pub(crate) struct StoreSettings {
+    /// Image of the launcher.
+    pub(crate) image: String,
+    /// When nodes pull it.
+    pub(crate) image_pull_policy: String,
+    /// Where instances fetch their bundles.
+    pub(crate) store_url: String,
+    /// `ConfigMap` with certificate authorities.
+    pub(crate) ca_config_map: Option<String>,
+    /// What apps see as `H2O_CLOUD_ENVIRONMENT`.
+    pub(crate) environment: String,
+    /// More variables.
+    pub(crate) env: Vec<EnvVar>,
+}
+
+/// Why an app that was read cannot be run here.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// An image of the app's own.
+    #[error("app.toml: `[Runtime] AppMode` is `container`, which is not supported yet")]
+    ContainerMode,
+    /// A Secret that holds no app's secrets.
+    #[error("app.toml: `Secret` is `{0}`, which is one of Helm's own records")]
+    ReservedSecret(String),
+}
+
+impl Error {
+    /// The one next step that helps.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::ContainerMode => Some("use `wave` or `python`".to_owned()),
+            Self::ReservedSecret(_) => Some("put the value into a Secret of its own".to_owned()),
+        }
+    }
+}
+
+/// Resolves an app; nothing for links, which nobody runs. `id` is the name of its `WaveApp`.
+pub(crate) fn resolve(
+    manifest: &Manifest,
+    id: &str,
+    digest: &str,
+    store: &StoreSettings,
+) -> Result<Option<Runtime>, Error> {
+    let Some(runtime) = &manifest.runtime else {
+        return Ok(None);
+    };
+    let bundle::Runtime {
+        module,
+        volume,
+        resource_volume_size,
+        routing_mode,
+        mode,
+        port,
+        args,
+        enable_shm,
+        // There is one environment, and sign-in is the router's.
+        runtime_version: _,
+        enable_oidc: _,
+        // Of containers alone, which are refused.
+        custom_image: _,
+        entry_point: _,
+        // See `resources`.
+        memory_limit: _,
+        memory_reservation: _,
+        cpu_limit: _,
+        cpu_reservation: _,
+        gpu_count: _,
+        gpu_type: _,
+    } = runtime;
+    let (mode, port) = match mode {
+        AppMode::Wave => (crds::AppMode::Wave, None),
+        AppMode::Python => (crds::AppMode::Python, *port),
+        AppMode::Container => return Err(Error::ContainerMode),
+    };
+    let files = manifest.files.iter().map(file).collect::<Result<_, _>>()?;
+    Ok(Some(Runtime {
+        app: app_ref(manifest),
+        digest: digest.to_owned(),
+        image: store.image.clone(),
+        image_pull_policy: store.image_pull_policy.clone(),
+        store_url: store.store_url.clone(),
+        mode,
+        module: module.clone(),
+        args: args.clone(),
+        port,
+        routing_mode: routing(*routing_mode),
+        env: env(manifest, id, store)?,
+        files,
+        resources: resources(runtime),
+        volume: volume.as_ref().map(|volume| RuntimeVolume {
+            mount_path: volume.mount.clone(),
+            size: volume.size.to_string(),
+        }),
+        resource_volume_size: resource_volume_size.as_ref().map(ToString::to_string),
+        shared_memory: *enable_shm,
+        ca_config_map: store.ca_config_map.clone(),
+    }))
+}
+
+/// Name and version of an app.
+pub(crate) fn app_ref(manifest: &Manifest) -> AppRef {
+    AppRef {
+        name: manifest.app.name.clone(),
+        version: manifest.app.version.to_string(),
+    }
+}
+
+/// How an app is run, in the words of the API.
+pub(crate) fn lifecycle(lifecycle: bundle::Lifecycle) -> Lifecycle {
+    match lifecycle {
+        bundle::Lifecycle::OnDemand => Lifecycle::OnDemand,
+        bundle::Lifecycle::Managed => Lifecycle::Managed,
+        bundle::Lifecycle::Link => Lifecycle::Link,
+    }
+}
+
+/// How an app is reached, in the words of the API.
+pub(crate) fn routing(mode: bundle::RoutingMode) -> RoutingMode {
+    match mode {
+        bundle::RoutingMode::Domain => RoutingMode::Domain,
+        bundle::RoutingMode::BaseUrl => RoutingMode::BaseUrl,
+    }
+}
+
+/// The store's variables, then the app's; a name that comes again takes the place of the first.
+fn env(manifest: &Manifest, id: &str, store: &StoreSettings) -> Result<Vec<EnvVar>, Error> {
+    let plain = |name: &str, value: &str| EnvVar {
+        name: name.to_owned(),
+        value: Some(value.to_owned()),
+        value_from: None,
+    };
+    let mut all = vec![
+        plain("H2O_CLOUD_ENVIRONMENT", &store.environment),
+        plain("H2O_CLOUD_APP_ID", id),
+    ];
+    let apps = manifest.env.iter().map(|variable| {
+        let mut made = EnvVar {
+            name: variable.name.clone(),
+            ..EnvVar::default()
+        };
+        match &variable.source {
+            // Kubernetes would put another variable in place of `$(NAME)`.
+            Source::Value(value) => made.value = Some(value.replace("$(", "$$(")),
+            Source::Secret(key) => {
+                made.value_from = Some(EnvVarSource {
+                    secret_key_ref: Some(secret(key)?),
+                    ..EnvVarSource::default()
+                });
+            }
+        }
+        Ok(made)
+    });
+    for variable in store.env.iter().cloned().map(Ok).chain(apps) {
+        let variable: EnvVar = variable?;
+        match all.iter_mut().find(|held| held.name == variable.name) {
+            Some(held) => *held = variable,
+            None => all.push(variable),
+        }
+    }
+    Ok(all)
+}
+
+fn file(file: &File) -> Result<RuntimeFile, Error> {
+    let (value, secret_key_ref) = match &file.source {
+        Source::Value(value) => (Some(value.clone()), None),
+        Source::Secret(key) => (None, Some(secret(key)?)),
+    };
+    Ok(RuntimeFile {
+        path: file.path.clone(),
+        value,
+        secret_key_ref,
+    })
+}
+
+fn secret(key: &SecretKey) -> Result<SecretKeySelector, Error> {
+    if key.secret.starts_with("sh.helm.") {
+        return Err(Error::ReservedSecret(key.secret.clone()));
+    }
+    Ok(SecretKeySelector {
+        name: key.secret.clone(),
+        key: key.key.clone(),
+        optional: key.optional.then_some(true),
+    })
+}
+
+fn resources(runtime: &bundle::Runtime) -> ResourceRequirements {
+    let known = |text: &str| text.parse::<Quantity>().expect("a constant is a quantity");
+    let (default_limit, default_reservation) = (known(MEMORY_LIMIT), known(MEMORY_RESERVATION));
+    let reservation =
+        runtime
+            .memory_reservation
+            .clone()
+            .unwrap_or_else(|| match &runtime.memory_limit {
+                Some(limit) if limit.compare(&default_reservation) == Ordering::Less => {
+                    limit.clone()
+                }
+                Some(_) | None => default_reservation,
+            });
+    // An app that reserves more than the usual limit means to have it.
+    let limit = runtime.memory_limit.clone().unwrap_or_else(|| {
+        if reservation.compare(&default_limit) == Ordering::Greater {
+            reservation.clone()
+        } else {
+            default_limit
+        }
+    });
+    let mut limits = BTreeMap::from([("memory".to_owned(), Amount(limit.to_string()))]);
+    let mut requests = BTreeMap::from([("memory".to_owned(), Amount(reservation.to_string()))]);
+    if let Some(cpu) = &runtime.cpu_limit {
+        limits.insert("cpu".to_owned(), Amount(cpu.to_string()));
+    }
+    if let Some(cpu) = &runtime.cpu_reservation {
+        requests.insert("cpu".to_owned(), Amount(cpu.to_string()));
+    }
+    if runtime.gpu_count > 0 {
+        let gpu = runtime
+            .gpu_type
+            .as_deref()
+            .filter(|name| name.contains('/'));
+        limits.insert(
+            gpu.unwrap_or("nvidia.com/gpu").to_owned(),
+            Amount(runtime.gpu_count.to_string()),
+        );
+    }
+    ResourceRequirements {
+        claims: None,
+        limits: Some(limits),
+        requests: Some(requests),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bundle::EnvRules;
+
+    use super::*;
+
+    fn store() -> StoreSettings {
+        StoreSettings {
+            image: "registry/instance:1".to_owned(),
+            image_pull_policy: "IfNotPresent".to_owned(),
+            store_url: "http://wavestore-internal.wavestore.svc:8081".to_owned(),
+            ca_config_map: None,
+            environment: "https://store.example.com".to_owned(),
+            env: vec![EnvVar {
+                name: "PIP_INDEX_URL".to_owned(),
+                value: Some("https://pypi.example.com/simple".to_owned()),
+                value_from: None,
+            }],
+        }
+    }
+
+    fn resolved(toml: &str) -> Result<Option<Runtime>, Error> {
+        let text = format!("[App]\nName = \"hello\"\nVersion = \"1.0.0\"\n{toml}");
+        let (manifest, _) = Manifest::parse(&text, &EnvRules::default()).expect("a manifest");
+        resolve(&manifest, "hello-1", "sha256:00", &store())
+    }
+
+    #[test]
+    fn an_app_that_says_nothing_gets_the_defaults() {
+        let runtime = resolved("[Runtime]\nModule = \"app\"").expect("resolved");
+        insta::assert_json_snapshot!(runtime);
+    }
+
+    #[test]
+    fn an_app_that_says_everything_gets_it() {
+        let runtime = resolved(
+            r#"
+            [Runtime]
+            Module = "web"
+            AppMode = "python"
+            Port = 8050
+            AppArgs = ["--title", "a b"]
+            RoutingMode = "BASE_URL"
+            MemoryLimit = "4Gi"
+            MemoryReservation = "1Gi"
+            CPULimit = "2"
+            CPUReservation = "500m"
+            GPUCount = 1
+            EnableSHM = true
+            VolumeMount = "/data"
+            VolumeSize = "5Gi"
+            ResourceVolumeSize = "3Gi"
+            [[Env]]
+            Name = "GREETING"
+            Value = "hello $(HOME)"
+            [[Env]]
+            Name = "PIP_INDEX_URL"
+            Value = "https://mine.example.com"
+            [[Env]]
+            Name = "PASSWORD"
+            Secret = "database"
+            SecretKey = "password"
+            Optional = true
+            [[File]]
+            Path = "/etc/app/settings.toml"
+            Value = "colour = 'blue'"
+            [[File]]
+            Path = "/etc/app/key.pem"
+            Secret = "database"
+            SecretKey = "key"
+            "#,
+        )
+        .expect("resolved");
+        insta::assert_json_snapshot!(runtime);
+    }
+
+    #[test]
+    fn memory_fills_in_what_is_left_out() {
+        let cases = [
+            ("neither", "", "512Mi/2Gi"),
+            ("a small limit", "MemoryLimit = '128Mi'", "128Mi/128Mi"),
+            ("a large limit", "MemoryLimit = '8Gi'", "512Mi/8Gi"),
+            (
+                "a small reservation",
+                "MemoryReservation = '64Mi'",
+                "64Mi/2Gi",
+            ),
+            (
+                "a large reservation",
+                "MemoryReservation = '6Gi'",
+                "6Gi/6Gi",
+            ),
+        ];
+        for (name, toml, expected) in cases {
+            let runtime = resolved(&format!("[Runtime]\nModule = \"app\"\n{toml}"));
+            let resources = runtime.expect("resolved").expect("a runtime").resources;
+            let memory =
+                |map: Option<BTreeMap<String, Amount>>| map.expect("set")["memory"].0.clone();
+            let actual = format!(
+                "{}/{}",
+                memory(resources.requests),
+                memory(resources.limits)
+            );
+            assert_eq!(actual, expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_run_says_why() {
+        let container = resolved(
+            "[Runtime]\nModule = \"app\"\nAppMode = \"container\"\nCustomImage = \"x\"\nPort = 8080",
+        );
+        assert_eq!(container, Err(Error::ContainerMode));
+        let secret = resolved(
+            "[Runtime]\nModule = \"app\"\n[[Env]]\nName = \"A\"\nSecret = \"sh.helm.release.v1.x.v1\"\nSecretKey = \"release\"",
+        );
+        assert_eq!(
+            secret,
+            Err(Error::ReservedSecret("sh.helm.release.v1.x.v1".to_owned()))
+        );
+    }
+
+    #[test]
+    fn links_run_nothing() {
+        let link =
+            resolved("InstanceLifecycle = \"LINK\"\n[Link]\nAddress = \"https://example.com/\"");
+        assert_eq!(link, Ok(None));
+    }
+}

@@ -1,0 +1,185 @@
+//! The status of an app, as kstatus wants it.
+
+use bundle::Bundle;
+use catalog::Digest;
+use crds::{
+    ConditionStatus, ConditionType, Runtime, WaveApp, WaveAppStatus, condition, set_condition,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::import::Error;
+use super::resolve;
+use crate::error::message;
+
+/// Most instances that are named when an app is held by them.
+const NAMED: usize = 5;
+
+/// The status of an app that was imported.
+pub(super) fn imported(
+    app: &WaveApp,
+    bundle: &Bundle,
+    digest: &Digest,
+    runtime: Option<Runtime>,
+    now: &Time,
+) -> WaveAppStatus {
+    let manifest = &bundle.manifest;
+    let message = match bundle.warnings.as_slice() {
+        [] => "the app is in the catalog".to_owned(),
+        warnings => format!("the app is in the catalog; {}", warnings.join("; ")),
+    };
+    let mut status = WaveAppStatus {
+        conditions: old(app).conditions,
+        observed_generation: app.metadata.generation,
+        app: Some(resolve::app_ref(manifest)),
+        title: Some(manifest.app.title.clone()),
+        digest: Some(digest.to_string()),
+        lifecycle: Some(resolve::lifecycle(manifest.app.lifecycle)),
+        routing_mode: manifest
+            .runtime
+            .as_ref()
+            .map(|runtime| resolve::routing(runtime.routing_mode)),
+        link: manifest.link.as_ref().map(|link| link.address.to_string()),
+        runtime,
+    };
+    let generation = app.metadata.generation;
+    let ready = condition(
+        ConditionType::Ready,
+        ConditionStatus::True,
+        "Imported",
+        &message,
+        generation,
+        now,
+    );
+    set_condition(&mut status.conditions, ready);
+    keep_only(&mut status, &[ConditionType::Ready]);
+    status
+}
+
+/// The status of an app whose import failed. What an earlier import found stays, unless somebody else has
+/// the name now.
+pub(super) fn failed(app: &WaveApp, error: &Error, now: &Time) -> WaveAppStatus {
+    let mut status = old(app);
+    if matches!(error, Error::Duplicate { .. }) {
+        status = WaveAppStatus {
+            conditions: status.conditions,
+            observed_generation: status.observed_generation,
+            ..WaveAppStatus::default()
+        };
+    }
+    let text = message(error, error.hint());
+    let second = if error.stalls() {
+        status.observed_generation = app.metadata.generation;
+        ConditionType::Stalled
+    } else {
+        ConditionType::Reconciling
+    };
+    let generation = app.metadata.generation;
+    for (type_, holds) in [
+        (ConditionType::Ready, ConditionStatus::False),
+        (second, ConditionStatus::True),
+    ] {
+        let made = condition(type_, holds, error.code(), &text, generation, now);
+        set_condition(&mut status.conditions, made);
+    }
+    keep_only(&mut status, &[ConditionType::Ready, second]);
+    status
+}
+
+/// The status of an app that is to be deleted while instances run it.
+pub(super) fn held(app: &WaveApp, instances: &[String], now: &Time) -> WaveAppStatus {
+    let mut status = old(app);
+    let generation = app.metadata.generation;
+    let made = condition(
+        ConditionType::Stalled,
+        ConditionStatus::True,
+        "InstancesExist",
+        &held_message(instances),
+        generation,
+        now,
+    );
+    set_condition(&mut status.conditions, made);
+    status
+}
+
+/// Who holds an app.
+pub(super) fn held_message(instances: &[String]) -> String {
+    let named: Vec<String> = instances
+        .iter()
+        .take(NAMED)
+        .map(|name| format!("`{name}`"))
+        .collect();
+    let more = match instances.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!(
+        "it is deleted once no instance runs it: {}{more} (hint: delete them with `kubectl delete waveinstance <name>`)",
+        named.join(", ")
+    )
+}
+
+fn old(app: &WaveApp) -> WaveAppStatus {
+    app.status.clone().unwrap_or_default()
+}
+
+fn keep_only(status: &mut WaveAppStatus, types: &[ConditionType]) {
+    status
+        .conditions
+        .retain(|held| types.iter().any(|type_| held.type_ == type_.to_string()));
+}
+
+#[cfg(test)]
+mod tests {
+    use crds::{BundleSource, Visibility, WaveAppSpec};
+
+    use super::*;
+
+    #[test]
+    fn a_failure_tells_cause_and_hint_and_whether_a_retry_may_do() {
+        let mut app = WaveApp::new(
+            "hello",
+            WaveAppSpec {
+                bundle: BundleSource::default(),
+                owner: "alice".to_owned(),
+                visibility: Visibility::Private,
+                tags: Vec::new(),
+            },
+        );
+        app.metadata.generation = Some(2);
+        let now = Time("2026-01-01T00:00:00Z".parse().expect("a time"));
+        let errors = [
+            Error::NoConfigMap("hello".to_owned()),
+            Error::Duplicate {
+                name: "hello".to_owned(),
+                version: "1.0.0".to_owned(),
+                holder: "first".to_owned(),
+            },
+            Error::Resolve(resolve::Error::ContainerMode),
+        ];
+        let lines: Vec<String> = errors
+            .iter()
+            .flat_map(|error| {
+                let status = failed(&app, error, &now);
+                let generation = status.observed_generation;
+                status.conditions.into_iter().map(move |condition| {
+                    let crds_condition = condition;
+                    format!(
+                        "{:?} {}={} {}: {}",
+                        generation,
+                        crds_condition.type_,
+                        crds_condition.status,
+                        crds_condition.reason,
+                        crds_condition.message
+                    )
+                })
+            })
+            .collect();
+        insta::assert_snapshot!(lines.join("\n"));
+    }
+
+    #[test]
+    fn many_holders_are_not_all_named() {
+        let names: Vec<String> = (1..=7).map(|n| format!("i-{n}")).collect();
+        insta::assert_snapshot!(held_message(&names), @"it is deleted once no instance runs it: `i-1`, `i-2`, `i-3`, `i-4`, `i-5` and 2 more (hint: delete them with `kubectl delete waveinstance <name>`)");
+    }
+}

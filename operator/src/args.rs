@@ -1,0 +1,174 @@
+//! Flags, and their `WAVESTORE_*` variables.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+use k8s_openapi::api::core::v1::EnvVar;
+use url::Url;
+
+/// Reconciles `WaveApp`s and `WaveInstance`s; the only program that runs Helm.
+#[derive(Debug, Parser)]
+#[command(version)]
+pub struct Args {
+    /// Namespace of the store: its apps, instances and releases all live there.
+    #[arg(long, env = "WAVESTORE_NAMESPACE", default_value = "wavestore")]
+    pub(crate) namespace: String,
+    /// Database of the catalog: `sqlite:///data/catalog.db` or `postgres://...`.
+    #[arg(
+        long,
+        env = "WAVESTORE_DATABASE_URL",
+        default_value = "sqlite:///data/catalog.db",
+        hide_env_values = true
+    )]
+    pub(crate) database_url: String,
+    /// Store of the bundles and pictures.
+    #[arg(long, env = "WAVESTORE_BLOBS", default_value = "file:///data/blobs")]
+    pub(crate) blobs: String,
+    /// Folder from which `file:///<name>` bundles are imported.
+    #[arg(long, env = "WAVESTORE_IMPORT_DIR", default_value = "/data/imports")]
+    pub(crate) import_dir: PathBuf,
+    /// Longest time that fetching one bundle may take.
+    #[arg(long, env = "WAVESTORE_IMPORT_TIMEOUT", default_value = "10m", value_parser = humantime::parse_duration)]
+    pub(crate) import_timeout: Duration,
+    /// Folder of the chart wave-instance.
+    #[arg(
+        long,
+        env = "WAVESTORE_CHART",
+        default_value = "/usr/share/wavestore/wave-instance"
+    )]
+    pub(crate) chart: PathBuf,
+    /// Helm, version 4 or later.
+    #[arg(long, env = "WAVESTORE_HELM", default_value = "helm")]
+    pub(crate) helm: PathBuf,
+    /// Longest time that one Helm command may run, for example `5m`.
+    #[arg(long, env = "WAVESTORE_HELM_TIMEOUT", default_value = "5m", value_parser = humantime::parse_duration)]
+    pub(crate) helm_timeout: Duration,
+    /// How many Helm commands may run at once. Default: four for each core, at most 16.
+    #[arg(long, env = "WAVESTORE_HELM_CONCURRENCY", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) helm_concurrency: Option<u16>,
+    /// How many instances may be reconciled at once.
+    #[arg(long, env = "WAVESTORE_CONCURRENCY", default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) concurrency: u16,
+    /// Image that every instance runs.
+    #[arg(long, env = "WAVESTORE_INSTANCE_IMAGE")]
+    pub(crate) instance_image: String,
+    /// When nodes pull that image.
+    #[arg(
+        long,
+        env = "WAVESTORE_IMAGE_PULL_POLICY",
+        value_enum,
+        default_value_t = PullPolicy::IfNotPresent
+    )]
+    pub(crate) image_pull_policy: PullPolicy,
+    /// Where instances fetch their bundles. Default: `http://wavestore-internal.<namespace>.svc:8081`.
+    #[arg(long, env = "WAVESTORE_INSTANCE_STORE_URL")]
+    pub(crate) instance_store_url: Option<Url>,
+    /// `ConfigMap` with the key `ca.crt`: the certificate authorities that instances trust.
+    #[arg(long, env = "WAVESTORE_CA_CONFIG_MAP", value_parser = parse_nonempty)]
+    pub(crate) ca_config_map: Option<String>,
+    /// Variable that every instance gets, as `NAME=VALUE`; once for each, or separated by commas.
+    #[arg(long, env = "WAVESTORE_INSTANCE_ENV", value_delimiter = ',', value_parser = parse_variable)]
+    pub(crate) instance_env: Vec<EnvVar>,
+    /// What apps see as `H2O_CLOUD_ENVIRONMENT`. Default: the store's URL.
+    #[arg(long, env = "WAVESTORE_ENVIRONMENT")]
+    pub(crate) environment: Option<String>,
+    /// Where people reach the store's pages.
+    #[arg(
+        long,
+        env = "WAVESTORE_STORE_URL",
+        default_value = "http://localhost:8080"
+    )]
+    pub(crate) store_url: Url,
+    /// Domain below which instances have their hosts, with the port if it is no usual one.
+    #[arg(long, env = "WAVESTORE_APPS_DOMAIN", default_value = "localhost:8080")]
+    pub(crate) apps_domain: String,
+    /// Port of `/livez` and `/readyz`.
+    #[arg(long, env = "WAVESTORE_HEALTH_PORT", default_value_t = 8080)]
+    pub(crate) health_port: u16,
+    /// How log lines look.
+    #[arg(long, env = "WAVESTORE_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    pub(crate) log_format: LogFormat,
+}
+
+/// When nodes pull an image, as Kubernetes says it.
+#[derive(Debug, Clone, Copy, ValueEnum, strum::Display)]
+#[value(rename_all = "PascalCase")]
+pub(crate) enum PullPolicy {
+    /// Once.
+    IfNotPresent,
+    /// At every start of a container.
+    Always,
+    /// The image is on the node already.
+    Never,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Args {
+    /// Address of the health server.
+    pub(crate) fn health_address(&self) -> SocketAddr {
+        SocketAddr::from(([0, 0, 0, 0], self.health_port))
+    }
+}
+
+fn parse_nonempty(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        return Err("must not be empty; leave the flag out instead".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+fn parse_variable(text: &str) -> Result<EnvVar, String> {
+    let (name, value) = text
+        .split_once('=')
+        .ok_or_else(|| format!("`{text}` is not `NAME=VALUE`"))?;
+    let first = name.bytes().next();
+    let valid = first.is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_')
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    if !valid {
+        return Err(format!("`{name}` is not the name of a variable"));
+    }
+    Ok(EnvVar {
+        name: name.to_owned(),
+        value: Some(value.to_owned()),
+        value_from: None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn flags_are_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn variables_are_read_or_refused() {
+        let variable = parse_variable("PIP_INDEX_URL=https://a/b=c").expect("a variable");
+        assert_eq!(variable.name, "PIP_INDEX_URL");
+        assert_eq!(variable.value.as_deref(), Some("https://a/b=c"));
+        assert_eq!(
+            parse_variable("1A=b"),
+            Err("`1A` is not the name of a variable".to_owned())
+        );
+        assert_eq!(
+            parse_variable("A"),
+            Err("`A` is not `NAME=VALUE`".to_owned())
+        );
+    }
+}

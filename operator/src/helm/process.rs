@@ -1,0 +1,323 @@
+//! One Helm process: bounded in time, in its environment and in what is kept of its words.
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::process::Command;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout;
+
+use super::Error;
+
+/// Lines of stderr that are kept.
+const LAST_LINES: usize = 40;
+
+/// Bytes of one such line.
+const LINE_BYTES: usize = 2000;
+
+/// Most bytes of stdout that are kept; Helm's JSON holds the manifest.
+const STDOUT_BYTES: u64 = 4 << 20;
+
+/// How long Helm may take to end after SIGTERM.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// What Helm may see of our environment, besides everything of `KUBERNETES_` and `HELM_`.
+const ALLOWED: [&str; 9] = [
+    "HOME",
+    "PATH",
+    "KUBECONFIG",
+    "KUBECACHEDIR",
+    "TMPDIR",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "GOMAXPROCS",
+    "GOMEMLIMIT",
+];
+
+/// How Helm is run.
+pub(crate) struct Helm {
+    program: PathBuf,
+    pub(super) chart: PathBuf,
+    pub(super) namespace: String,
+    limit: Duration,
+    environment: Vec<(OsString, OsString)>,
+    slots: Semaphore,
+}
+
+impl Helm {
+    pub(crate) fn new(
+        program: PathBuf,
+        chart: PathBuf,
+        namespace: String,
+        limit: Duration,
+        concurrency: u16,
+    ) -> Self {
+        let mut environment: Vec<_> = std::env::vars_os()
+            .filter(|(name, _)| name.to_str().is_some_and(is_allowed))
+            .collect();
+        environment.push(("HELM_NO_PLUGINS".into(), "1".into()));
+        environment.push(("HELM_DRIVER".into(), "secret".into()));
+        Self {
+            program,
+            chart,
+            namespace,
+            limit,
+            environment,
+            slots: Semaphore::new(concurrency.into()),
+        }
+    }
+
+    /// Waits for one of the places in which Helm may run.
+    pub(crate) async fn slot(&self) -> SemaphorePermit<'_> {
+        self.slots
+            .acquire()
+            .await
+            .expect("the semaphore is never closed")
+    }
+
+    /// Checks that Helm is there and of the right age; answers its version.
+    pub(crate) async fn check(&self) -> Result<String, Error> {
+        let args = ["version", "--template", "{{.Version}}"].map(OsString::from);
+        let version = String::from_utf8_lossy(&self.run(&args, Vec::new()).await?).into_owned();
+        let version = version.trim().to_owned();
+        if major(&version).is_some_and(|major| major >= 4) {
+            Ok(version)
+        } else {
+            Err(Error::Version {
+                program: self.program.display().to_string(),
+                version,
+            })
+        }
+    }
+
+    /// Runs Helm to its end, or to the end of the time that it has; answers its stdout.
+    pub(super) async fn run(&self, args: &[OsString], input: Vec<u8>) -> Result<Vec<u8>, Error> {
+        let command = args
+            .first()
+            .map(|arg| arg.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        let mut child = Command::new(&self.program)
+            .args(args)
+            .env_clear()
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .current_dir(Path::new("/"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // A group of its own: what ends us by the terminal must not end Helm in the middle.
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|source| Error::Start {
+                program: self.program.display().to_string(),
+                source,
+            })?;
+        let group = child.id();
+        let pipe = |source| Error::Pipe {
+            command: command.clone(),
+            source,
+        };
+        let (stdin, stdout, stderr) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let mut work = std::pin::pin!(async {
+            let feed = async {
+                if let Some(mut stdin) = stdin {
+                    // A Helm that does not want its input says why on stderr.
+                    let _ = stdin.write_all(&input).await;
+                }
+            };
+            tokio::join!(
+                feed,
+                read_stdout(stdout),
+                read_last_lines(stderr),
+                child.wait()
+            )
+        });
+        let mut timed_out = false;
+        let ((), stdout, words, status) = match timeout(self.limit, &mut work).await {
+            Ok(done) => done,
+            Err(_elapsed) => {
+                timed_out = true;
+                signal(group, Signal::SIGTERM);
+                match timeout(GRACE, &mut work).await {
+                    Ok(done) => done,
+                    Err(_elapsed) => {
+                        signal(group, Signal::SIGKILL);
+                        work.await
+                    }
+                }
+            }
+        };
+        let status = status.map_err(pipe)?;
+        let stdout = stdout.map_err(pipe)?;
+        if status.success() {
+            return Ok(stdout);
+        }
+        let words = last_words(&words, status);
+        Err(if timed_out {
+            Error::TimedOut {
+                command,
+                limit: self.limit,
+                words,
+            }
+        } else {
+            Error::Failed { command, words }
+        })
+    }
+}
+
+fn is_allowed(name: &str) -> bool {
+    ALLOWED.contains(&name) || name.starts_with("KUBERNETES_") || name.starts_with("HELM_")
+}
+
+fn major(version: &str) -> Option<u64> {
+    let digits = version.trim_start_matches('v');
+    digits.split('.').next()?.parse().ok()
+}
+
+fn signal(group: Option<u32>, signal: Signal) {
+    let Some(group) = group.and_then(|id| i32::try_from(id).ok()) else {
+        return;
+    };
+    // It may have ended in this very moment.
+    let _ = killpg(Pid::from_raw(group), signal);
+}
+
+async fn read_stdout(stdout: Option<impl AsyncRead + Unpin>) -> std::io::Result<Vec<u8>> {
+    let mut kept = Vec::new();
+    if let Some(mut stdout) = stdout {
+        (&mut stdout)
+            .take(STDOUT_BYTES)
+            .read_to_end(&mut kept)
+            .await?;
+        tokio::io::copy(&mut stdout, &mut tokio::io::sink()).await?;
+    }
+    Ok(kept)
+}
+
+async fn read_last_lines(stderr: Option<impl AsyncRead + Unpin>) -> VecDeque<String> {
+    let mut lines = VecDeque::with_capacity(LAST_LINES);
+    let Some(stderr) = stderr else {
+        return lines;
+    };
+    let mut reader = BufReader::new(stderr);
+    let mut line = Vec::new();
+    // A line longer than the bound comes in pieces.
+    while let Ok(1..) = (&mut reader)
+        .take(LINE_BYTES as u64)
+        .read_until(b'\n', &mut line)
+        .await
+    {
+        if lines.len() == LAST_LINES {
+            lines.pop_front();
+        }
+        lines.push_back(String::from_utf8_lossy(&line).trim_end().to_owned());
+        line.clear();
+    }
+    lines
+}
+
+/// What Helm said in the end: from its `Error:` on, or all that was kept.
+fn last_words(lines: &VecDeque<String>, status: std::process::ExitStatus) -> String {
+    let start = lines
+        .iter()
+        .rposition(|line| line.starts_with("Error:"))
+        .unwrap_or_default();
+    let words: Vec<&str> = lines
+        .iter()
+        .skip(start)
+        .map(|line| line.strip_prefix("Error:").unwrap_or(line).trim())
+        .filter(|line| !line.is_empty() && *line != "Use --debug flag to render out invalid YAML")
+        .collect();
+    if words.is_empty() {
+        format!("it said nothing ({status})")
+    } else {
+        words.join("\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::ExitStatus;
+
+    use super::*;
+
+    fn shell(limit: Duration) -> Helm {
+        Helm::new("/bin/sh".into(), "/chart".into(), "ns".to_owned(), limit, 1)
+    }
+
+    fn script(text: &str) -> [OsString; 2] {
+        ["-c".into(), text.into()]
+    }
+
+    #[tokio::test]
+    async fn values_go_in_and_answers_come_out() {
+        let answer = shell(Duration::from_secs(10))
+            .run(&script("cat"), b"{}".to_vec())
+            .await
+            .expect("an answer");
+        assert_eq!(answer, b"{}");
+    }
+
+    #[tokio::test]
+    async fn an_error_tells_its_last_words() {
+        let error = shell(Duration::from_secs(10))
+            .run(
+                &script("echo warning >&2; echo 'Error: INSTALLATION FAILED: no' >&2; exit 1"),
+                Vec::new(),
+            )
+            .await
+            .expect_err("an error");
+        assert_eq!(error.to_string(), "helm -c failed: INSTALLATION FAILED: no");
+    }
+
+    #[tokio::test]
+    async fn a_command_that_hangs_is_ended_with_its_children() {
+        let error = shell(Duration::from_millis(200))
+            .run(&script("echo waiting >&2; sleep 600"), Vec::new())
+            .await
+            .expect_err("an error");
+        assert_eq!(error.to_string(), "helm -c was ended after 200ms: waiting");
+    }
+
+    #[tokio::test]
+    async fn a_missing_program_is_named() {
+        let helm = Helm::new(
+            "/nowhere/helm".into(),
+            "/chart".into(),
+            "ns".to_owned(),
+            Duration::from_secs(1),
+            1,
+        );
+        let error = helm.check().await.expect_err("an error");
+        assert_eq!(error.to_string(), "could not start `/nowhere/helm`");
+    }
+
+    #[tokio::test]
+    async fn only_allowed_variables_reach_helm() {
+        let answer = shell(Duration::from_secs(10))
+            .run(&script("env"), Vec::new())
+            .await
+            .expect("an answer");
+        let answer = String::from_utf8(answer).expect("text");
+        let strangers: Vec<&str> = answer
+            .lines()
+            .filter_map(|line| line.split('=').next())
+            .filter(|name| !is_allowed(name) && !["PWD", "SHLVL", "_", "OLDPWD"].contains(name))
+            .collect();
+        assert_eq!(strangers, [""; 0]);
+    }
+
+    #[test]
+    fn silence_is_told_too() {
+        let words = last_words(&VecDeque::new(), ExitStatus::from_raw(9));
+        assert_eq!(words, "it said nothing (signal: 9 (SIGKILL))");
+    }
+}

@@ -1,0 +1,300 @@
+//! Helm's own records, read from its Secrets and cut down to what decides.
+
+use std::io::Read;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use crds::{AppRef, WaveInstanceSpec, normalize_values};
+use flate2::read::GzDecoder;
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::jiff::Timestamp;
+use kube::runtime::watcher;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::index::Kept;
+
+/// Name of the chart of an instance.
+pub(crate) const CHART: &str = "wave-instance";
+
+/// Most bytes of a record once inflated; a Secret holds a mebibyte at most.
+const INFLATED_BYTES: u64 = 32 << 20;
+
+/// One revision of a release.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Release {
+    /// Helm's revision.
+    pub(crate) revision: u32,
+    /// How far it is.
+    pub(crate) status: Status,
+    /// When Helm last wrote the record, by the API server's or by Helm's clock.
+    pub(crate) changed_at: Option<Timestamp>,
+    /// What the record holds, or why it cannot be read.
+    pub(crate) content: Result<Content, String>,
+}
+
+/// What a record holds.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Content {
+    /// Name of the chart.
+    pub(crate) chart: String,
+    /// The values that the release was given, as the spec that they render.
+    pub(crate) spec: Result<WaveInstanceSpec, String>,
+    /// The app of the value `resolved`, when there is one.
+    pub(crate) resolved: Option<AppRef>,
+    /// Helm's last words on it.
+    pub(crate) description: String,
+}
+
+/// How far a revision is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display, strum::EnumString)]
+#[strum(serialize_all = "kebab-case")]
+pub(crate) enum Status {
+    /// In uncertain state.
+    Unknown,
+    /// In force.
+    Deployed,
+    /// Removed, its record kept.
+    Uninstalled,
+    /// Replaced by a later one.
+    Superseded,
+    /// Not in force, or not entirely.
+    Failed,
+    /// Being removed.
+    Uninstalling,
+    /// Being installed.
+    PendingInstall,
+    /// Being upgraded.
+    PendingUpgrade,
+    /// Being rolled back.
+    PendingRollback,
+}
+
+impl Status {
+    /// Some Helm command is at work, or died at it.
+    pub(crate) fn is_pending(self) -> bool {
+        match self {
+            Self::PendingInstall | Self::PendingUpgrade | Self::PendingRollback => true,
+            Self::Unknown
+            | Self::Deployed
+            | Self::Uninstalled
+            | Self::Superseded
+            | Self::Failed
+            | Self::Uninstalling => false,
+        }
+    }
+}
+
+/// The Secrets to watch: those of Helm, without the revisions that later ones have replaced.
+pub(crate) fn watch() -> watcher::Config {
+    watcher::Config::default()
+        .labels("owner=helm,status!=superseded")
+        .fields("type=helm.sh/release.v1")
+}
+
+/// The labels by which one release's Secrets are found.
+pub(crate) fn selector(release: &str) -> String {
+    format!("owner=helm,name={release}")
+}
+
+/// Name of the Secret with one revision.
+pub(crate) fn secret_name(release: &str, revision: u32) -> String {
+    format!("sh.helm.release.v1.{release}.v{revision}")
+}
+
+/// Revision and status by a Secret's labels.
+pub(crate) fn labelled(metadata: &ObjectMeta) -> Option<(u32, Status)> {
+    let labels = metadata.labels.as_ref()?;
+    let revision = labels.get("version")?.parse().ok()?;
+    let status = labels.get("status")?.parse().unwrap_or(Status::Unknown);
+    Some((revision, status))
+}
+
+/// Reads a Secret of Helm; none when it is no such Secret at all.
+pub(crate) fn keep(secret: Secret) -> Option<Kept<Release>> {
+    let (revision, status) = labelled(&secret.metadata)?;
+    let name = secret.metadata.labels.as_ref()?.get("name")?.clone();
+    let changed_at = changed_at(&secret.metadata);
+    let content = secret
+        .data
+        .as_ref()
+        .and_then(|data| data.get("release"))
+        .ok_or_else(|| "it has no key `release`".to_owned())
+        .and_then(|data| decode(&data.0));
+    Some(Kept {
+        key: name,
+        object: secret.metadata.name?,
+        value: Release {
+            revision,
+            status,
+            changed_at,
+            content,
+        },
+    })
+}
+
+/// The latest of a release's revisions.
+pub(crate) fn latest(releases: Vec<Release>) -> Option<Release> {
+    releases.into_iter().max_by_key(|release| release.revision)
+}
+
+fn changed_at(metadata: &ObjectMeta) -> Option<Timestamp> {
+    let created = metadata.creation_timestamp.as_ref().map(|time| time.0);
+    let modified = metadata
+        .labels
+        .as_ref()
+        .and_then(|labels| labels.get("modifiedAt"))
+        .and_then(|seconds| seconds.parse().ok())
+        .and_then(|seconds| Timestamp::from_second(seconds).ok());
+    created.max(modified)
+}
+
+fn decode(data: &[u8]) -> Result<Content, String> {
+    #[derive(Deserialize)]
+    struct Record {
+        #[serde(default)]
+        info: Info,
+        #[serde(default)]
+        chart: Chart,
+        #[serde(default)]
+        config: Option<Value>,
+    }
+    #[derive(Deserialize, Default)]
+    struct Info {
+        #[serde(default)]
+        description: String,
+    }
+    #[derive(Deserialize, Default)]
+    struct Chart {
+        #[serde(default)]
+        metadata: Metadata,
+    }
+    #[derive(Deserialize, Default)]
+    struct Metadata {
+        #[serde(default)]
+        name: String,
+    }
+
+    let zipped = STANDARD.decode(data).map_err(|error| error.to_string())?;
+    let mut json = Vec::new();
+    let read = GzDecoder::new(zipped.as_slice())
+        .take(INFLATED_BYTES + 1)
+        .read_to_end(&mut json)
+        .map_err(|error| error.to_string())?;
+    if read as u64 > INFLATED_BYTES {
+        return Err(format!("it inflates to more than {INFLATED_BYTES} bytes"));
+    }
+    let record: Record = serde_json::from_slice(&json).map_err(|error| error.to_string())?;
+    let config = record.config.unwrap_or_default();
+    let resolved = config
+        .pointer("/resolved/app")
+        .and_then(|app| AppRef::deserialize(app).ok());
+    Ok(Content {
+        chart: record.chart.metadata.name,
+        spec: normalize_values(&config).map_err(|error| error.to_string()),
+        resolved,
+        description: record.info.description,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use crds::Visibility;
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+    use k8s_openapi::ByteString;
+    use serde_json::json;
+
+    use super::*;
+
+    fn pack(json: &[u8]) -> Vec<u8> {
+        let mut zip = GzEncoder::new(Vec::new(), Compression::best());
+        zip.write_all(json).expect("memory");
+        STANDARD.encode(zip.finish().expect("memory")).into_bytes()
+    }
+
+    fn secret(data: Vec<u8>) -> Secret {
+        let mut secret: Secret = serde_json::from_value(json!({
+            "metadata": {
+                "name": "sh.helm.release.v1.sales.v3",
+                "creationTimestamp": "2026-11-24T10:00:00Z",
+                "labels": {
+                    "name": "sales", "owner": "helm", "status": "pending-upgrade", "version": "3",
+                    "modifiedAt": "1795514460",
+                },
+            },
+        }))
+        .expect("a Secret");
+        secret.data = Some([("release".to_owned(), ByteString(data))].into());
+        secret
+    }
+
+    #[test]
+    fn a_record_is_read_as_the_spec_that_it_renders() {
+        let record = json!({
+            "name": "sales",
+            "info": { "status": "pending-upgrade", "description": "Preparing upgrade" },
+            "chart": { "metadata": { "name": "wave-instance", "version": "0.1.0" }, "templates": [] },
+            "config": {
+                "app": { "name": "hello", "version": "1.0.0" },
+                "owner": "alice",
+                "resolved": { "app": { "name": "hello", "version": "1.0.0" }, "image": "x" },
+            },
+            "manifest": "---",
+            "version": 3,
+        });
+        let kept = keep(secret(pack(record.to_string().as_bytes()))).expect("a release");
+        assert_eq!(kept.key, "sales");
+        let release = kept.value;
+        assert_eq!(
+            (release.revision, release.status),
+            (3, Status::PendingUpgrade)
+        );
+        assert_eq!(
+            release.changed_at.map(Timestamp::as_second),
+            Some(1_795_514_460)
+        );
+        let content = release.content.expect("content");
+        assert_eq!(content.chart, CHART);
+        assert_eq!(content.description, "Preparing upgrade");
+        let spec = content.spec.expect("a spec");
+        assert_eq!(spec.visibility, Visibility::Private);
+        assert_eq!(content.resolved, Some(spec.app));
+    }
+
+    #[test]
+    fn a_record_that_cannot_be_read_says_why() {
+        let reason = |data: Vec<u8>| {
+            keep(secret(data))
+                .expect("a release")
+                .value
+                .content
+                .expect_err("no content")
+        };
+        insta::assert_snapshot!(reason(b"%".to_vec()), @"Invalid symbol 37, offset 0.");
+        insta::assert_snapshot!(reason(pack(b"{")), @"EOF while parsing an object at line 1 column 1");
+        let bomb = vec![b' '; usize::try_from(INFLATED_BYTES).expect("fits") + 1];
+        insta::assert_snapshot!(reason(pack(&bomb)), @"it inflates to more than 33554432 bytes");
+    }
+
+    #[test]
+    fn every_status_of_helm_is_known() {
+        for status in [
+            "unknown",
+            "deployed",
+            "uninstalled",
+            "superseded",
+            "failed",
+            "uninstalling",
+            "pending-install",
+            "pending-upgrade",
+            "pending-rollback",
+        ] {
+            let parsed: Status = status.parse().expect(status);
+            assert_eq!(parsed.to_string(), status);
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! Instances: observe, plan, execute, publish.
+
+mod execute;
+mod judge;
+mod launcher;
+mod observe;
+mod plan;
+mod reconcile;
+mod status;
+pub(crate) mod workload;
+
+pub(crate) use observe::{AppEntry, keep_app};
+pub(crate) use reconcile::{Context, Settings, run};

@@ -1,0 +1,308 @@
+//! Does what the plan says, after a last look at the API server itself: watches lag, and Helm is not undone.
+
+use std::time::Duration;
+
+use crds::{Operation, WaveInstance};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{Secret, Service};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{Api, DeleteParams, ListParams, Preconditions};
+use kube::{Resource, ResourceExt};
+use tracing::{error, info, warn};
+
+use super::observe::Seen;
+use super::plan::{Action, Plan, Reason};
+use super::reconcile::Context;
+use crate::error::{Error, message};
+use crate::events::Tone;
+use crate::finalizer;
+use crate::helm::releases::{self, Status};
+use crate::helm::{self, Resolved};
+
+/// When to look again after something has changed that a watch will show.
+const SOON: Duration = Duration::from_millis(300);
+
+/// When to look again at what somebody else does.
+const LATER: Duration = Duration::from_secs(5);
+
+/// What became of a plan.
+pub(super) enum Done {
+    /// Nothing was to be done; look again after this time, if any.
+    Rested(Option<Duration>),
+    /// Something was done; a watch will show it, and this is when to look at the latest.
+    Acted(Duration),
+    /// Helm said no, and has been counted.
+    Failed {
+        /// It was ended by us, maybe in the middle of something.
+        timed_out: bool,
+    },
+    /// The instance is gone.
+    Finished,
+}
+
+/// Executes a plan.
+pub(super) async fn execute(
+    ctx: &Context,
+    instance: &WaveInstance,
+    seen: &Seen,
+    plan: Plan,
+) -> Result<Done, Error> {
+    match plan.action {
+        Action::Apply | Action::ApplyKept => apply(ctx, instance, seen, plan).await,
+        Action::DropPending { revision } => {
+            drop_pending(ctx, instance, plan.reason, revision).await
+        }
+        Action::Uninstall => uninstall(ctx, instance, seen, plan).await,
+        Action::Finish => finish(ctx, instance, seen).await,
+        Action::Wait => Ok(Done::Rested(Some(match (plan.reason, &seen.failed) {
+            (Reason::RunFailed, Some(failed)) => failed.wait(tokio::time::Instant::now()),
+            (Reason::CacheBehind | Reason::OwnOperation, _) => Duration::from_secs(1),
+            _ => LATER,
+        }))),
+        Action::Block | Action::Nothing => Ok(Done::Rested(None)),
+    }
+}
+
+async fn apply(
+    ctx: &Context,
+    instance: &WaveInstance,
+    seen: &Seen,
+    plan: Plan,
+) -> Result<Done, Error> {
+    let name = instance.name_any();
+    let Some(latest) = confirm(ctx, &name, seen).await? else {
+        return Ok(Done::Acted(SOON));
+    };
+    if plan.reason == Reason::ObjectMissing && objects_exist(ctx, &name).await? {
+        return Ok(Done::Acted(SOON));
+    }
+    let resolved = match (plan.action, seen.app.as_ref()) {
+        (Action::ApplyKept, _) => Resolved::Kept,
+        (_, Some(app)) => match &app.runtime {
+            Some(runtime) => Resolved::Fresh(runtime),
+            None => return Ok(Done::Acted(SOON)),
+        },
+        (_, None) => return Ok(Done::Acted(SOON)),
+    };
+
+    let revision = latest + 1;
+    let operation = Operation {
+        revision,
+        started_at: Time(Timestamp::now()),
+    };
+    ctx.publish_plan(instance, seen, plan, Some(operation))
+        .await?;
+    ctx.begin(&name);
+    let result = helm::apply(&ctx.helm, &name, &instance.spec, &resolved).await;
+    let generation = instance.metadata.generation.unwrap_or_default();
+    match result {
+        Ok(revision) => {
+            ctx.made(&name, revision);
+            ctx.runs.clear(&name);
+            let (reason, verb) = if plan.reason == Reason::ReleaseAbsent {
+                ("Installed", "installed")
+            } else {
+                ("Upgraded", "upgraded")
+            };
+            info!(
+                instance.id = name,
+                release.revision = revision,
+                plan.reason = %plan.reason,
+                "Instance {name} is {verb} at revision {revision}"
+            );
+            let note = format!(
+                "Helm {verb} the release: revision {revision} ({})",
+                plan.reason
+            );
+            let reference = instance.object_ref(&());
+            ctx.events
+                .tell(&reference, Tone::Normal, reason, "Apply", &note)
+                .await;
+            Ok(Done::Acted(Duration::from_secs(1)))
+        }
+        Err(failure) => {
+            let words = message(&failure, failure.hint());
+            let failed = ctx.runs.fail(&name, generation, words);
+            error!(
+                error = &failure as &dyn std::error::Error,
+                instance.id = name,
+                helm.failures = failed.times,
+                "Could not apply instance {name}"
+            );
+            Ok(Done::Failed {
+                timed_out: matches!(failure, helm::Error::TimedOut { .. }),
+            })
+        }
+    }
+}
+
+async fn drop_pending(
+    ctx: &Context,
+    instance: &WaveInstance,
+    reason: Reason,
+    revision: u32,
+) -> Result<Done, Error> {
+    let name = instance.name_any();
+    let secrets: Api<Secret> = ctx.api();
+    let secret_name = releases::secret_name(&name, revision);
+    let secret = secrets
+        .get_metadata_opt(&secret_name)
+        .await
+        .map_err(|source| Error::Kube {
+            task: format!("read the Secret `{secret_name}`"),
+            source,
+        })?;
+    let Some(secret) = secret else {
+        return Ok(Done::Acted(SOON));
+    };
+    let pending =
+        releases::labelled(&secret.metadata).is_some_and(|(_, status)| status.is_pending());
+    if !pending {
+        return Ok(Done::Acted(SOON));
+    }
+    warn!(
+        instance.id = name,
+        release.revision = revision,
+        plan.reason = %reason,
+        "Revision {revision} of instance {name} was left in the middle; dropping its record"
+    );
+    let note = format!(
+        "revision {revision} was left pending by a run that is over; its record is dropped ({reason})"
+    );
+    ctx.events
+        .tell(
+            &instance.object_ref(&()),
+            Tone::Warning,
+            "Repaired",
+            "DropPending",
+            &note,
+        )
+        .await;
+    let params = DeleteParams {
+        // Not if it has changed in this very moment.
+        preconditions: Some(Preconditions {
+            resource_version: secret.metadata.resource_version.clone(),
+            uid: secret.metadata.uid.clone(),
+        }),
+        ..DeleteParams::default()
+    };
+    match secrets.delete(&secret_name, &params).await {
+        Ok(_) => {}
+        Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => {}
+        Err(source) => {
+            return Err(Error::Kube {
+                task: format!("delete the Secret `{secret_name}`"),
+                source,
+            });
+        }
+    }
+    Ok(Done::Acted(SOON))
+}
+
+async fn uninstall(
+    ctx: &Context,
+    instance: &WaveInstance,
+    seen: &Seen,
+    plan: Plan,
+) -> Result<Done, Error> {
+    let name = instance.name_any();
+    if confirm(ctx, &name, seen).await?.is_none() {
+        return Ok(Done::Acted(SOON));
+    }
+    ctx.publish_plan(instance, seen, plan, None).await?;
+    match helm::uninstall(&ctx.helm, &name).await {
+        Ok(()) => {
+            info!(instance.id = name, "Instance {name} is uninstalled");
+            if plan.reason == Reason::Deleted {
+                ctx.events
+                    .tell(
+                        &instance.object_ref(&()),
+                        Tone::Normal,
+                        "Uninstalled",
+                        "Uninstall",
+                        "Helm uninstalled the release",
+                    )
+                    .await;
+                return drop_finalizer(ctx, instance).await;
+            }
+            Ok(Done::Acted(SOON))
+        }
+        Err(failure) => {
+            let generation = instance.metadata.generation.unwrap_or_default();
+            let words = message(&failure, failure.hint());
+            ctx.runs.fail(&name, generation, words);
+            error!(
+                error = &failure as &dyn std::error::Error,
+                instance.id = name,
+                "Could not uninstall instance {name}"
+            );
+            Ok(Done::Failed {
+                timed_out: matches!(failure, helm::Error::TimedOut { .. }),
+            })
+        }
+    }
+}
+
+async fn finish(ctx: &Context, instance: &WaveInstance, seen: &Seen) -> Result<Done, Error> {
+    if confirm(ctx, &instance.name_any(), seen).await?.is_none() {
+        return Ok(Done::Acted(SOON));
+    }
+    drop_finalizer(ctx, instance).await
+}
+
+async fn drop_finalizer(ctx: &Context, instance: &WaveInstance) -> Result<Done, Error> {
+    let api: Api<WaveInstance> = ctx.api();
+    // Helm and our own status have changed it meanwhile.
+    let name = instance.name_any();
+    let latest = api.get_opt(&name).await.map_err(|source| Error::Kube {
+        task: format!("read the WaveInstance `{name}`"),
+        source,
+    })?;
+    if let Some(latest) = latest.filter(|latest| latest.uid() == instance.uid()) {
+        finalizer::remove(&api, &latest, crds::FINALIZER).await?;
+    }
+    ctx.forget(&name);
+    Ok(Done::Finished)
+}
+
+/// Asks the API server whether the release's latest revision is still what the watch has shown. Answers the
+/// highest revision, or nothing when it is another.
+async fn confirm(ctx: &Context, name: &str, seen: &Seen) -> Result<Option<u32>, Error> {
+    let secrets: Api<Secret> = ctx.api();
+    let listed = secrets
+        .list_metadata(&ListParams::default().labels(&releases::selector(name)))
+        .await
+        .map_err(|source| Error::Kube {
+            task: format!("list the Secrets of release `{name}`"),
+            source,
+        })?;
+    let latest = listed
+        .items
+        .iter()
+        .filter_map(|secret| releases::labelled(&secret.metadata))
+        .max_by_key(|(revision, _)| *revision);
+    let shown = seen
+        .release()
+        .map(|release| (release.revision, release.status));
+    // The watch leaves superseded revisions out.
+    let same = match latest {
+        Some((_, Status::Superseded)) => shown.is_none(),
+        latest => latest == shown,
+    };
+    Ok(same.then(|| latest.map_or(0, |(revision, _)| revision)))
+}
+
+async fn objects_exist(ctx: &Context, name: &str) -> Result<bool, Error> {
+    let deployments: Api<Deployment> = ctx.api();
+    let services: Api<Service> = ctx.api();
+    let (deployment, service) = tokio::join!(
+        deployments.get_metadata_opt(name),
+        services.get_metadata_opt(name)
+    );
+    let failed = |source| Error::Kube {
+        task: format!("read Deployment and Service `{name}`"),
+        source,
+    };
+    Ok(deployment.map_err(failed)?.is_some() && service.map_err(failed)?.is_some())
+}

@@ -1,0 +1,369 @@
+//! The verdict: what Deployment, pod and launcher come to, in words for people.
+
+use super::launcher::{Answer, clean};
+use super::workload::{ContainerSeen, DeploymentSeen, End, PodSeen};
+
+/// Restarts after which somebody has to change something.
+const MANY_RESTARTS: u32 = 3;
+
+/// Most characters of what a pod says.
+const MESSAGE_CHARS: usize = 2048;
+
+/// How an instance is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Verdict {
+    /// It can be used, is on its way, or cannot go on.
+    pub(crate) state: State,
+    /// One word for programs.
+    pub(crate) reason: String,
+    /// A sentence for people.
+    pub(crate) message: String,
+    /// Where it stands, in the launcher's words; none keeps what was said last.
+    pub(crate) phase: Option<String>,
+}
+
+/// Where an instance stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    /// It can be used.
+    Ready,
+    /// It is on its way.
+    Reconciling,
+    /// Somebody has to change something.
+    Stalled,
+}
+
+impl Verdict {
+    pub(crate) fn new(state: State, reason: &str, message: impl Into<String>, phase: &str) -> Self {
+        Self {
+            state,
+            reason: reason.to_owned(),
+            message: message.into(),
+            phase: Some(phase.to_owned()),
+        }
+    }
+}
+
+/// The pod that counts: the newest that stays, else the newest.
+pub(crate) fn current(pods: &[PodSeen]) -> Option<&PodSeen> {
+    pods.iter().max_by_key(|pod| (!pod.deleting, pod.created))
+}
+
+/// Judges an instance whose release is as wanted.
+pub(crate) fn judge(
+    deployment: Option<DeploymentSeen>,
+    pod: Option<&PodSeen>,
+    launcher: Option<&Answer>,
+) -> Verdict {
+    if deployment.is_some_and(|deployment| deployment.ready) {
+        return Verdict::new(State::Ready, "Running", "the app is running", "Running");
+    }
+    let Some(pod) = pod.filter(|pod| !pod.deleting) else {
+        return Verdict::new(
+            State::Reconciling,
+            "Scheduling",
+            "waiting for a pod",
+            "Scheduling",
+        );
+    };
+    if let Some(why) = &pod.unschedulable {
+        let message = format!("no node takes the pod: {}", clean(why, MESSAGE_CHARS));
+        return Verdict::new(State::Reconciling, "Unschedulable", message, "Scheduling");
+    }
+    if let Some(why) = &pod.failed {
+        let message = format!("the pod failed: {}", clean(why, MESSAGE_CHARS));
+        return Verdict::new(State::Reconciling, "AppFailed", message, "Scheduling");
+    }
+    match &pod.container {
+        ContainerSeen::Unknown if !pod.scheduled => Verdict::new(
+            State::Reconciling,
+            "Scheduling",
+            "waiting for a node",
+            "Scheduling",
+        ),
+        ContainerSeen::Unknown => pulling(),
+        ContainerSeen::Waiting(reason, why) => waiting(pod, reason, why),
+        ContainerSeen::Ended(end) => failed(pod, end),
+        ContainerSeen::Running => running(pod, launcher),
+    }
+}
+
+fn pulling() -> Verdict {
+    Verdict::new(
+        State::Reconciling,
+        "Pulling",
+        "the node prepares the container",
+        "Pulling The Image",
+    )
+}
+
+fn waiting(pod: &PodSeen, reason: &str, why: &str) -> Verdict {
+    match reason {
+        "" | "ContainerCreating" | "PodInitializing" => pulling(),
+        "CrashLoopBackOff" => match &pod.last_end {
+            Some(end) => failed(pod, end),
+            None => Verdict::new(
+                State::Reconciling,
+                "AppFailed",
+                clean(why, MESSAGE_CHARS),
+                "Restarting The Application",
+            ),
+        },
+        "InvalidImageName" => Verdict::new(
+            State::Stalled,
+            reason,
+            clean(why, MESSAGE_CHARS),
+            "Pulling The Image",
+        ),
+        _ => Verdict::new(
+            State::Reconciling,
+            reason,
+            clean(why, MESSAGE_CHARS),
+            "Pulling The Image",
+        ),
+    }
+}
+
+fn failed(pod: &PodSeen, end: &End) -> Verdict {
+    let restarts = u32::try_from(pod.restarts).unwrap_or_default();
+    let said = clean(&end.message, MESSAGE_CHARS);
+    let message = if end.reason == "OOMKilled" {
+        "the app needed more memory than its limit and was killed; raise `MemoryLimit` in `[Runtime]` of app.toml".to_owned()
+    } else if said.is_empty() {
+        format!("the launcher ended with code {} and said nothing", end.code)
+    } else {
+        said
+    };
+    Verdict::new(
+        restarted(restarts),
+        "AppFailed",
+        message,
+        "Restarting The Application",
+    )
+}
+
+fn running(pod: &PodSeen, launcher: Option<&Answer>) -> Verdict {
+    let Some(answer) = launcher else {
+        return match &pod.last_end {
+            Some(end) => failed(pod, end),
+            None => Verdict::new(
+                State::Reconciling,
+                "Starting",
+                "waiting for the launcher's word",
+                "Starting",
+            ),
+        };
+    };
+    let phase = if answer.phase.is_empty() {
+        "Starting"
+    } else {
+        &answer.phase
+    };
+    match &answer.message {
+        Some(message) if answer.restarts > 0 => {
+            Verdict::new(restarted(answer.restarts), "AppFailed", message, phase)
+        }
+        Some(message) => Verdict::new(State::Reconciling, "Starting", message, phase),
+        None => Verdict::new(State::Reconciling, "Starting", phase, phase),
+    }
+}
+
+fn restarted(times: u32) -> State {
+    if times >= MANY_RESTARTS {
+        State::Stalled
+    } else {
+        State::Reconciling
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(container: ContainerSeen) -> PodSeen {
+        PodSeen {
+            created: None,
+            deleting: false,
+            ip: Some("10.0.0.1".to_owned()),
+            unschedulable: None,
+            scheduled: true,
+            failed: None,
+            container,
+            restarts: 0,
+            last_end: None,
+        }
+    }
+
+    fn end(reason: &str, message: &str) -> End {
+        End {
+            code: 1,
+            reason: reason.to_owned(),
+            message: message.to_owned(),
+        }
+    }
+
+    #[test]
+    fn every_pod_gets_its_verdict() {
+        let waits =
+            |reason: &str, why: &str| pod(ContainerSeen::Waiting(reason.into(), why.into()));
+        let answer = |phase: &str, message: Option<&str>, restarts| Answer {
+            phase: phase.to_owned(),
+            message: message.map(str::to_owned),
+            restarts,
+        };
+        let crashed = |restarts, end: End| PodSeen {
+            restarts,
+            last_end: Some(end),
+            ..waits(
+                "CrashLoopBackOff",
+                "back-off 10s restarting failed container",
+            )
+        };
+        let unready = DeploymentSeen {
+            rolled_out: true,
+            ready: false,
+        };
+        let cases = [
+            ("no pod yet", None, None),
+            (
+                "the old pod ends",
+                Some(PodSeen {
+                    deleting: true,
+                    ..pod(ContainerSeen::Running)
+                }),
+                None,
+            ),
+            (
+                "no node yet",
+                Some(PodSeen {
+                    scheduled: false,
+                    ..pod(ContainerSeen::Unknown)
+                }),
+                None,
+            ),
+            (
+                "no node takes it",
+                Some(PodSeen {
+                    unschedulable: Some("0/1 nodes are available: 1 Insufficient memory.".into()),
+                    ..pod(ContainerSeen::Unknown)
+                }),
+                None,
+            ),
+            (
+                "evicted",
+                Some(PodSeen {
+                    failed: Some("Evicted: low on memory".into()),
+                    ..pod(ContainerSeen::Unknown)
+                }),
+                None,
+            ),
+            ("created", Some(waits("ContainerCreating", "")), None),
+            (
+                "no image",
+                Some(waits("ImagePullBackOff", "Back-off pulling image \"x\"")),
+                None,
+            ),
+            (
+                "bad image",
+                Some(waits("InvalidImageName", "could not parse")),
+                None,
+            ),
+            (
+                "secret missing",
+                Some(waits(
+                    "CreateContainerConfigError",
+                    "secret \"database\" not found",
+                )),
+                None,
+            ),
+            ("launcher silent", Some(pod(ContainerSeen::Running)), None),
+            (
+                "installing",
+                Some(pod(ContainerSeen::Running)),
+                Some(answer("Installing Application Dependencies", None, 0)),
+            ),
+            (
+                "app restarted by the launcher",
+                Some(pod(ContainerSeen::Running)),
+                Some(answer(
+                    "Restarting The Application",
+                    Some("ModuleNotFoundError: No module named 'x'"),
+                    1,
+                )),
+            ),
+            (
+                "app restarted often",
+                Some(pod(ContainerSeen::Running)),
+                Some(answer(
+                    "Restarting The Application",
+                    Some("ModuleNotFoundError: No module named 'x'"),
+                    3,
+                )),
+            ),
+            (
+                "launcher gave up",
+                Some(crashed(
+                    1,
+                    end("Error", "No matching distribution found for nope==9"),
+                )),
+                None,
+            ),
+            (
+                "launcher gave up often",
+                Some(crashed(
+                    4,
+                    end("Error", "No matching distribution found for nope==9"),
+                )),
+                None,
+            ),
+            (
+                "killed for memory",
+                Some(crashed(1, end("OOMKilled", ""))),
+                None,
+            ),
+            ("died in silence", Some(crashed(1, end("Error", ""))), None),
+        ];
+        let lines: Vec<String> = cases
+            .into_iter()
+            .map(|(name, pod, answer)| {
+                let Verdict {
+                    state,
+                    reason,
+                    message,
+                    phase,
+                } = judge(Some(unready), pod.as_ref(), answer.as_ref());
+                format!(
+                    "{name}: {state:?} {reason} [{}] {message}",
+                    phase.unwrap_or_default()
+                )
+            })
+            .collect();
+        insta::assert_snapshot!(lines.join("\n"));
+    }
+
+    #[test]
+    fn ready_is_what_the_deployment_says() {
+        let ready = DeploymentSeen {
+            rolled_out: true,
+            ready: true,
+        };
+        let verdict = judge(Some(ready), None, None);
+        assert_eq!(
+            (verdict.state, verdict.phase.as_deref()),
+            (State::Ready, Some("Running"))
+        );
+    }
+
+    #[test]
+    fn the_newest_pod_that_stays_counts() {
+        let at = |second, deleting| PodSeen {
+            created: k8s_openapi::jiff::Timestamp::from_second(second).ok(),
+            deleting,
+            ..pod(ContainerSeen::Running)
+        };
+        let pods = [at(1, false), at(2, false), at(3, true)];
+        assert_eq!(current(&pods), Some(&pods[1]));
+        assert_eq!(current(&pods[2..]), Some(&pods[2]));
+        assert_eq!(current(&[]), None);
+    }
+}

@@ -1,0 +1,651 @@
+//! The decision: what to do next for one instance.
+
+#![deny(clippy::wildcard_enum_match_arm)]
+
+use crds::WaveInstanceSpec;
+
+use crate::helm::releases::{CHART, Release, Status};
+
+/// Everything that decides.
+#[derive(Debug, Clone)]
+pub(crate) struct Observed {
+    /// The instance is being deleted.
+    pub(crate) deleting: bool,
+    /// What is wanted.
+    pub(crate) spec: WaveInstanceSpec,
+    /// Whether the app can be run.
+    pub(crate) app: AppState,
+    /// The release's latest revision.
+    pub(crate) release: Option<Release>,
+    /// Our own run has just made a revision that the watch has not shown yet.
+    pub(crate) cache_behind: bool,
+    /// The revision that a run of ours has begun, by `status.operation` or by memory.
+    pub(crate) begun_revision: Option<u32>,
+    /// That run is known to be over: it ended here, or began so long ago that nobody runs it any more.
+    pub(crate) run_over: bool,
+    /// The release has not changed for longer than Helm may run.
+    pub(crate) release_is_old: bool,
+    /// The objects that the release should have are there.
+    pub(crate) objects: Objects,
+    /// Runs of this generation have failed, and it is too early for the next.
+    pub(crate) backing_off: bool,
+}
+
+/// Whether an app can be run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AppState {
+    /// It can.
+    Runnable,
+    /// Nobody has published it.
+    Missing,
+    /// Its import is not done, or has failed.
+    NotReady,
+    /// There is nothing to run.
+    Link,
+}
+
+/// Whether Deployment and Service of an instance exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Objects {
+    /// Both do.
+    Present,
+    /// One does not, or both.
+    Missing,
+}
+
+/// A decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Plan {
+    /// What to do.
+    pub(crate) action: Action,
+    /// Why.
+    pub(crate) reason: Reason,
+}
+
+/// What to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// `helm upgrade --install`, resolving the app anew.
+    Apply,
+    /// The same, with what the last revision was resolved to.
+    ApplyKept,
+    /// Delete the Secret of a revision that a dead run left pending.
+    DropPending {
+        /// That revision.
+        revision: u32,
+    },
+    /// `helm uninstall`.
+    Uninstall,
+    /// Drop the finalizer: nothing is left.
+    Finish,
+    /// Wait for a change, and look again after a while.
+    Wait,
+    /// Somebody has to change something first.
+    Block,
+    /// All is as wanted.
+    Nothing,
+}
+
+/// Why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display, strum::IntoStaticStr)]
+pub(crate) enum Reason {
+    /// There is no release.
+    ReleaseAbsent,
+    /// The release has other values than the spec.
+    SpecChanged,
+    /// Deployment or Service are missing.
+    ObjectMissing,
+    /// The last run failed.
+    RunFailed,
+    /// The release is in a state that nobody knows.
+    ReleaseUnknown,
+    /// A dead run of ours left the release pending.
+    StalePending,
+    /// A dead run of somebody else left the release pending.
+    ForeignPending,
+    /// Somebody else works on the release.
+    ForeignOperation,
+    /// A run of ours may still be working, from before the operator's restart.
+    OwnOperation,
+    /// The watch has not shown yet what our own run did.
+    CacheBehind,
+    /// An uninstallation stopped in the middle.
+    StaleUninstall,
+    /// The instance is deleted.
+    Deleted,
+    /// Nothing is left of the release.
+    ReleaseGone,
+    /// The release is of another chart.
+    ForeignChart,
+    /// Helm's record cannot be read.
+    UnreadableRelease,
+    /// Nobody has published the app.
+    AppNotFound,
+    /// The app is not imported yet, or its bundle is bad.
+    AppNotReady,
+    /// The app is a link.
+    AppIsLink,
+    /// The release is as the spec wants it.
+    InSync,
+}
+
+/// Decides the next step for one instance. Never awaits, logs, or reads the clock.
+pub(crate) fn plan(seen: &Observed) -> Plan {
+    if seen.deleting {
+        plan_absent(seen)
+    } else {
+        plan_present(seen)
+    }
+}
+
+fn plan_present(seen: &Observed) -> Plan {
+    use {Action as A, Reason as R, Status as S};
+    if seen.cache_behind {
+        return to(A::Wait, R::CacheBehind);
+    }
+    let Some(release) = &seen.release else {
+        return apply(seen, A::Apply, R::ReleaseAbsent);
+    };
+    let content = match &release.content {
+        Ok(content) if content.chart == CHART => content,
+        Ok(_) => return to(A::Block, R::ForeignChart),
+        Err(_) => return to(A::Block, R::UnreadableRelease),
+    };
+    let in_sync = content.spec.as_ref() == Ok(&seen.spec);
+    // Values that are no spec must go, so they cannot be reused.
+    let keep = if content.spec.is_ok() && content.resolved.as_ref() == Some(&seen.spec.app) {
+        A::ApplyKept
+    } else {
+        A::Apply
+    };
+    match release.status {
+        S::PendingInstall | S::PendingUpgrade | S::PendingRollback => {
+            pending(seen, release.revision)
+        }
+        S::Deployed if !in_sync => apply(seen, keep, R::SpecChanged),
+        S::Deployed => match seen.objects {
+            Objects::Missing => apply(seen, keep, R::ObjectMissing),
+            Objects::Present => to(A::Nothing, R::InSync),
+        },
+        S::Failed if in_sync => apply(seen, A::Apply, R::RunFailed),
+        S::Failed => apply(seen, A::Apply, R::SpecChanged),
+        S::Uninstalling if seen.release_is_old => to(A::Uninstall, R::StaleUninstall),
+        S::Uninstalling => to(A::Wait, R::ForeignOperation),
+        S::Uninstalled => apply(seen, A::Apply, R::ReleaseAbsent),
+        S::Unknown | S::Superseded => apply(seen, A::Apply, R::ReleaseUnknown),
+    }
+}
+
+fn pending(seen: &Observed, revision: u32) -> Plan {
+    use {Action as A, Reason as R};
+    let ours = seen.begun_revision == Some(revision);
+    if ours && seen.run_over {
+        to(A::DropPending { revision }, R::StalePending)
+    } else if ours {
+        to(A::Wait, R::OwnOperation)
+    } else if seen.release_is_old {
+        to(A::DropPending { revision }, R::ForeignPending)
+    } else {
+        to(A::Wait, R::ForeignOperation)
+    }
+}
+
+/// A run of Helm, if the app can be run and it is time.
+fn apply(seen: &Observed, action: Action, reason: Reason) -> Plan {
+    let keeps = action == Action::ApplyKept;
+    match seen.app {
+        // What was resolved once can be shared and repaired even when its app is in the works.
+        AppState::NotReady if keeps => {}
+        AppState::Missing if keeps => {}
+        AppState::Runnable => {}
+        AppState::Missing => return to(Action::Block, Reason::AppNotFound),
+        AppState::NotReady => return to(Action::Block, Reason::AppNotReady),
+        AppState::Link => return to(Action::Block, Reason::AppIsLink),
+    }
+    if seen.backing_off {
+        return to(Action::Wait, Reason::RunFailed);
+    }
+    to(action, reason)
+}
+
+fn plan_absent(seen: &Observed) -> Plan {
+    use {Action as A, Reason as R, Status as S};
+    let Some(release) = &seen.release else {
+        return to(A::Finish, R::ReleaseGone);
+    };
+    // What is not ours stays.
+    if release
+        .content
+        .as_ref()
+        .is_ok_and(|content| content.chart != CHART)
+    {
+        return to(A::Finish, R::ForeignChart);
+    }
+    let uninstall = if seen.backing_off {
+        to(A::Wait, R::RunFailed)
+    } else {
+        to(A::Uninstall, R::Deleted)
+    };
+    let ours = seen.begun_revision == Some(release.revision);
+    match release.status {
+        S::Uninstalled => to(A::Finish, R::ReleaseGone),
+        S::Uninstalling | S::PendingInstall | S::PendingUpgrade | S::PendingRollback
+            if !ours && !seen.release_is_old =>
+        {
+            to(A::Wait, R::ForeignOperation)
+        }
+        S::PendingInstall | S::PendingUpgrade | S::PendingRollback if ours && !seen.run_over => {
+            to(A::Wait, R::OwnOperation)
+        }
+        S::Uninstalling
+        | S::PendingInstall
+        | S::PendingUpgrade
+        | S::PendingRollback
+        | S::Deployed
+        | S::Failed
+        | S::Superseded
+        | S::Unknown => uninstall,
+    }
+}
+
+fn to(action: Action, reason: Reason) -> Plan {
+    Plan { action, reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use crds::{AppRef, Visibility};
+
+    use super::*;
+    use crate::helm::releases::Content;
+    use {Action as A, Reason as R, Status as S};
+
+    fn spec() -> WaveInstanceSpec {
+        WaveInstanceSpec {
+            app: AppRef {
+                name: "hello".to_owned(),
+                version: "1.0.0".to_owned(),
+            },
+            owner: "alice".to_owned(),
+            visibility: Visibility::Private,
+        }
+    }
+
+    fn nothing() -> Observed {
+        Observed {
+            deleting: false,
+            spec: spec(),
+            app: AppState::Runnable,
+            release: None,
+            cache_behind: false,
+            begun_revision: None,
+            run_over: true,
+            release_is_old: false,
+            objects: Objects::Present,
+            backing_off: false,
+        }
+    }
+
+    fn content() -> Content {
+        Content {
+            chart: CHART.to_owned(),
+            spec: Ok(spec()),
+            resolved: Some(spec().app),
+            description: String::new(),
+        }
+    }
+
+    fn holding(status: Status, content: Result<Content, String>) -> Observed {
+        Observed {
+            release: Some(Release {
+                revision: 3,
+                status,
+                changed_at: None,
+                content,
+            }),
+            ..nothing()
+        }
+    }
+
+    fn seen(status: Status) -> Observed {
+        holding(status, Ok(content()))
+    }
+
+    fn shared(status: Status) -> Observed {
+        let mut seen = seen(status);
+        seen.spec.visibility = Visibility::Public;
+        seen
+    }
+
+    fn deleted(seen: Observed) -> Observed {
+        Observed {
+            deleting: true,
+            ..seen
+        }
+    }
+
+    fn other_chart() -> Observed {
+        let content = Content {
+            chart: "postgresql".to_owned(),
+            ..content()
+        };
+        holding(S::Deployed, Ok(content))
+    }
+
+    #[test]
+    #[expect(clippy::too_many_lines, reason = "one row a case")]
+    fn plan_answers_every_observed_state() {
+        let ours = |seen: Observed, over| Observed {
+            begun_revision: Some(3),
+            run_over: over,
+            ..seen
+        };
+        let old = |seen: Observed| Observed {
+            release_is_old: true,
+            ..seen
+        };
+        let early = |seen: Observed| Observed {
+            backing_off: true,
+            ..seen
+        };
+        let app = |seen: Observed, app| Observed { app, ..seen };
+        let missing = |seen: Observed| Observed {
+            objects: Objects::Missing,
+            ..seen
+        };
+        let unresolved = || {
+            let content = Content {
+                resolved: None,
+                ..content()
+            };
+            holding(S::Deployed, Ok(content))
+        };
+        let foreign_values = || {
+            let content = Content {
+                spec: Err("unknown field".to_owned()),
+                ..content()
+            };
+            holding(S::Deployed, Ok(content))
+        };
+        let mut other_version = seen(S::Deployed);
+        other_version.spec.app.version = "2.0.0".to_owned();
+        let stalled = A::DropPending { revision: 3 };
+
+        let cases = [
+            ("nothing installed", nothing(), A::Apply, R::ReleaseAbsent),
+            (
+                "nothing installed, app unknown",
+                app(nothing(), AppState::Missing),
+                A::Block,
+                R::AppNotFound,
+            ),
+            (
+                "nothing installed, app not imported",
+                app(nothing(), AppState::NotReady),
+                A::Block,
+                R::AppNotReady,
+            ),
+            (
+                "nothing installed, app is a link",
+                app(nothing(), AppState::Link),
+                A::Block,
+                R::AppIsLink,
+            ),
+            (
+                "the first run failed without a record",
+                early(nothing()),
+                A::Wait,
+                R::RunFailed,
+            ),
+            (
+                "installed, the watch has not shown it",
+                Observed {
+                    cache_behind: true,
+                    ..nothing()
+                },
+                A::Wait,
+                R::CacheBehind,
+            ),
+            ("as wanted", seen(S::Deployed), A::Nothing, R::InSync),
+            (
+                "installed by the CLI, without `resolved`",
+                unresolved(),
+                A::Nothing,
+                R::InSync,
+            ),
+            (
+                "as wanted, its app gone",
+                app(seen(S::Deployed), AppState::Missing),
+                A::Nothing,
+                R::InSync,
+            ),
+            (
+                "an older failure does not disturb",
+                early(seen(S::Deployed)),
+                A::Nothing,
+                R::InSync,
+            ),
+            (
+                "upgraded, the watch still shows the last revision",
+                Observed {
+                    cache_behind: true,
+                    ..shared(S::Deployed)
+                },
+                A::Wait,
+                R::CacheBehind,
+            ),
+            ("shared", shared(S::Deployed), A::ApplyKept, R::SpecChanged),
+            (
+                "shared, its app gone",
+                app(shared(S::Deployed), AppState::Missing),
+                A::ApplyKept,
+                R::SpecChanged,
+            ),
+            (
+                "another version wanted",
+                other_version.clone(),
+                A::Apply,
+                R::SpecChanged,
+            ),
+            (
+                "another version wanted, unknown",
+                app(other_version.clone(), AppState::Missing),
+                A::Block,
+                R::AppNotFound,
+            ),
+            (
+                "another version wanted, the last try failed",
+                early(other_version),
+                A::Wait,
+                R::RunFailed,
+            ),
+            (
+                "values that are no spec",
+                foreign_values(),
+                A::Apply,
+                R::SpecChanged,
+            ),
+            (
+                "Deployment deleted",
+                missing(seen(S::Deployed)),
+                A::ApplyKept,
+                R::ObjectMissing,
+            ),
+            (
+                "rendered without a cluster: WaveInstance only",
+                missing(unresolved()),
+                A::Apply,
+                R::ObjectMissing,
+            ),
+            ("failed", seen(S::Failed), A::Apply, R::RunFailed),
+            (
+                "failed, too early",
+                early(seen(S::Failed)),
+                A::Wait,
+                R::RunFailed,
+            ),
+            (
+                "failed, then the spec was changed",
+                shared(S::Failed),
+                A::Apply,
+                R::SpecChanged,
+            ),
+            (
+                "pending by us, killed in the middle",
+                ours(seen(S::PendingInstall), true),
+                stalled,
+                R::StalePending,
+            ),
+            (
+                "pending by us, an upgrade killed in the middle",
+                ours(shared(S::PendingUpgrade), true),
+                stalled,
+                R::StalePending,
+            ),
+            (
+                "pending by us before a restart, maybe alive",
+                ours(seen(S::PendingUpgrade), false),
+                A::Wait,
+                R::OwnOperation,
+            ),
+            (
+                "pending by somebody else",
+                seen(S::PendingInstall),
+                A::Wait,
+                R::ForeignOperation,
+            ),
+            (
+                "pending by somebody else while we remember an older run",
+                Observed {
+                    begun_revision: Some(2),
+                    ..seen(S::PendingUpgrade)
+                },
+                A::Wait,
+                R::ForeignOperation,
+            ),
+            (
+                "pending by somebody else for too long",
+                old(seen(S::PendingRollback)),
+                stalled,
+                R::ForeignPending,
+            ),
+            (
+                "uninstalled by the CLI just now",
+                seen(S::Uninstalling),
+                A::Wait,
+                R::ForeignOperation,
+            ),
+            (
+                "uninstallation stopped in the middle",
+                old(seen(S::Uninstalling)),
+                A::Uninstall,
+                R::StaleUninstall,
+            ),
+            (
+                "uninstalled, history kept",
+                seen(S::Uninstalled),
+                A::Apply,
+                R::ReleaseAbsent,
+            ),
+            (
+                "in a state that nobody knows",
+                seen(S::Unknown),
+                A::Apply,
+                R::ReleaseUnknown,
+            ),
+            (
+                "release of another chart",
+                other_chart(),
+                A::Block,
+                R::ForeignChart,
+            ),
+            (
+                "record unreadable",
+                holding(S::Deployed, Err("no".to_owned())),
+                A::Block,
+                R::UnreadableRelease,
+            ),
+            (
+                "deleted before anything was installed",
+                deleted(nothing()),
+                A::Finish,
+                R::ReleaseGone,
+            ),
+            (
+                "deleted",
+                deleted(seen(S::Deployed)),
+                A::Uninstall,
+                R::Deleted,
+            ),
+            (
+                "deleted, app gone",
+                deleted(app(seen(S::Deployed), AppState::Missing)),
+                A::Uninstall,
+                R::Deleted,
+            ),
+            (
+                "deleted after a failure",
+                deleted(seen(S::Failed)),
+                A::Uninstall,
+                R::Deleted,
+            ),
+            (
+                "deleted, uninstalling failed",
+                deleted(early(seen(S::Deployed))),
+                A::Wait,
+                R::RunFailed,
+            ),
+            (
+                "deleted, half installed by us",
+                deleted(ours(seen(S::PendingInstall), true)),
+                A::Uninstall,
+                R::Deleted,
+            ),
+            (
+                "deleted, our run before a restart maybe alive",
+                deleted(ours(seen(S::PendingInstall), false)),
+                A::Wait,
+                R::OwnOperation,
+            ),
+            (
+                "deleted while somebody else upgrades",
+                deleted(seen(S::PendingUpgrade)),
+                A::Wait,
+                R::ForeignOperation,
+            ),
+            (
+                "deleted by `helm uninstall`",
+                deleted(seen(S::Uninstalling)),
+                A::Wait,
+                R::ForeignOperation,
+            ),
+            (
+                "deleted by a `helm uninstall` that died",
+                deleted(old(seen(S::Uninstalling))),
+                A::Uninstall,
+                R::Deleted,
+            ),
+            (
+                "deleted, history kept by `helm uninstall`",
+                deleted(seen(S::Uninstalled)),
+                A::Finish,
+                R::ReleaseGone,
+            ),
+            (
+                "deleted, release of another chart",
+                deleted(other_chart()),
+                A::Finish,
+                R::ForeignChart,
+            ),
+            (
+                "deleted, record unreadable",
+                deleted(holding(S::Deployed, Err("no".to_owned()))),
+                A::Uninstall,
+                R::Deleted,
+            ),
+        ];
+        for (name, observed, action, reason) in cases {
+            assert_eq!(plan(&observed), Plan { action, reason }, "{name}");
+        }
+    }
+}

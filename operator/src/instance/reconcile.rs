@@ -1,0 +1,432 @@
+//! One reconciliation: observe, plan, execute, publish.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crds::{FINALIZER, INSTANCE_PATH, Operation, RoutingMode, WaveInstance, WaveInstanceStatus};
+use futures::{FutureExt, StreamExt};
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{Api, Patch, PatchParams};
+use kube::runtime::controller::{self, Action};
+use kube::runtime::reflector::ObjectRef;
+use kube::runtime::{applier, watcher};
+use kube::{Client, Resource, ResourceExt};
+use parking_lot::Mutex;
+use serde_json::json;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+use url::Url;
+
+use super::execute::{Done, execute};
+use super::judge::{State, Verdict, judge};
+use super::launcher::{Answer, Launchers};
+use super::observe::{AppEntry, Seen, observe};
+use super::plan::{self, Plan};
+use super::status::{self, Facts};
+use super::workload::ContainerSeen;
+use crate::attempts::Attempts;
+use crate::error::{Error, message};
+use crate::events::{Events, FIELD_MANAGER, Tone};
+use crate::finalizer;
+use crate::helm::Helm;
+use crate::watches::{Queue, World};
+
+/// How often a launcher is asked for its phase until its app is ready.
+const PHASE_INTERVAL: Duration = Duration::from_millis(1500);
+
+/// What the operator was told about instances.
+pub(crate) struct Settings {
+    pub(crate) namespace: String,
+    pub(crate) store_url: Url,
+    pub(crate) apps_domain: String,
+    pub(crate) helm_timeout: Duration,
+    pub(crate) concurrency: u16,
+}
+
+/// The only door to the world.
+pub(crate) struct Context {
+    pub(crate) client: Client,
+    pub(crate) settings: Settings,
+    pub(crate) helm: Helm,
+    pub(crate) world: World,
+    pub(crate) events: Arc<Events>,
+    pub(crate) launchers: Launchers,
+    /// Failures of Helm.
+    pub(crate) runs: Attempts,
+    /// Failures of everything else.
+    pub(crate) errors: Attempts,
+    memos: Mutex<HashMap<String, Memo>>,
+    hasher: RandomState,
+    stop: CancellationToken,
+}
+
+/// What this process remembers of an instance.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Memo {
+    /// The revision that our last run made, and when.
+    pub(super) made: Option<(u32, Instant)>,
+    /// This process has run Helm for it; every run but the one at work is over.
+    pub(super) ran: bool,
+    /// The operation in the status that was written last.
+    operation: Option<Option<Operation>>,
+    /// Hash of the status that was written last.
+    written: Option<u64>,
+}
+
+impl Context {
+    pub(crate) fn new(
+        client: Client,
+        settings: Settings,
+        helm: Helm,
+        world: World,
+        events: Arc<Events>,
+        stop: CancellationToken,
+    ) -> Self {
+        Self {
+            client,
+            settings,
+            helm,
+            world,
+            events,
+            launchers: Launchers::new(),
+            runs: Attempts::default(),
+            errors: Attempts::default(),
+            memos: Mutex::default(),
+            hasher: RandomState::new(),
+            stop,
+        }
+    }
+
+    /// Objects of one kind in the store's namespace.
+    pub(super) fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    {
+        Api::namespaced(self.client.clone(), &self.settings.namespace)
+    }
+
+    pub(super) fn memo(&self, name: &str) -> Memo {
+        self.memos.lock().get(name).cloned().unwrap_or_default()
+    }
+
+    /// Notes that a run begins.
+    pub(super) fn begin(&self, name: &str) {
+        self.memos.lock().entry(name.to_owned()).or_default().ran = true;
+    }
+
+    /// Notes that a run has made this revision.
+    pub(super) fn made(&self, name: &str, revision: u32) {
+        let mut memos = self.memos.lock();
+        memos.entry(name.to_owned()).or_default().made = Some((revision, Instant::now()));
+    }
+
+    /// The run that has begun, as far as anybody knows; the watch may show an older status than was written.
+    pub(super) fn operation(&self, instance: &WaveInstance) -> Option<Operation> {
+        let written = self.memo(&instance.name_any()).operation;
+        written.unwrap_or_else(|| instance.status.as_ref()?.operation.clone())
+    }
+
+    /// Forgets an instance that is gone.
+    pub(super) fn forget(&self, name: &str) {
+        self.memos.lock().remove(name);
+        self.runs.clear(name);
+        self.errors.clear(name);
+    }
+
+    /// Tells what is about to be done.
+    pub(super) async fn publish_plan(
+        &self,
+        instance: &WaveInstance,
+        seen: &Seen,
+        plan: Plan,
+        operation: Option<Operation>,
+    ) -> Result<(), Error> {
+        match status::verdict_of_plan(plan, seen, &self.settings.namespace) {
+            Some(verdict) => self.publish(instance, seen, &verdict, operation).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Writes the status when it has changed, and an Event when its Ready condition has.
+    async fn publish(
+        &self,
+        instance: &WaveInstance,
+        seen: &Seen,
+        verdict: &Verdict,
+        operation: Option<Operation>,
+    ) -> Result<(), Error> {
+        let name = instance.name_any();
+        let nothing = WaveInstanceStatus::default();
+        let old = instance.status.as_ref().unwrap_or(&nothing);
+        let facts = Facts {
+            generation: instance.metadata.generation,
+            release: seen.release().map(status::in_short),
+            operation,
+            url: seen.app.as_ref().and_then(|app| self.url(&name, app)),
+        };
+        let new = status::assemble(old, verdict, facts, &Time(Timestamp::now()));
+        let json = serde_json::to_string(&new).expect("a status is JSON");
+        let hash = self.hasher.hash_one(&json);
+        let operation = new.operation.clone();
+        self.memos.lock().entry(name.clone()).or_default().operation = Some(operation);
+        // What the watch shows may be older than what was written last.
+        if new == *old
+            && self
+                .memo(&name)
+                .written
+                .is_none_or(|written| written == hash)
+        {
+            return Ok(());
+        }
+        let api: Api<WaveInstance> = self.api();
+        let patch = json!({
+            "apiVersion": WaveInstance::api_version(&()),
+            "kind": WaveInstance::kind(&()),
+            "status": new,
+        });
+        let params = PatchParams::apply(FIELD_MANAGER).force();
+        match api.patch_status(&name, &params, &Patch::Apply(patch)).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
+            Err(source) => {
+                return Err(Error::Kube {
+                    task: format!("write the status of instance `{name}`"),
+                    source,
+                });
+            }
+        }
+        self.memos.lock().entry(name.clone()).or_default().written = Some(hash);
+        let shown = |status: &WaveInstanceStatus| {
+            status::ready(status).map(|ready| (ready.status.clone(), ready.reason.clone()))
+        };
+        if shown(old) != shown(&new) {
+            self.tell(instance, &name, verdict).await;
+        }
+        Ok(())
+    }
+
+    async fn tell(&self, instance: &WaveInstance, name: &str, verdict: &Verdict) {
+        const TOLD_ELSEWHERE: [&str; 3] = ["Installing", "Upgrading", "Deleting"];
+        let Verdict {
+            state,
+            reason,
+            message,
+            ..
+        } = verdict;
+        info!(
+            instance.id = name,
+            condition.reason = reason,
+            "Instance {name}: {message}"
+        );
+        if TOLD_ELSEWHERE.contains(&reason.as_str()) {
+            return;
+        }
+        let tone = match (state, reason.as_str()) {
+            (State::Stalled, _)
+            | (
+                _,
+                "HelmFailed" | "AppFailed" | "AppNotFound" | "Unschedulable" | "ImagePullBackOff",
+            ) => Tone::Warning,
+            (State::Ready | State::Reconciling, _) => Tone::Normal,
+        };
+        let reference = instance.object_ref(&());
+        self.events
+            .tell(&reference, tone, reason, "Observe", message)
+            .await;
+    }
+
+    /// Where people reach an instance of this app.
+    fn url(&self, name: &str, app: &AppEntry) -> Option<String> {
+        let Settings {
+            store_url,
+            apps_domain,
+            ..
+        } = &self.settings;
+        let scheme = store_url.scheme();
+        match app.routing_mode? {
+            RoutingMode::Domain => Some(format!("{scheme}://{name}.{apps_domain}/")),
+            RoutingMode::BaseUrl => Some(format!(
+                "{scheme}://{}.{apps_domain}{INSTANCE_PATH}{name}/",
+                crds::RESERVED_INSTANCE_NAME
+            )),
+        }
+    }
+
+    /// The instance as the watch shows it now, if it is still the same one.
+    fn latest(&self, instance: &WaveInstance) -> Option<Arc<WaveInstance>> {
+        self.world
+            .instances
+            .get(&ObjectRef::from_obj(instance))
+            .filter(|latest| latest.uid() == instance.uid())
+    }
+}
+
+/// Reconciles instances until told to stop; then lets what runs come to its end.
+pub(crate) async fn run(ctx: Arc<Context>, queue: Queue<WaveInstance>) {
+    let config = controller::Config::default().concurrency(ctx.settings.concurrency);
+    let store = ctx.world.instances.clone();
+    let queue = queue.take_until(ctx.stop.clone().cancelled_owned());
+    applier(
+        |instance, ctx| reconcile(instance, ctx).boxed(),
+        error_policy,
+        ctx.clone(),
+        store,
+        queue,
+        config,
+    )
+    .for_each(|result| {
+        if let Err(error) = result {
+            report(&ctx, &error);
+        }
+        futures::future::ready(())
+    })
+    .await;
+}
+
+fn report(ctx: &Context, error: &controller::Error<Error, watcher::Error>) {
+    match error {
+        // Told by `error_policy`.
+        controller::Error::ReconcilerFailed(..) => {}
+        controller::Error::ObjectNotFound(object) => ctx.forget(&object.name),
+        controller::Error::QueueError(_) | controller::Error::RunnerError(_) => {
+            warn!(
+                error = error as &dyn std::error::Error,
+                "A watch was interrupted"
+            );
+        }
+    }
+}
+
+fn error_policy(instance: Arc<WaveInstance>, error: &Error, ctx: Arc<Context>) -> Action {
+    if matches!(error, Error::Stopping) {
+        return Action::await_change();
+    }
+    let name = instance.name_any();
+    let generation = instance.metadata.generation.unwrap_or_default();
+    let failed = ctx
+        .errors
+        .fail(&name, generation, message(error, error.hint()));
+    warn!(
+        error = error as &dyn std::error::Error,
+        instance.id = name,
+        "Could not reconcile instance {name}, try {}",
+        failed.times
+    );
+    Action::requeue(failed.wait(Instant::now()))
+}
+
+async fn reconcile(instance: Arc<WaveInstance>, ctx: Arc<Context>) -> Result<Action, Error> {
+    ctx.world.synced().await;
+    let name = instance.name_any();
+    let api: Api<WaveInstance> = ctx.api();
+    let deleting = instance.metadata.deletion_timestamp.is_some();
+    if !finalizer::has(&*instance, FINALIZER) {
+        if !deleting {
+            finalizer::add(&api, &*instance, FINALIZER).await?;
+        }
+        return Ok(Action::await_change());
+    }
+
+    let mut instance = instance;
+    let mut slot = None;
+    let (seen, plan) = loop {
+        let seen = observe(&ctx, &instance);
+        let plan = plan::plan(&seen.observed);
+        if slot.is_some() || !needs_helm(plan) {
+            break (seen, plan);
+        }
+        // What was decided before the wait may be wrong after it.
+        slot = Some(tokio::select! {
+            slot = ctx.helm.slot() => slot,
+            () = ctx.stop.cancelled() => return Err(Error::Stopping),
+        });
+        match ctx.latest(&instance) {
+            Some(latest) => instance = latest,
+            None => return Ok(Action::await_change()),
+        }
+    };
+    debug!(instance.id = name, plan.action = ?plan.action, plan.reason = %plan.reason, "Planned");
+    let done = execute(&ctx, &instance, &seen, plan).await?;
+    drop(slot);
+    let requeue = match done {
+        Done::Acted(after) => Some(after),
+        Done::Finished => None,
+        Done::Failed { timed_out } => {
+            let seen = observe(&ctx, &instance);
+            let wait = seen
+                .failed
+                .as_ref()
+                .map(|failed| failed.wait(Instant::now()));
+            let verdict = status::run_failed(&seen);
+            // A run that ended by itself has left nothing pending.
+            let operation = operation(&ctx, &instance, &seen).filter(|_| timed_out);
+            ctx.publish(&instance, &seen, &verdict, operation).await?;
+            wait
+        }
+        Done::Rested(after) => publish(&ctx, &instance, &seen, plan).await?.or(after),
+    };
+    ctx.errors.clear(&name);
+    Ok(requeue.map_or_else(Action::await_change, Action::requeue))
+}
+
+/// Tells how an instance is with which nothing had to be done; answers when to look again.
+async fn publish(
+    ctx: &Context,
+    instance: &WaveInstance,
+    seen: &Seen,
+    plan: Plan,
+) -> Result<Option<Duration>, Error> {
+    if plan.action != plan::Action::Nothing {
+        let operation = operation(ctx, instance, seen);
+        ctx.publish_plan(instance, seen, plan, operation).await?;
+        return Ok(None);
+    }
+    let answer = ask_launcher(ctx, seen).await;
+    let verdict = judge(seen.deployment, seen.pod.as_ref(), answer.as_ref());
+    ctx.publish(instance, seen, &verdict, None).await?;
+    Ok(is_starting(seen).then_some(PHASE_INTERVAL))
+}
+
+/// The operation to keep in the status: as long as the revision that it names is pending.
+fn operation(ctx: &Context, instance: &WaveInstance, seen: &Seen) -> Option<Operation> {
+    let operation = ctx.operation(instance)?;
+    let release = seen.release();
+    let over = release.is_some_and(|release| {
+        release.revision >= operation.revision && !release.status.is_pending()
+    });
+    (!over).then_some(operation)
+}
+
+fn needs_helm(plan: Plan) -> bool {
+    match plan.action {
+        plan::Action::Apply | plan::Action::ApplyKept | plan::Action::Uninstall => true,
+        plan::Action::DropPending { .. }
+        | plan::Action::Finish
+        | plan::Action::Wait
+        | plan::Action::Block
+        | plan::Action::Nothing => false,
+    }
+}
+
+/// A container runs whose app is not ready: only its launcher knows how far it is.
+fn is_starting(seen: &Seen) -> bool {
+    let ready = seen.deployment.is_some_and(|deployment| deployment.ready);
+    let running = seen
+        .pod
+        .as_ref()
+        .is_some_and(|pod| !pod.deleting && pod.container == ContainerSeen::Running);
+    !ready && running
+}
+
+async fn ask_launcher(ctx: &Context, seen: &Seen) -> Option<Answer> {
+    if !is_starting(seen) {
+        return None;
+    }
+    let ip = seen.pod.as_ref()?.ip.as_ref()?;
+    ctx.launchers.ask(ip).await
+}

@@ -1,0 +1,165 @@
+//! What is kept of Deployments, Services and Pods.
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated, Pod, Service};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::jiff::Timestamp;
+use kube::core::PartialObjectMeta;
+
+use crate::index::Kept;
+
+/// A Deployment, cut down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct DeploymentSeen {
+    /// Its controller has seen the latest of it, and one pod of it is all there is.
+    pub(crate) rolled_out: bool,
+    /// That pod is ready.
+    pub(crate) ready: bool,
+}
+
+/// A Pod, cut down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PodSeen {
+    /// When it was made.
+    pub(crate) created: Option<Timestamp>,
+    /// It is being deleted.
+    pub(crate) deleting: bool,
+    /// Its address.
+    pub(crate) ip: Option<String>,
+    /// Why no node takes it.
+    pub(crate) unschedulable: Option<String>,
+    /// It has a node.
+    pub(crate) scheduled: bool,
+    /// Why the pod as a whole failed, such as an eviction.
+    pub(crate) failed: Option<String>,
+    /// How its container is.
+    pub(crate) container: ContainerSeen,
+    /// How often its container was started again.
+    pub(crate) restarts: i32,
+    /// How its container ended the last time.
+    pub(crate) last_end: Option<End>,
+}
+
+/// How a container is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) enum ContainerSeen {
+    /// Nothing is known.
+    #[default]
+    Unknown,
+    /// It waits: Kubernetes' reason and words.
+    Waiting(String, String),
+    /// It runs.
+    Running,
+    /// It has ended.
+    Ended(End),
+}
+
+/// How a container ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct End {
+    /// Its exit code.
+    pub(crate) code: i32,
+    /// Kubernetes' reason, such as `OOMKilled`.
+    pub(crate) reason: String,
+    /// What it left in its termination message.
+    pub(crate) message: String,
+}
+
+/// Keeps what is needed of a Deployment.
+pub(crate) fn keep_deployment(deployment: Deployment) -> Option<Kept<DeploymentSeen>> {
+    let status = deployment.status.unwrap_or_default();
+    let rolled_out = status.observed_generation >= deployment.metadata.generation
+        && status.updated_replicas.unwrap_or_default() >= 1
+        && status.replicas == status.updated_replicas;
+    let value = DeploymentSeen {
+        rolled_out,
+        ready: rolled_out && status.ready_replicas.unwrap_or_default() >= 1,
+    };
+    kept(deployment.metadata, value)
+}
+
+/// Keeps a Service's existence.
+pub(crate) fn keep_service(service: PartialObjectMeta<Service>) -> Option<Kept<()>> {
+    kept(service.metadata, ())
+}
+
+/// Keeps what is needed of a Pod.
+pub(crate) fn keep_pod(pod: Pod) -> Option<Kept<PodSeen>> {
+    let status = pod.status.unwrap_or_default();
+    let condition = |name: &str| {
+        status
+            .conditions
+            .iter()
+            .flatten()
+            .find(|condition| condition.type_ == name)
+    };
+    let scheduling = condition("PodScheduled");
+    let container = status
+        .container_statuses
+        .as_ref()
+        .and_then(|containers| containers.first());
+    let value = PodSeen {
+        created: pod.metadata.creation_timestamp.as_ref().map(|time| time.0),
+        deleting: pod.metadata.deletion_timestamp.is_some(),
+        ip: status.pod_ip.clone(),
+        unschedulable: scheduling
+            .filter(|condition| condition.status == "False")
+            .map(|condition| condition.message.clone().unwrap_or_default()),
+        scheduled: scheduling.is_some_and(|condition| condition.status == "True"),
+        failed: (status.phase.as_deref() == Some("Failed")).then(|| {
+            let reason = status.reason.clone().unwrap_or_default();
+            let message = status.message.clone().unwrap_or_default();
+            [reason, message]
+                .into_iter()
+                .filter(|text| !text.is_empty())
+                .collect::<Vec<_>>()
+                .join(": ")
+        }),
+        container: container
+            .and_then(|container| container.state.clone())
+            .map(ContainerSeen::from)
+            .unwrap_or_default(),
+        restarts: container.map_or(0, |container| container.restart_count),
+        last_end: container
+            .and_then(|container| container.last_state.clone())
+            .and_then(|state| state.terminated)
+            .map(End::from),
+    };
+    kept(pod.metadata, value)
+}
+
+fn kept<T>(metadata: ObjectMeta, value: T) -> Option<Kept<T>> {
+    let key = metadata.labels?.remove(crds::INSTANCE_LABEL)?;
+    Some(Kept {
+        key,
+        object: metadata.name?,
+        value,
+    })
+}
+
+impl From<ContainerState> for ContainerSeen {
+    fn from(state: ContainerState) -> Self {
+        if let Some(ended) = state.terminated {
+            Self::Ended(ended.into())
+        } else if state.running.is_some() {
+            Self::Running
+        } else if let Some(waiting) = state.waiting {
+            Self::Waiting(
+                waiting.reason.unwrap_or_default(),
+                waiting.message.unwrap_or_default(),
+            )
+        } else {
+            Self::Unknown
+        }
+    }
+}
+
+impl From<ContainerStateTerminated> for End {
+    fn from(ended: ContainerStateTerminated) -> Self {
+        Self {
+            code: ended.exit_code,
+            reason: ended.reason.unwrap_or_default(),
+            message: ended.message.unwrap_or_default(),
+        }
+    }
+}

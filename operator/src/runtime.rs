@@ -1,0 +1,279 @@
+//! Wiring: clients, controllers, signals.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bundle::{EnvRules, Limits};
+use catalog::{Blobs, Catalog};
+use kube::Client;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+use tracing_subscriber::EnvFilter;
+
+use crate::app::import::Importer;
+use crate::app::resolve::StoreSettings;
+use crate::args::{Args, LogFormat};
+use crate::attempts::Attempts;
+use crate::error::{Error, chain};
+use crate::events::Events;
+use crate::helm::Helm;
+use crate::{app, health, instance, watches};
+
+/// How long what runs may take to end after SIGTERM, beyond Helm's own time at the most.
+const DRAIN: Duration = Duration::from_secs(50);
+
+/// Runs the operator until SIGTERM or SIGINT.
+///
+/// # Errors
+/// What kept it from starting, or ended it.
+pub fn start(args: Args) -> Result<(), Error> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| Error::System {
+            task: "start the runtime".to_owned(),
+            source,
+        })?
+        .block_on(serve(args))
+}
+
+/// Prints what went wrong, with its causes and a hint; picks the exit code.
+#[must_use]
+pub fn report(result: Result<(), Error>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {}", chain(&failure));
+            if let Some(hint) = failure.hint() {
+                eprintln!("\nhint: {hint}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(args: Args) -> Result<(), Error> {
+    let health_address = args.health_address();
+    let Args {
+        namespace,
+        database_url,
+        blobs,
+        import_dir,
+        import_timeout,
+        chart,
+        helm,
+        helm_timeout,
+        helm_concurrency,
+        concurrency,
+        instance_image,
+        image_pull_policy,
+        instance_store_url,
+        ca_config_map,
+        instance_env,
+        environment,
+        store_url,
+        apps_domain,
+        health_port: _,
+        log_format,
+    } = args;
+    log(log_format);
+    // Fails only when there is a provider already.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let stop = CancellationToken::new();
+
+    if !chart.join("Chart.yaml").is_file() {
+        return Err(Error::NoChart(chart.display().to_string()));
+    }
+    // Helm runs in another folder than we do.
+    let chart = absolute(chart)?;
+    let helm = if helm.components().count() > 1 {
+        absolute(helm)?
+    } else {
+        helm
+    };
+    let helm_concurrency = helm_concurrency.unwrap_or_else(default_helm_concurrency);
+    let helm = Helm::new(
+        helm,
+        chart,
+        namespace.clone(),
+        helm_timeout,
+        helm_concurrency,
+    );
+    let helm_version = helm.check().await?;
+    let client = Client::try_default()
+        .await
+        .map_err(|error| Error::Config(Box::new(error)))?;
+    let catalog = Catalog::open(&catalog::Settings::new(database_url)).await?;
+    let blobs = Blobs::open(&blobs)?;
+    let listener = TcpListener::bind(health_address)
+        .await
+        .map_err(|source| Error::System {
+            task: format!("listen on {health_address}"),
+            source,
+        })?;
+
+    let events = Arc::new(Events::new(client.clone()));
+    let (world, queue) = watches::watch(&client, &namespace);
+    let apps = Arc::new(app::Context {
+        client: client.clone(),
+        namespace: namespace.clone(),
+        catalog: catalog.clone(),
+        importer: Importer {
+            import_dir,
+            timeout: import_timeout,
+            limits: Limits::default(),
+            rules: EnvRules::default(),
+            blobs,
+        },
+        store: StoreSettings {
+            image: instance_image,
+            image_pull_policy: image_pull_policy.to_string(),
+            store_url: instance_store_url.map_or_else(
+                || format!("http://wavestore-internal.{namespace}.svc:8081"),
+                |url| url.as_str().trim_end_matches('/').to_owned(),
+            ),
+            ca_config_map,
+            environment: environment
+                .unwrap_or_else(|| store_url.as_str().trim_end_matches('/').to_owned()),
+            env: instance_env,
+        },
+        instances: world.instances.clone(),
+        events: events.clone(),
+        errors: Attempts::default(),
+        stop: stop.clone(),
+    });
+    let settings = instance::Settings {
+        namespace: namespace.clone(),
+        store_url,
+        apps_domain,
+        helm_timeout,
+        concurrency,
+    };
+    let instances = Arc::new(instance::Context::new(
+        client,
+        settings,
+        helm,
+        world,
+        events,
+        stop.clone(),
+    ));
+
+    info!(
+        helm.version = helm_version,
+        helm.concurrency = helm_concurrency,
+        "Serving namespace {namespace}"
+    );
+    let ready = Arc::new(AtomicBool::new(false));
+    let mut tasks = JoinSet::new();
+    // Probes are answered to the very end.
+    let probes = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(health::serve(
+        listener,
+        ready.clone(),
+        CancellationToken::new(),
+    )));
+    let controllers = instances.clone();
+    tasks.spawn(async move {
+        app::run(apps).await;
+        "controller of WaveApps"
+    });
+    tasks.spawn(async move {
+        instance::run(controllers, queue).await;
+        "controller of WaveInstances"
+    });
+    let outcome = supervise(&mut tasks, &instances, &ready, &stop).await;
+    drop(probes);
+    catalog.close().await;
+    outcome
+}
+
+/// Waits for a signal, then for what runs to end. A controller that ends before is an error.
+async fn supervise(
+    tasks: &mut JoinSet<&'static str>,
+    instances: &instance::Context,
+    ready: &AtomicBool,
+    stop: &CancellationToken,
+) -> Result<(), Error> {
+    let signals = |kind| {
+        signal(kind).map_err(|source| Error::System {
+            task: "listen for signals".to_owned(),
+            source,
+        })
+    };
+    let mut terminate = signals(SignalKind::terminate())?;
+    let mut interrupt = signals(SignalKind::interrupt())?;
+    let mut synced = std::pin::pin!(instances.world.synced());
+    let mut is_synced = false;
+    loop {
+        tokio::select! {
+            ended = tasks.join_next() => return Err(ended_early(ended)),
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            () = &mut synced, if !is_synced => {
+                is_synced = true;
+                ready.store(true, Ordering::Relaxed);
+                info!("Ready: all watches have listed what there is");
+            }
+        }
+    }
+    info!("Stopping: no new work; what runs may end");
+    ready.store(false, Ordering::Relaxed);
+    stop.cancel();
+    let drained = tokio::time::timeout(DRAIN, async {
+        while let Some(ended) = tasks.join_next().await {
+            if let Err(panic) = ended {
+                error!(
+                    error = &panic as &dyn std::error::Error,
+                    "A controller broke"
+                );
+            }
+        }
+    })
+    .await;
+    match drained {
+        Ok(()) => info!("Stopped"),
+        Err(_elapsed) => error!("Stopped with Helm still at work"),
+    }
+    Ok(())
+}
+
+fn ended_early(ended: Option<Result<&'static str, tokio::task::JoinError>>) -> Error {
+    match ended {
+        Some(Ok(name)) => Error::Ended(name),
+        Some(Err(panic)) => Error::System {
+            task: "go on after a panic".to_owned(),
+            source: panic.into(),
+        },
+        None => Error::Ended("controllers"),
+    }
+}
+
+fn absolute(path: std::path::PathBuf) -> Result<std::path::PathBuf, Error> {
+    std::path::absolute(&path).map_err(|source| Error::System {
+        task: format!("find `{}`", path.display()),
+        source,
+    })
+}
+
+/// Helm is bound by CPU, but waits for the API server in between.
+fn default_helm_concurrency() -> u16 {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    u16::try_from(cores.saturating_mul(4).min(16)).unwrap_or(16)
+}
+
+fn log(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| {
+        EnvFilter::new("info,kube_runtime=warn,kube_client=warn,sqlx=warn,sea_orm_migration=warn")
+    });
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => log.with_ansi(std::env::var_os("NO_COLOR").is_none()).init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
+}

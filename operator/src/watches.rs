@@ -1,0 +1,169 @@
+//! Everything that the operator watches, and whom a change concerns.
+
+use std::sync::Arc;
+
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt, TryStreamExt};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{Pod, Secret, Service};
+use kube::core::PartialObjectMeta;
+use kube::runtime::reflector::{self, ObjectRef, Store};
+use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt, predicates, watcher};
+use kube::{Api, Client, ResourceExt};
+
+use crds::{WaveApp, WaveInstance};
+
+use crate::helm::releases::{self, Release};
+use crate::index::{self, Index};
+use crate::instance::workload::{self, DeploymentSeen, PodSeen};
+use crate::instance::{AppEntry, keep_app};
+
+/// What all watches together have shown.
+pub(crate) struct World {
+    /// The instances.
+    pub(crate) instances: Store<WaveInstance>,
+    /// The apps, by name of the `WaveApp`.
+    pub(crate) apps: Arc<Index<AppEntry>>,
+    /// Helm's releases that count, by name.
+    pub(crate) releases: Arc<Index<Release>>,
+    /// Deployments by instance.
+    pub(crate) deployments: Arc<Index<DeploymentSeen>>,
+    /// Services by instance.
+    pub(crate) services: Arc<Index<()>>,
+    /// Pods by instance.
+    pub(crate) pods: Arc<Index<PodSeen>>,
+}
+
+/// A stream of what to reconcile.
+pub(crate) type Queue<K> = BoxStream<'static, Result<ObjectRef<K>, watcher::Error>>;
+
+impl World {
+    /// Waits until every watch has listed what there is.
+    pub(crate) async fn synced(&self) {
+        let Self {
+            instances,
+            apps,
+            releases,
+            deployments,
+            services,
+            pods,
+        } = self;
+        // An error means that the watch is gone; then its controller ends, and the process with it.
+        let _ = instances.wait_until_ready().await;
+        tokio::join!(
+            apps.synced(),
+            releases.synced(),
+            deployments.synced(),
+            services.synced(),
+            pods.synced()
+        );
+    }
+}
+
+/// Starts the watches of one namespace: what they show, and which instances to reconcile when.
+pub(crate) fn watch(client: &Client, namespace: &str) -> (World, Queue<WaveInstance>) {
+    let (instances, writer) = reflector::store();
+    let world = World {
+        instances,
+        apps: Arc::default(),
+        releases: Arc::default(),
+        deployments: Arc::default(),
+        services: Arc::default(),
+        pods: Arc::default(),
+    };
+
+    let main = watcher(
+        Api::<WaveInstance>::namespaced(client.clone(), namespace),
+        watcher::Config::default(),
+    )
+    .default_backoff()
+    .modify(|instance| instance.managed_fields_mut().clear())
+    .reflect(writer)
+    .applied_objects()
+    // A deletion changes the generation; our own status does not.
+    .predicate_filter(
+        predicates::generation.combine(predicates::finalizers),
+        PredicateConfig::default(),
+    )
+    .map_ok(|instance| ObjectRef::from_obj(&instance));
+
+    let secrets = watcher(
+        Api::<Secret>::namespaced(client.clone(), namespace),
+        releases::watch(),
+    )
+    .default_backoff();
+    let of_instances = watcher::Config::default().labels(crds::INSTANCE_LABEL);
+    let deployments = watcher(
+        Api::<Deployment>::namespaced(client.clone(), namespace),
+        of_instances.clone(),
+    )
+    .default_backoff();
+    let services = watcher(
+        Api::<PartialObjectMeta<Service>>::namespaced(client.clone(), namespace),
+        of_instances.clone(),
+    )
+    .default_backoff();
+    let pods = watcher(
+        Api::<Pod>::namespaced(client.clone(), namespace),
+        of_instances,
+    )
+    .default_backoff();
+    let apps = watcher(
+        Api::<WaveApp>::namespaced(client.clone(), namespace),
+        watcher::Config::default(),
+    )
+    .default_backoff();
+
+    let names = stream::select_all([
+        index::fill(world.releases.clone(), secrets, releases::keep).boxed(),
+        index::fill(
+            world.deployments.clone(),
+            deployments,
+            workload::keep_deployment,
+        )
+        .boxed(),
+        index::fill(world.services.clone(), services, workload::keep_service).boxed(),
+        index::fill(world.pods.clone(), pods, workload::keep_pod).boxed(),
+        instances_of_changed_apps(
+            world.apps.clone(),
+            world.instances.clone(),
+            index::fill(world.apps.clone(), apps, keep_app).boxed(),
+        ),
+    ]);
+    let known = world.instances.clone();
+    let namespace = namespace.to_owned();
+    let related = names
+        .map_ok(move |name| ObjectRef::new(&name).within(&namespace))
+        // Helm runs releases of other charts, too.
+        .try_filter(move |instance| futures::future::ready(known.get(instance).is_some()));
+    (world, stream::select(main, related).boxed())
+}
+
+/// The names of the instances that run, or want to run, an app that has changed.
+fn instances_of_changed_apps(
+    apps: Arc<Index<AppEntry>>,
+    instances: Store<WaveInstance>,
+    changed: BoxStream<'static, watcher::Result<String>>,
+) -> BoxStream<'static, watcher::Result<String>> {
+    changed
+        .flat_map(move |resource| {
+            let names: Vec<watcher::Result<String>> = match resource {
+                Err(error) => vec![Err(error)],
+                Ok(resource) => {
+                    let changed: Vec<_> = apps
+                        .get(&resource)
+                        .into_iter()
+                        .filter_map(|entry| entry.app)
+                        .collect();
+                    instances
+                        .state()
+                        .iter()
+                        .filter(|instance| changed.contains(&instance.spec.app))
+                        .map(|instance| Ok(instance.name_any()))
+                        .collect()
+                }
+            };
+            stream::iter(names)
+        })
+        .boxed()
+}
