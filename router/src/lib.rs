@@ -1,1 +1,34 @@
-//! Placeholder.
+//! Wavestore's router: proxies and authorizes all traffic, and serves the store's own pages.
+//!
+//! One request: `gateway` reads Host and path into a `target`; the store's pages go to `web`, an instance
+//! needs a `permit` made from the `table` and the `session`, and with it goes through `proxy`. Clients and
+//! tasks are wired in `runtime`.
+
+mod args;
+mod backoff;
+mod body;
+mod error;
+mod gateway;
+mod instance_id;
+mod internal;
+mod origin;
+mod permit;
+mod proxy;
+mod runtime;
+mod server;
+mod session;
+mod sign_in;
+mod site;
+mod table;
+mod target;
+mod viewer;
+mod web;
+
+#[cfg(test)]
+mod tests;
+
+pub use args::{Args, LogFormat};
+pub use runtime::{StartError, report, start};
+
+use body::Body;
+use instance_id::InstanceId;

@@ -1,0 +1,96 @@
+//! The router's arguments.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum, value_parser};
+use humantime::parse_duration;
+
+/// Proxies and authorizes all traffic of a Wavestore, and serves its pages.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "wavestore-router", version, about)]
+pub struct Args {
+    /// Namespace that holds the store's apps and instances.
+    #[arg(long, env = "WAVESTORE_NAMESPACE", default_value = "wavestore")]
+    pub namespace: String,
+    /// Database with accounts, sessions and apps: `sqlite:///data/catalog.db` or `postgres://...`.
+    #[arg(
+        long,
+        env = "WAVESTORE_DATABASE_URL",
+        default_value = "sqlite:///data/catalog.db",
+        hide_env_values = true
+    )]
+    pub database_url: String,
+    /// Where bundles and pictures are stored.
+    #[arg(long, env = "WAVESTORE_BLOBS", default_value = "file:///data/blobs")]
+    pub blobs: String,
+    /// Address of the store's pages as browsers see it. With http, cookies cannot be `Secure`.
+    #[arg(
+        long,
+        env = "WAVESTORE_STORE_URL",
+        default_value = "http://localhost:8080"
+    )]
+    pub store_url: String,
+    /// Domain below which every instance has its host, with the port that browsers use.
+    #[arg(long, env = "WAVESTORE_APPS_DOMAIN", default_value = "localhost:8080")]
+    pub apps_domain: String,
+    /// Address for browsers: pages and apps.
+    #[arg(long, env = "WAVESTORE_LISTEN", default_value = "0.0.0.0:8080")]
+    pub listen: SocketAddr,
+    /// Address for the cluster: probes, and bundles for instances' pods.
+    #[arg(
+        long,
+        env = "WAVESTORE_INTERNAL_LISTEN",
+        default_value = "0.0.0.0:8081"
+    )]
+    pub internal_listen: SocketAddr,
+    /// Name of the account that is made when there is none.
+    #[arg(long, env = "WAVESTORE_ADMIN_NAME", default_value = "admin")]
+    pub admin_name: String,
+    /// File with that account's password. Without it, no account is made.
+    #[arg(long, env = "WAVESTORE_ADMIN_PASSWORD_FILE")]
+    pub admin_password_file: Option<PathBuf>,
+    /// How long somebody stays signed in, however much they do.
+    #[arg(long, env = "WAVESTORE_SESSION_LIFETIME", default_value = "12h", value_parser = parse_duration)]
+    pub session_lifetime: Duration,
+    /// Connections from browsers that may be open at once; more wait.
+    #[arg(long, env = "WAVESTORE_MAX_CONNECTIONS", default_value_t = 10_000, value_parser = value_parser!(u32).range(1..=1_000_000))]
+    pub max_connections: u32,
+    /// How long connecting to an instance's pod may take.
+    #[arg(long, env = "WAVESTORE_CONNECT_TIMEOUT", default_value = "5s", value_parser = parse_duration)]
+    pub connect_timeout: Duration,
+    /// How long an app may take to begin its answer, counted from the last byte of the request.
+    #[arg(long, env = "WAVESTORE_RESPONSE_TIMEOUT", default_value = "300s", value_parser = parse_duration)]
+    pub response_timeout: Duration,
+    /// How long a WebSocket may be silent both ways. Wave's own pings come every 50 s.
+    #[arg(long, env = "WAVESTORE_TUNNEL_IDLE_TIMEOUT", default_value = "10m", value_parser = parse_duration)]
+    pub tunnel_idle_timeout: Duration,
+    /// How long requests may go on after SIGTERM; keep it below the pod's grace period.
+    #[arg(long, env = "WAVESTORE_DRAIN_TIMEOUT", default_value = "20s", value_parser = parse_duration)]
+    pub drain_timeout: Duration,
+    /// Form of the log.
+    #[arg(long, env = "WAVESTORE_LOG_FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+}
+
+/// Form of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Args::command().debug_assert();
+    }
+}

@@ -1,0 +1,252 @@
+//! Everything that can go wrong with one request, and the one place that chooses its status.
+
+#![deny(clippy::wildcard_enum_match_arm)]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+
+use crate::body::BoxError;
+use crate::table::Route;
+
+/// Why a request was not answered as asked.
+#[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
+pub(crate) enum Error {
+    /// No Host, two of them, or one that is none.
+    #[error("the request names no single valid host")]
+    BadHost,
+    /// The request target and the Host header name different hosts.
+    #[error("the request target and the Host header name different hosts")]
+    AuthorityMismatch,
+    /// `CONNECT`.
+    #[error("this server opens no tunnels for CONNECT")]
+    ConnectRefused,
+    /// An upgrade with a body, or with two protocols' rules at once.
+    #[error("the upgrade request is not well formed")]
+    BadUpgrade,
+    /// A form or a query that cannot be read.
+    #[error("{0}")]
+    BadRequest(&'static str),
+    /// Nothing is at this address.
+    #[error("there is nothing at this address")]
+    NotFound,
+    /// The route exists, but not with this method.
+    #[error("this address does not take this method")]
+    MethodNotAllowed,
+    /// A body larger than the route takes.
+    #[error("the request is larger than {limit_bytes} bytes")]
+    TooLarge {
+        /// The limit.
+        limit_bytes: u64,
+    },
+    /// Nobody is signed in, and somebody has to be.
+    #[error("sign in first")]
+    NotSignedIn,
+    /// The instance does not exist, or it is somebody else's: the same answer for both.
+    #[error("there is no such app here, or it is not shared with you")]
+    Hidden,
+    /// An unsafe request that another site's page sent.
+    #[error("the request comes from another site's page")]
+    ForeignOrigin,
+    /// Name and password do not match.
+    #[error("name or password is wrong")]
+    WrongPassword,
+    /// Too many attempts to sign in.
+    #[error("too many attempts to sign in")]
+    TooManyAttempts {
+        /// How long to wait.
+        retry_after: Duration,
+    },
+    /// A token that is none of a pod in this cluster, or for another audience.
+    #[error("the token is not one of a pod of this store")]
+    BadToken,
+    /// A bundle that the pod's instance does not run.
+    #[error("the pod's instance does not run this bundle")]
+    ForeignBundle,
+    /// A ticket that is used up, expired, or another browser's.
+    #[error("this sign-in link is not valid any more, or belongs to another browser")]
+    BadTicket,
+    /// A method or content type that only the app itself may use with its Wave server.
+    #[error("a Wave app takes no PATCH, no PUT and no JSON from outside")]
+    WaveMethod,
+    /// A path that only the app itself may use with its Wave server.
+    #[error("this path of a Wave app is not reachable from outside")]
+    WavePath,
+    /// The client went away or broke its own body.
+    #[error("the request's body ended too early")]
+    ClientBody,
+    /// No pod of the instance is ready yet.
+    #[error("the app is not ready yet")]
+    NotReady(Arc<Route>),
+    /// The instance has as many requests or sockets as it may have.
+    #[error("the app has too many requests at once")]
+    InstanceBusy,
+    /// The pod takes no connection.
+    #[error("the app takes no connections")]
+    Unreachable(#[source] BoxError),
+    /// The pod did not take the connection in time.
+    #[error("the app did not take the connection in time")]
+    ConnectTimeout,
+    /// The app did not begin to answer in time.
+    #[error("the app did not answer within {} s", limit.as_secs())]
+    ResponseTimeout {
+        /// The limit.
+        limit: Duration,
+    },
+    /// The app's answer broke off or was no HTTP.
+    #[error("the app's answer could not be read")]
+    Upstream(#[source] BoxError),
+    /// The app switched to a protocol that nobody asked for.
+    #[error("the app switched to a protocol that was not asked for")]
+    UnaskedUpgrade,
+    /// The database is away.
+    #[error("sign-in and the catalog are not available at the moment")]
+    CatalogAway(#[source] BoxError),
+    /// The blob store is away.
+    #[error("the bundle store is not available at the moment")]
+    BlobsAway(#[source] BoxError),
+    /// The Kubernetes API is away.
+    #[error("the Kubernetes API is not available at the moment")]
+    KubernetesAway(#[source] BoxError),
+    /// The router itself is at its limit.
+    #[error("the store is busy")]
+    Busy,
+    /// Our own fault.
+    #[error("something went wrong in the store")]
+    Internal(#[source] BoxError),
+}
+
+impl Error {
+    /// HTTP status; the only place that chooses one.
+    #[must_use]
+    pub(crate) fn status(&self) -> StatusCode {
+        match self {
+            Self::BadHost
+            | Self::AuthorityMismatch
+            | Self::BadUpgrade
+            | Self::BadRequest(_)
+            | Self::BadTicket
+            | Self::ClientBody => StatusCode::BAD_REQUEST,
+            Self::NotSignedIn | Self::WrongPassword | Self::BadToken => StatusCode::UNAUTHORIZED,
+            Self::ForeignOrigin | Self::WavePath | Self::ForeignBundle => StatusCode::FORBIDDEN,
+            Self::NotFound | Self::Hidden => StatusCode::NOT_FOUND,
+            Self::ConnectRefused | Self::MethodNotAllowed | Self::WaveMethod => {
+                StatusCode::METHOD_NOT_ALLOWED
+            }
+            Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooManyAttempts { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::Unreachable(_) | Self::Upstream(_) | Self::UnaskedUpgrade => {
+                StatusCode::BAD_GATEWAY
+            }
+            Self::NotReady(_)
+            | Self::InstanceBusy
+            | Self::CatalogAway(_)
+            | Self::BlobsAway(_)
+            | Self::KubernetesAway(_)
+            | Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::ConnectTimeout | Self::ResponseTimeout { .. } => StatusCode::GATEWAY_TIMEOUT,
+            Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// Stable code for clients, logs and metric labels, such as `Hidden`.
+    #[must_use]
+    pub(crate) fn code(&self) -> &'static str {
+        self.into()
+    }
+
+    /// One next step, where there is one.
+    #[must_use]
+    pub(crate) fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Hidden => Some("check the address, or ask the app's owner to share it"),
+            Self::NotSignedIn => Some("open the address in a browser, or send a session's cookie"),
+            Self::ForeignOrigin => Some("open the page itself and try again there"),
+            Self::TooManyAttempts { .. } => Some("wait a little and try again"),
+            Self::BadTicket => Some("open the app again; cookies must be allowed for its address"),
+            Self::WaveMethod | Self::WavePath => {
+                Some("these belong to the app's own process; ask the app through its pages")
+            }
+            Self::NotReady(_) => Some("the page continues by itself when the app is ready"),
+            Self::InstanceBusy | Self::Busy => Some("try again in a few seconds"),
+            Self::Unreachable(_) | Self::Upstream(_) | Self::ConnectTimeout => {
+                Some("the app may have just stopped or restarted; try again in a few seconds")
+            }
+            Self::ResponseTimeout { .. } => {
+                Some("the app's owner can see in its logs what it was doing")
+            }
+            Self::CatalogAway(_) | Self::BlobsAway(_) | Self::KubernetesAway(_) => {
+                Some("apps that you have open keep working; try again in a minute")
+            }
+            Self::BadHost
+            | Self::AuthorityMismatch
+            | Self::ConnectRefused
+            | Self::BadUpgrade
+            | Self::BadRequest(_)
+            | Self::NotFound
+            | Self::MethodNotAllowed
+            | Self::TooLarge { .. }
+            | Self::WrongPassword
+            | Self::BadToken
+            | Self::ForeignBundle
+            | Self::ClientBody
+            | Self::UnaskedUpgrade
+            | Self::Internal(_) => None,
+        }
+    }
+
+    /// When to try again, for the header of this name.
+    #[must_use]
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::TooManyAttempts { retry_after } => Some(*retry_after),
+            Self::NotReady(_) => Some(Duration::from_secs(2)),
+            Self::InstanceBusy | Self::Busy => Some(Duration::from_secs(1)),
+            Self::CatalogAway(_) | Self::BlobsAway(_) | Self::KubernetesAway(_) => {
+                Some(Duration::from_secs(10))
+            }
+            Self::BadHost
+            | Self::AuthorityMismatch
+            | Self::ConnectRefused
+            | Self::BadUpgrade
+            | Self::BadRequest(_)
+            | Self::NotFound
+            | Self::MethodNotAllowed
+            | Self::TooLarge { .. }
+            | Self::NotSignedIn
+            | Self::Hidden
+            | Self::ForeignOrigin
+            | Self::WrongPassword
+            | Self::BadToken
+            | Self::ForeignBundle
+            | Self::BadTicket
+            | Self::WaveMethod
+            | Self::WavePath
+            | Self::ClientBody
+            | Self::Unreachable(_)
+            | Self::ConnectTimeout
+            | Self::ResponseTimeout { .. }
+            | Self::Upstream(_)
+            | Self::UnaskedUpgrade
+            | Self::Internal(_) => None,
+        }
+    }
+}
+
+/// The database's own failures; those that mean "not any more" are told apart where they can happen.
+impl From<catalog::Error> for Error {
+    fn from(error: catalog::Error) -> Self {
+        match error {
+            catalog::Error::SessionGone => Self::NotSignedIn,
+            other => Self::CatalogAway(Box::new(other)),
+        }
+    }
+}
+
+/// Questions to the database have a time limit.
+impl From<tokio::time::error::Elapsed> for Error {
+    fn from(elapsed: tokio::time::error::Elapsed) -> Self {
+        Self::CatalogAway(Box::new(elapsed))
+    }
+}

@@ -1,0 +1,351 @@
+//! The way of one request: parse, authenticate, authorize, forward or answer, log.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use http::uri::Authority;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+use tracing::{debug, warn};
+use url::form_urlencoded;
+
+use crate::error::Error;
+use crate::origin::{Sender, is_unsafe, sender};
+use crate::permit::{Decision, Permit};
+use crate::proxy::Proxy;
+use crate::proxy::headers::Arrival;
+use crate::session::cookie::Cookies;
+use crate::session::visit::{self, Nonce};
+use crate::session::{LocalPath, Sessions};
+use crate::site::{AppHost, Site};
+use crate::table::Table;
+use crate::target::{self, Form, Target};
+use crate::web::{Asked, failure};
+use crate::{Body, InstanceId};
+
+/// Header that names a request in answers and logs.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The store's own pages.
+pub(crate) type Pages =
+    Arc<dyn Fn(Request<Incoming>) -> BoxFuture<'static, Response<Body>> + Send + Sync>;
+
+/// Everything that one request may need.
+pub(crate) struct Gateway {
+    site: Arc<Site>,
+    table: Arc<Table>,
+    sessions: Sessions,
+    proxy: Proxy,
+    pages: Pages,
+    cookies: Cookies,
+}
+
+impl std::fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gateway")
+            .field("site", &self.site)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Gateway {
+    /// Puts the parts together.
+    #[must_use]
+    pub(crate) fn new(
+        site: Arc<Site>,
+        table: Arc<Table>,
+        sessions: Sessions,
+        proxy: Proxy,
+        pages: Pages,
+    ) -> Self {
+        let cookies = Cookies::new(site.is_secure());
+        Self {
+            site,
+            table,
+            sessions,
+            proxy,
+            pages,
+            cookies,
+        }
+    }
+
+    /// Answers one request. Never fails: every error becomes an answer here, and is logged here.
+    pub(crate) async fn handle(
+        self: Arc<Self>,
+        peer: SocketAddr,
+        request: Request<Incoming>,
+    ) -> Response<Body> {
+        let asked = Asked::of(&request, peer.ip());
+        let method = request.method().clone();
+        let answer = self.route(request, &asked).await;
+        let mut response = match answer {
+            Ok(response) => response,
+            Err(error) => {
+                log_failure(&error, &asked);
+                failure(&error, &asked, &self.site).map(Body::from)
+            }
+        };
+        response
+            .headers_mut()
+            .insert(REQUEST_ID, asked.request_id.clone());
+        debug!(
+            request.id = ?asked.request_id,
+            request.method = %method,
+            response.status = response.status().as_u16(),
+            "Answered a request"
+        );
+        response
+    }
+
+    async fn route(
+        &self,
+        request: Request<Incoming>,
+        asked: &Asked,
+    ) -> Result<Response<Body>, Error> {
+        if *request.method() == Method::CONNECT {
+            return Err(Error::ConnectRefused);
+        }
+        let authority = target::authority(request.uri(), request.headers())?;
+        match Target::parse(&self.site, authority.host(), request.uri().path()) {
+            Target::Store => Ok(self.store(request, asked, authority).await),
+            Target::Instance { id, form } => {
+                self.instance(id, form, request, asked, &authority).await
+            }
+            Target::Slashless(id) => self.add_slash(&id, &request, asked).await,
+            Target::Platform(host) => self.platform(&host, &request).await,
+            Target::Nowhere => Err(Error::NotFound),
+        }
+    }
+
+    async fn store(
+        &self,
+        mut request: Request<Incoming>,
+        asked: &Asked,
+        authority: Authority,
+    ) -> Response<Body> {
+        request.extensions_mut().insert(asked.clone());
+        request.extensions_mut().insert(authority);
+        (self.pages)(request).await
+    }
+
+    async fn instance(
+        &self,
+        id: InstanceId,
+        form: Form,
+        request: Request<Incoming>,
+        asked: &Asked,
+        authority: &Authority,
+    ) -> Result<Response<Body>, Error> {
+        let host = app_host(&id, form);
+        let permit = match self.authorize(&id, &host, request.headers()).await {
+            Err(Error::NotSignedIn) if asked.navigation => {
+                return self.send_to_sign_in(&host, &request);
+            }
+            other => other?,
+        };
+        // Another app's page on the same site can send our cookie along; SameSite does not stop it.
+        let changes =
+            is_unsafe(request.method()) || request.headers().contains_key(header::UPGRADE);
+        if permit.session().is_some()
+            && changes
+            && sender(request.headers(), authority) == Sender::Foreign
+        {
+            return Err(Error::ForeignOrigin);
+        }
+        if let Some(right) = permit.route().form
+            && right != form
+        {
+            let rest = rest_of(&request, &permit.route().base(form));
+            let location = format!("{}{rest}", self.site.instance_url(&id, right));
+            return redirect(StatusCode::TEMPORARY_REDIRECT, &location);
+        }
+        let arrival = Arrival {
+            peer: asked.peer,
+            scheme: self.site.scheme(),
+            host: authority.as_str(),
+            request_id: &asked.request_id,
+        };
+        self.proxy.forward(permit, form, request, &arrival).await
+    }
+
+    /// `/instance/<id>` means `/instance/<id>/`, for those who may know that.
+    async fn add_slash(
+        &self,
+        id: &InstanceId,
+        request: &Request<Incoming>,
+        asked: &Asked,
+    ) -> Result<Response<Body>, Error> {
+        let host = AppHost::Shared;
+        let permit = match self.authorize(id, &host, request.headers()).await {
+            Err(Error::NotSignedIn) if asked.navigation => {
+                return self.send_to_sign_in(&host, request);
+            }
+            other => other?,
+        };
+        let form = permit.route().form.unwrap_or(Form::BaseUrl);
+        let query = request
+            .uri()
+            .query()
+            .map(|query| format!("?{query}"))
+            .unwrap_or_default();
+        redirect(
+            StatusCode::TEMPORARY_REDIRECT,
+            &format!("{}{query}", self.site.instance_url(id, form)),
+        )
+    }
+
+    async fn authorize(
+        &self,
+        id: &InstanceId,
+        host: &AppHost,
+        headers: &HeaderMap,
+    ) -> Result<Permit, Error> {
+        // Public instances need no session, and no database.
+        if let Ok(permit) = self.table.authorize(id, None) {
+            return Ok(permit);
+        }
+        let signed_in = match self.cookies.session(headers) {
+            Some(secret) => {
+                self.sessions
+                    .signed_in(secret, Some(&self.site.host_name(host)))
+                    .await?
+            }
+            None => None,
+        };
+        self.table
+            .authorize(id, signed_in)
+            .map_err(|decision| match decision {
+                Decision::SignIn => Error::NotSignedIn,
+                Decision::Hide | Decision::Allow => Error::Hidden,
+            })
+    }
+
+    fn send_to_sign_in(
+        &self,
+        host: &AppHost,
+        request: &Request<Incoming>,
+    ) -> Result<Response<Body>, Error> {
+        let path = request
+            .uri()
+            .path_and_query()
+            .map_or("/", |path| path.as_str());
+        let path = LocalPath::or_root(path);
+        // Tabs that sign in at the same time share one nonce.
+        let nonce = match self.cookies.visit(request.headers()).and_then(Nonce::parse) {
+            Some(nonce) => nonce,
+            None => Nonce::random()?,
+        };
+        let mut response = redirect(
+            StatusCode::FOUND,
+            &visit::start(&self.site, host, &path, nonce.hash()),
+        )?;
+        response
+            .headers_mut()
+            .append(header::SET_COOKIE, self.cookies.set_visit(nonce.expose()));
+        Ok(response)
+    }
+
+    /// The platform's own path on an app host: the end of a visit.
+    async fn platform(
+        &self,
+        host: &AppHost,
+        request: &Request<Incoming>,
+    ) -> Result<Response<Body>, Error> {
+        if request.uri().path() != visit::SESSION_PATH {
+            return Err(Error::NotFound);
+        }
+        if *request.method() != Method::GET {
+            return Err(Error::MethodNotAllowed);
+        }
+        let query = request.uri().query().unwrap_or_default();
+        let field = |name: &str| {
+            form_urlencoded::parse(query.as_bytes())
+                .find(|(key, _)| key == name)
+                .map(|(_, value)| value.into_owned())
+        };
+        let path = LocalPath::or_root(&field("path").unwrap_or_default());
+        let ticket = field("ticket").ok_or(Error::BadTicket)?;
+        let nonce = self
+            .cookies
+            .visit(request.headers())
+            .and_then(Nonce::parse)
+            .ok_or(Error::BadTicket)?;
+        let session = self
+            .sessions
+            .redeem_ticket(&self.site, host, &ticket, &nonce)
+            .await?;
+        let location = format!("{}{path}", self.site.app_origin(host));
+        let mut response = redirect(StatusCode::FOUND, &location)?;
+        let headers = response.headers_mut();
+        headers.append(
+            header::SET_COOKIE,
+            self.cookies.set_session(&session.expose()),
+        );
+        headers.append(header::SET_COOKIE, self.cookies.clear_visit());
+        Ok(response)
+    }
+}
+
+/// The host on which an instance is reached in this form.
+fn app_host(id: &InstanceId, form: Form) -> AppHost {
+    match form {
+        Form::Domain => AppHost::Instance(id.clone()),
+        Form::BaseUrl => AppHost::Shared,
+    }
+}
+
+/// Path and query below `base`, which the target was parsed by.
+fn rest_of<'a>(request: &'a Request<Incoming>, base: &str) -> &'a str {
+    let path = request
+        .uri()
+        .path_and_query()
+        .map_or("/", |path| path.as_str());
+    path.strip_prefix(base).unwrap_or_default()
+}
+
+fn redirect(status: StatusCode, location: &str) -> Result<Response<Body>, Error> {
+    let location = HeaderValue::from_str(location)
+        .map_err(|_| Error::BadRequest("the address cannot be redirected"))?;
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::LOCATION, location);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(
+        header::REFERRER_POLICY,
+        HeaderValue::from_static("same-origin"),
+    );
+    Ok(response)
+}
+
+/// One line for each error that somebody should see; clients' own mistakes are for debugging.
+pub(crate) fn log_failure(error: &Error, asked: &Asked) {
+    let code = error.code();
+    let id = asked.request_id.to_str().unwrap_or_default();
+    let cause = error as &dyn std::error::Error;
+    match error.status() {
+        StatusCode::INTERNAL_SERVER_ERROR => {
+            tracing::error!(
+                error = cause,
+                request.id = id,
+                error.code = code,
+                "Could not answer a request"
+            );
+        }
+        status if status.is_server_error() && !matches!(error, Error::NotReady(_)) => {
+            warn!(
+                error = cause,
+                request.id = id,
+                error.code = code,
+                "Answered a request with {code}"
+            );
+        }
+        _ => debug!(
+            error = cause,
+            request.id = id,
+            error.code = code,
+            "Refused a request with {code}"
+        ),
+    }
+}

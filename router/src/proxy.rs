@@ -1,0 +1,130 @@
+//! From a permit to the app's answer: the raw path of all proxied traffic.
+
+pub(crate) mod cookies;
+pub(crate) mod headers;
+pub(crate) mod tunnels;
+pub(crate) mod upgrade;
+pub(crate) mod upstream;
+pub(crate) mod wave;
+
+use std::sync::Arc;
+
+use crds::AppMode;
+use http::header::HeaderName;
+use http::{HeaderMap, Request, Response, StatusCode, Version, header};
+use hyper::body::{Body as _, Incoming};
+use hyper_util::rt::TokioIo;
+
+use crate::Body;
+use crate::error::Error;
+use crate::permit::Permit;
+use crate::table::Table;
+use crate::target::Form;
+use headers::Arrival;
+use tunnels::Tunnels;
+
+/// Headers by which an app could act on more than its own answers: on cookies of the whole domain, on where
+/// browsers connect, on what we say about our own errors.
+const CONFINED: [HeaderName; 3] = [
+    HeaderName::from_static("alt-svc"),
+    HeaderName::from_static("clear-site-data"),
+    HeaderName::from_static(crate::web::ERROR_HEADER),
+];
+
+/// Forwards what the policy has let through.
+#[derive(Debug)]
+pub(crate) struct Proxy {
+    table: Arc<Table>,
+    tunnels: Arc<Tunnels>,
+}
+
+impl Proxy {
+    /// A proxy whose tunnels are watched over by `tunnels`.
+    #[must_use]
+    pub(crate) fn new(table: Arc<Table>, tunnels: Arc<Tunnels>) -> Self {
+        Self { table, tunnels }
+    }
+
+    /// Sends one request to the instance and streams its answer.
+    pub(crate) async fn forward(
+        &self,
+        permit: Permit,
+        form: Form,
+        mut request: Request<Incoming>,
+        arrival: &Arrival<'_>,
+    ) -> Result<Response<Body>, Error> {
+        let route = permit.route();
+        // What runs there is unknown until its app is; the stricter rules hold meanwhile.
+        if route.mode != Some(AppMode::Python) {
+            let base = route.base(form);
+            wave::admit(
+                request.method(),
+                request.uri().path(),
+                request.headers(),
+                &base,
+            )?;
+        }
+        let upgrade = upgrade::Asked::of(&request)?;
+        let upstream = route
+            .pick_upstream()
+            .ok_or_else(|| Error::NotReady(route.clone()))?
+            .clone();
+        let slot = upstream.request_slot()?;
+
+        let downstream = upgrade.as_ref().map(|_| hyper::upgrade::on(&mut request));
+        prepare_request(request.headers_mut(), arrival);
+        if let Some(asked) = &upgrade {
+            asked.insert_into(request.headers_mut());
+        }
+        let mut response = upstream.send(request).await?;
+
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            prepare_response(response.headers_mut());
+            let (mut parts, body) = response.into_parts();
+            parts.version = Version::default();
+            return Ok(Response::from_parts(parts, Body::Upstream(body, slot)));
+        }
+        let (Some(asked), Some(downstream)) = (upgrade, downstream) else {
+            return Err(Error::UnaskedUpgrade);
+        };
+        let agreed = asked.agreed(response.headers())?;
+        let tunnel_slot = upstream.tunnel_slot()?;
+        let app = hyper::upgrade::on(&mut response);
+        prepare_response(response.headers_mut());
+        agreed.insert_into(response.headers_mut());
+        self.tunnels
+            .open(&self.table, permit, tunnel_slot, async move {
+                let (browser, app) = tokio::try_join!(downstream, app)?;
+                Ok((TokioIo::new(browser), TokioIo::new(app)))
+            });
+        drop(slot);
+        let (parts, _) = response.into_parts();
+        Ok(Response::from_parts(parts, Body::empty()))
+    }
+}
+
+/// Strips, then drops clients' copies of our headers and our cookies, then adds ours.
+fn prepare_request(headers: &mut HeaderMap, arrival: &Arrival<'_>) {
+    headers::strip_hop_by_hop(headers);
+    headers::strip_reserved(headers);
+    cookies::strip_platform_cookies(headers);
+    // We answered `100-continue` ourselves, by reading the body.
+    headers.remove(header::EXPECT);
+    if let Ok(host) = arrival.host.parse() {
+        headers.insert(header::HOST, host);
+    }
+    headers::set_forwarded(headers, arrival);
+}
+
+fn prepare_response(headers: &mut HeaderMap) {
+    headers::strip_hop_by_hop(headers);
+    cookies::confine_set_cookies(headers);
+    for name in &CONFINED {
+        headers.remove(name);
+    }
+}
+
+/// Whether a body follows the head.
+fn has_body(request: &Request<Incoming>) -> bool {
+    !request.body().is_end_stream()
+}

@@ -1,0 +1,173 @@
+//! The platform's cookies and an app's cookies, kept apart.
+
+use http::{HeaderMap, HeaderValue, header};
+
+use crate::session::cookie::PLATFORM_COOKIES;
+
+/// Removes the platform's cookies from a request; the app's own stay as they are.
+pub(crate) fn strip_platform_cookies(headers: &mut HeaderMap) {
+    let mut kept: Vec<u8> = Vec::new();
+    let mut changed = false;
+    let mut lines = 0;
+    for line in headers.get_all(header::COOKIE) {
+        lines += 1;
+        for pair in line
+            .as_bytes()
+            .split(|byte| *byte == b';')
+            .map(<[u8]>::trim_ascii)
+        {
+            if is_platform(name_of(pair)) {
+                changed = true;
+            } else if !pair.is_empty() {
+                if !kept.is_empty() {
+                    kept.extend_from_slice(b"; ");
+                }
+                kept.extend_from_slice(pair);
+            }
+        }
+    }
+    if !changed && lines <= 1 {
+        return;
+    }
+    headers.remove(header::COOKIE);
+    if kept.is_empty() {
+        return;
+    }
+    // Made of pieces of valid values, so it is one.
+    if let Ok(value) = HeaderValue::from_bytes(&kept) {
+        headers.insert(header::COOKIE, value);
+    }
+}
+
+/// Keeps an app from setting the platform's cookies, or any cookie beyond its own host.
+pub(crate) fn confine_set_cookies(headers: &mut HeaderMap) {
+    if !headers.contains_key(header::SET_COOKIE) {
+        return;
+    }
+    let lines: Vec<HeaderValue> = headers
+        .get_all(header::SET_COOKIE)
+        .iter()
+        .filter_map(confine)
+        .collect();
+    headers.remove(header::SET_COOKIE);
+    for line in lines {
+        headers.append(header::SET_COOKIE, line);
+    }
+}
+
+fn confine(line: &HeaderValue) -> Option<HeaderValue> {
+    let mut parts = line.as_bytes().split(|byte| *byte == b';');
+    let pair = parts.next().unwrap_or_default().trim_ascii();
+    let name = name_of(pair);
+    // A cookie without a name comes back as its bare value, which could then read like one of ours.
+    if name.is_empty() || !pair.contains(&b'=') || is_platform(name) {
+        return None;
+    }
+    let is_domain = |part: &&[u8]| name_of(part.trim_ascii()).eq_ignore_ascii_case(b"domain");
+    if !parts.clone().any(|part| is_domain(&part)) {
+        return Some(line.clone());
+    }
+    let mut kept = pair.to_vec();
+    for part in parts.filter(|part| !is_domain(part)) {
+        kept.push(b';');
+        kept.extend_from_slice(part);
+    }
+    HeaderValue::from_bytes(&kept).ok()
+}
+
+fn name_of(pair: &[u8]) -> &[u8] {
+    pair.split(|byte| *byte == b'=')
+        .next()
+        .unwrap_or_default()
+        .trim_ascii()
+}
+
+fn is_platform(name: &[u8]) -> bool {
+    PLATFORM_COOKIES
+        .iter()
+        .any(|ours| name.eq_ignore_ascii_case(ours.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(headers: &HeaderMap, name: header::HeaderName) -> Vec<&str> {
+        headers
+            .get_all(name)
+            .iter()
+            .map(|line| line.to_str().expect("text"))
+            .collect()
+    }
+
+    #[test]
+    fn the_platforms_cookies_never_reach_an_app() {
+        let cases: [(&str, &[&str], &[&str]); 8] = [
+            ("none of ours", &["a=1; b=2"], &["a=1; b=2"]),
+            ("ours alone", &["wavestore=x"], &[]),
+            (
+                "ours in the middle",
+                &["a=1; __Host-wavestore=x; b=2"],
+                &["a=1; b=2"],
+            ),
+            ("another spelling", &["a=1;WaveStore=x"], &["a=1"]),
+            (
+                "the nonce",
+                &["__Host-wavestore-visit=x; wavestore-visit=y; a=1"],
+                &["a=1"],
+            ),
+            (
+                "several lines",
+                &["a=1", "wavestore=x", "b=2"],
+                &["a=1; b=2"],
+            ),
+            ("a longer name", &["wavestore2=x"], &["wavestore2=x"]),
+            ("spaces around the name", &["a=1;  wavestore =x"], &["a=1"]),
+        ];
+        for (name, given, expected) in cases {
+            let mut headers = HeaderMap::new();
+            for line in given {
+                headers.append(header::COOKIE, line.parse().expect("a value"));
+            }
+            strip_platform_cookies(&mut headers);
+            assert_eq!(lines(&headers, header::COOKIE), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn an_app_sets_cookies_for_its_own_host_only() {
+        let cases = [
+            (
+                "its own",
+                "a=1; Path=/; HttpOnly",
+                Some("a=1; Path=/; HttpOnly"),
+            ),
+            ("ours", "wavestore=x; Path=/", None),
+            (
+                "ours with a prefix",
+                "__Host-wavestore=x; Secure; Path=/",
+                None,
+            ),
+            ("ours in capitals", "__HOST-Wavestore=x", None),
+            ("no name", "=wavestore=x", None),
+            ("no name and no sign", "wavestore", None),
+            (
+                "a domain",
+                "a=1; Domain=example.com; Path=/",
+                Some("a=1; Path=/"),
+            ),
+            (
+                "a domain spelled otherwise",
+                "a=1;DOMAIN =.example.com",
+                Some("a=1"),
+            ),
+        ];
+        for (name, given, expected) in cases {
+            let mut headers = HeaderMap::new();
+            headers.append(header::SET_COOKIE, given.parse().expect("a value"));
+            confine_set_cookies(&mut headers);
+            let expected: Vec<&str> = expected.into_iter().collect();
+            assert_eq!(lines(&headers, header::SET_COOKIE), expected, "{name}");
+        }
+    }
+}

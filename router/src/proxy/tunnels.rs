@@ -1,0 +1,334 @@
+//! Open tunnels: upgraded connections, watched over for as long as they live.
+//!
+//! A tunnel was let through once, so it is asked about again: at once when the table changes, and every two
+//! seconds whether its session still holds.
+
+use std::collections::{HashMap, HashSet};
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use catalog::SessionKey;
+use futures::stream::{self, StreamExt};
+use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::debug;
+
+use crate::body::BoxError;
+use crate::permit::Permit;
+use crate::session::Sessions;
+use crate::table::Table;
+
+/// How long both sides may take to switch after the app agreed.
+const SWITCH_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often sessions of open tunnels are asked about, and how old an answer may be. Together they stay well
+/// under the 5 s within which a sign-out must count everywhere.
+const RECHECK: Duration = Duration::from_secs(2);
+const RECHECK_MAX_AGE: Duration = Duration::from_secs(1);
+
+/// Sessions that are asked about at once.
+const RECHECK_AT_ONCE: usize = 8;
+
+/// A tunnel starts with this much room each way, since most sockets are quiet, and grows with its traffic.
+const SMALL_BUFFER: usize = 4 * 1024;
+const LARGE_BUFFER: usize = 64 * 1024;
+
+/// All open tunnels.
+#[derive(Debug)]
+pub(crate) struct Tunnels {
+    open: Mutex<HashMap<u64, Open>>,
+    next: AtomicU64,
+    tasks: TaskTracker,
+    idle_timeout: Duration,
+}
+
+#[derive(Debug)]
+struct Open {
+    permit: Permit,
+    close: CancellationToken,
+}
+
+impl Tunnels {
+    /// No tunnels; those to come are closed after `idle_timeout` without a byte either way.
+    #[must_use]
+    pub(crate) fn new(idle_timeout: Duration) -> Self {
+        Self {
+            open: Mutex::default(),
+            next: AtomicU64::new(0),
+            tasks: TaskTracker::new(),
+            idle_timeout,
+        }
+    }
+
+    /// How many are open.
+    #[cfg(test)]
+    pub(crate) fn count(&self) -> usize {
+        self.open.lock().len()
+    }
+
+    /// Carries bytes between two sides, as soon as both have switched, for as long as `permit` holds.
+    pub(crate) fn open<B, A>(
+        self: &Arc<Self>,
+        table: &Table,
+        permit: Permit,
+        slot: OwnedSemaphorePermit,
+        sides: impl Future<Output = Result<(B, A), hyper::Error>> + Send + 'static,
+    ) where
+        B: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        A: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let close = CancellationToken::new();
+        let id = permit.route().id.clone();
+        self.open.lock().insert(
+            number,
+            Open {
+                permit,
+                close: close.clone(),
+            },
+        );
+        // The table may have changed since the permit was made and before the tunnel was known.
+        self.close_where(|open| !open.permit.still_holds(table), Some(number));
+        let entry = Entry {
+            tunnels: self.clone(),
+            number,
+        };
+        let idle_timeout = self.idle_timeout;
+        self.tasks.spawn(async move {
+            let run = async {
+                let (browser, app) = timeout(SWITCH_TIMEOUT, sides).await??;
+                carry(browser, app, idle_timeout).await?;
+                Ok::<(), BoxError>(())
+            };
+            tokio::select! {
+                () = close.cancelled() => debug!(instance.id = %id, "Closed a tunnel to instance {id}"),
+                end = run => if let Err(error) = end {
+                    debug!(error = &*error as &dyn std::error::Error, instance.id = %id, "A tunnel to instance {id} broke");
+                },
+            }
+            drop((entry, slot));
+        });
+    }
+
+    /// Watches over all tunnels until the process ends.
+    pub(crate) async fn watch_over(&self, table: &Table, sessions: &Sessions) {
+        let mut changes = table.changes();
+        let mut tick = interval(RECHECK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                changed = changes.changed() => {
+                    if changed.is_err() {
+                        return; // the table is gone, and so is the process
+                    }
+                    self.close_where(|open| !open.permit.still_holds(table), None);
+                }
+                _ = tick.tick() => self.recheck_sessions(sessions).await,
+            }
+        }
+    }
+
+    /// Closes all tunnels and waits until they are gone. The caller bounds that wait.
+    pub(crate) async fn drain(&self) {
+        self.tasks.close();
+        self.close_where(|_| true, None);
+        self.tasks.wait().await;
+    }
+
+    async fn recheck_sessions(&self, sessions: &Sessions) {
+        let keys: HashSet<SessionKey> = self
+            .open
+            .lock()
+            .values()
+            .filter_map(|open| open.permit.session())
+            .collect();
+        let ended: HashSet<SessionKey> = stream::iter(keys)
+            .map(|key| async move {
+                let session = sessions.session(key, RECHECK_MAX_AGE).await;
+                // When nobody can say any more whether it holds, it does not.
+                matches!(session, Ok(None) | Err(_)).then_some(key)
+            })
+            .buffer_unordered(RECHECK_AT_ONCE)
+            .filter_map(std::future::ready)
+            .collect()
+            .await;
+        if !ended.is_empty() {
+            self.close_where(
+                |open| {
+                    open.permit
+                        .session()
+                        .is_some_and(|key| ended.contains(&key))
+                },
+                None,
+            );
+        }
+    }
+
+    fn close_where(&self, refused: impl Fn(&Open) -> bool, only: Option<u64>) {
+        let open = self.open.lock();
+        let chosen = only.map(|number| open.get(&number)).map_or_else(
+            || open.values().collect::<Vec<_>>(),
+            |one| one.into_iter().collect(),
+        );
+        for tunnel in chosen {
+            if refused(tunnel) {
+                tunnel.close.cancel();
+            }
+        }
+    }
+}
+
+/// A tunnel's place among the open ones, given up when dropped.
+struct Entry {
+    tunnels: Arc<Tunnels>,
+    number: u64,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.tunnels.open.lock().remove(&self.number);
+    }
+}
+
+/// Copies both ways until both sides are done, one breaks, or nothing moves for `idle_timeout`.
+async fn carry<B, A>(browser: B, app: A, idle_timeout: Duration) -> io::Result<()>
+where
+    B: AsyncRead + AsyncWrite,
+    A: AsyncRead + AsyncWrite,
+{
+    let activity = Activity {
+        start: Instant::now(),
+        last_millis: AtomicU64::new(0),
+        idle_timeout,
+    };
+    let (from_browser, to_browser) = tokio::io::split(browser);
+    let (from_app, to_app) = tokio::io::split(app);
+    tokio::try_join!(
+        copy(from_browser, to_app, &activity),
+        copy(from_app, to_browser, &activity),
+    )?;
+    Ok(())
+}
+
+async fn copy(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    activity: &Activity,
+) -> io::Result<()> {
+    let mut buffer = vec![0; SMALL_BUFFER];
+    loop {
+        let read = activity.bounded(from.read(&mut buffer)).await?;
+        if read == 0 {
+            return to.shutdown().await;
+        }
+        activity.bounded(to.write_all(&buffer[..read])).await?;
+        activity.bounded(to.flush()).await?;
+        activity.touch();
+        if read == buffer.len() && read < LARGE_BUFFER {
+            buffer.resize(read * 2, 0);
+        }
+    }
+}
+
+/// When bytes last moved in either direction.
+struct Activity {
+    start: Instant,
+    last_millis: AtomicU64,
+    idle_timeout: Duration,
+}
+
+impl Activity {
+    fn touch(&self) {
+        let millis = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last_millis.store(millis, Ordering::Relaxed);
+    }
+
+    fn deadline(&self) -> Instant {
+        self.start
+            + Duration::from_millis(self.last_millis.load(Ordering::Relaxed))
+            + self.idle_timeout
+    }
+
+    /// Waits for `step` for as long as anything moves in either direction.
+    async fn bounded<T>(&self, step: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+        tokio::pin!(step);
+        loop {
+            let deadline = self.deadline();
+            match timeout_at(deadline, &mut step).await {
+                Ok(done) => return done,
+                Err(_) if self.deadline() > deadline => {}
+                Err(_) => {
+                    return Err(io::Error::new(
+                        io::ErrorKind::TimedOut,
+                        "nothing moved for too long",
+                    ));
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::duplex;
+
+    use super::*;
+
+    const IDLE: Duration = Duration::from_secs(600);
+
+    #[tokio::test]
+    async fn a_tunnel_lives_as_long_as_something_moves() {
+        let idle = Duration::from_millis(200);
+        let (mut browser, near) = duplex(64);
+        let (far, mut app) = duplex(64);
+        let start = Instant::now();
+        let carried = carry(near, far, idle);
+        let talk = async {
+            let mut tick = interval(idle / 4);
+            while start.elapsed() < 3 * idle {
+                tick.tick().await;
+                browser.write_all(b"ping").await.expect("a write");
+                let mut seen = [0; 4];
+                app.read_exact(&mut seen).await.expect("a read");
+                assert_eq!(&seen, b"ping");
+            }
+        };
+        let (ended, ()) = tokio::join!(carried, talk);
+        assert_eq!(
+            ended.expect_err("it was idle").kind(),
+            io::ErrorKind::TimedOut
+        );
+        assert!(start.elapsed() >= 4 * idle, "{:?}", start.elapsed());
+    }
+
+    #[tokio::test]
+    async fn each_side_can_end_its_own_direction() {
+        let (mut browser, near) = duplex(64);
+        let (far, mut app) = duplex(64);
+        let carried = carry(near, far, IDLE);
+        let talk = async {
+            browser.write_all(b"bye").await.expect("a write");
+            browser.shutdown().await.expect("a shutdown");
+            let mut seen = Vec::new();
+            app.read_to_end(&mut seen).await.expect("a read");
+            app.write_all(b"so long").await.expect("a write");
+            drop(app);
+            let mut answer = Vec::new();
+            browser.read_to_end(&mut answer).await.expect("a read");
+            (seen, answer)
+        };
+        let (ended, (seen, answer)) = tokio::join!(carried, talk);
+        ended.expect("a clean end");
+        assert_eq!(
+            (seen.as_slice(), answer.as_slice()),
+            (&b"bye"[..], &b"so long"[..])
+        );
+    }
+}

@@ -1,0 +1,218 @@
+//! The accept loop: bounded connections, HTTP/1.1 and HTTP/2 with prior knowledge, and a graceful end.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Sleep, sleep};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::debug;
+
+use crate::{Body, backoff};
+
+/// How long a client may take to send a request's head, and how long a connection waits for the next one.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Largest request head over HTTP/1.1, in bytes, and how many headers it may have.
+const MAX_HEAD: usize = 64 * 1024;
+const MAX_HEADERS: usize = 128;
+
+/// Requests that one HTTP/2 connection may have open at once.
+const MAX_STREAMS: u32 = 128;
+
+/// Length of HTTP/2's connection preface, which tells the protocols apart.
+const PREFACE: usize = 24;
+
+/// Connections that the kernel keeps for us.
+const BACKLOG: u32 = 1024;
+
+/// Binds `address`. Connections that come are kept alive by the kernel's probes.
+///
+/// # Errors
+/// The system's, such as an address in use.
+pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+    socket.set_reuseaddr(true)?;
+    socket.set_keepalive(true)?; // accepted sockets inherit it
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Accepts until `stop`, then waits for open connections. The caller bounds that wait.
+pub(crate) async fn serve<H, F>(
+    listener: TcpListener,
+    slots: Arc<Semaphore>,
+    stop: CancellationToken,
+    handle: H,
+) where
+    H: Fn(SocketAddr, Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Response<Body>> + Send + 'static,
+{
+    let connections = TaskTracker::new();
+    loop {
+        let accept = async {
+            let slot = slots
+                .clone()
+                .acquire_owned()
+                .await
+                .expect("the semaphore is never closed");
+            (slot, listener.accept().await) // when full, new clients wait in the kernel's backlog
+        };
+        let (slot, accepted) = tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            pair = accept => pair,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let connection = serve_connection(stream, peer, handle.clone(), stop.clone(), slot);
+                connections.spawn(connection);
+            }
+            Err(error) => backoff::accept(error).await,
+        }
+    }
+    drop(listener); // new clients go to another replica
+    connections.close();
+    connections.wait().await;
+}
+
+async fn serve_connection<H, F>(
+    stream: TcpStream,
+    peer: SocketAddr,
+    handle: H,
+    stop: CancellationToken,
+    slot: OwnedSemaphorePermit,
+) where
+    H: Fn(SocketAddr, Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Response<Body>> + Send + 'static,
+{
+    let _ = stream.set_nodelay(true); // a matter of speed alone
+    let service = service_fn(move |request| {
+        let answer = handle(peer, request);
+        async move { Ok::<_, Infallible>(answer.await) }
+    });
+    let builder = builder();
+    let io = TokioIo::new(PrefaceDeadline::new(stream));
+    let mut connection = pin!(builder.serve_connection_with_upgrades(io, service));
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        debug!(
+            error = &*error as &dyn std::error::Error,
+            "A connection from {peer} broke"
+        );
+    }
+    drop(slot);
+}
+
+fn builder() -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(MAX_HEAD)
+        .max_headers(MAX_HEADERS);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(HEADER_TIMEOUT)
+        .keep_alive_timeout(HEADER_TIMEOUT)
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(u32::try_from(MAX_HEAD).expect("a small constant"));
+    builder
+}
+
+/// A stream that breaks when the bytes which tell the protocol do not come in time. hyper bounds everything after.
+struct PrefaceDeadline<S> {
+    stream: S,
+    missing: usize,
+    deadline: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S> PrefaceDeadline<S> {
+    fn new(stream: S) -> Self {
+        Self {
+            stream,
+            missing: PREFACE,
+            deadline: Some(Box::pin(sleep(HEADER_TIMEOUT))),
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for PrefaceDeadline<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if let Some(deadline) = &mut self.deadline
+            && deadline.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+        let read = buffer.filled().len() - before;
+        // A head shorter than the preface is a whole head, or hyper's own deadline takes over.
+        let ends_line = buffer.filled()[before..].contains(&b'\n');
+        self.missing = self.missing.saturating_sub(read);
+        if self.missing == 0 || ends_line {
+            self.deadline = None;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for PrefaceDeadline<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buffer)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffers: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, buffers)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,129 @@
+//! The platform's cookies: their names, how they are read and how they are set.
+
+use http::{HeaderMap, HeaderValue, header};
+
+/// Every name that a cookie of ours has in any store, with or without https.
+pub(crate) const PLATFORM_COOKIES: [&str; 4] = [
+    "__Host-wavestore",
+    "wavestore",
+    "__Host-wavestore-visit",
+    "wavestore-visit",
+];
+
+/// Seconds that a browser keeps the nonce of a visit.
+const VISIT_MAX_AGE: u32 = 600;
+
+/// The cookies of one store. The `__Host-` prefix keeps subdomains from planting them, but needs https.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cookies {
+    secure: bool,
+}
+
+impl Cookies {
+    pub(crate) fn new(secure: bool) -> Self {
+        Self { secure }
+    }
+
+    fn session_name(self) -> &'static str {
+        if self.secure {
+            "__Host-wavestore"
+        } else {
+            "wavestore"
+        }
+    }
+
+    fn visit_name(self) -> &'static str {
+        if self.secure {
+            "__Host-wavestore-visit"
+        } else {
+            "wavestore-visit"
+        }
+    }
+
+    /// The session's secret, if the browser shows exactly one.
+    pub(crate) fn session(self, headers: &HeaderMap) -> Option<&str> {
+        read(headers, self.session_name())
+    }
+
+    /// The nonce of a visit, if the browser shows exactly one.
+    pub(crate) fn visit(self, headers: &HeaderMap) -> Option<&str> {
+        read(headers, self.visit_name())
+    }
+
+    /// Sets the session's cookie until the browser is closed; the database ends it earlier.
+    pub(crate) fn set_session(self, secret: &str) -> HeaderValue {
+        self.line(self.session_name(), secret, None)
+    }
+
+    pub(crate) fn clear_session(self) -> HeaderValue {
+        self.line(self.session_name(), "", Some(0))
+    }
+
+    pub(crate) fn set_visit(self, nonce: &str) -> HeaderValue {
+        self.line(self.visit_name(), nonce, Some(VISIT_MAX_AGE))
+    }
+
+    pub(crate) fn clear_visit(self) -> HeaderValue {
+        self.line(self.visit_name(), "", Some(0))
+    }
+
+    fn line(self, name: &str, value: &str, max_age: Option<u32>) -> HeaderValue {
+        let secure = if self.secure { "; Secure" } else { "" };
+        let max_age = max_age
+            .map(|seconds| format!("; Max-Age={seconds}"))
+            .unwrap_or_default();
+        HeaderValue::from_str(&format!(
+            "{name}={value}; Path=/; HttpOnly; SameSite=Lax{secure}{max_age}"
+        ))
+        .expect("names are constants and values base64url")
+    }
+}
+
+/// The value of the cookie `name`. Two of them mean that somebody else planted one, so neither counts.
+fn read<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let mut values = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .filter(|(found, _)| *found == name)
+        .map(|(_, value)| value);
+    let value = values.next()?;
+    values.next().is_none().then_some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn https_makes_cookies_secure_and_bound_to_their_host() {
+        let plain = Cookies::new(false).set_session("x");
+        assert_eq!(plain, "wavestore=x; Path=/; HttpOnly; SameSite=Lax");
+        let secure = Cookies::new(true).set_session("x");
+        assert_eq!(
+            secure,
+            "__Host-wavestore=x; Path=/; HttpOnly; SameSite=Lax; Secure"
+        );
+    }
+
+    #[test]
+    fn one_cookie_of_the_exact_name_counts() {
+        let cases: [(&[&str], Option<&str>); 6] = [
+            (&["wavestore=x"], Some("x")),
+            (&["a=1; wavestore=x; b=2"], Some("x")),
+            (&["a=1", "wavestore=x"], Some("x")),
+            (&["wavestore=x; wavestore=y"], None),
+            (&["__Host-wavestore=x"], None),
+            (&["Wavestore=x"], None),
+        ];
+        for (lines, expected) in cases {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append(header::COOKIE, line.parse().expect("a value"));
+            }
+            assert_eq!(Cookies::new(false).session(&headers), expected, "{lines:?}");
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! What exists now: instances with their upstreams, and apps, as one snapshot that is read without a lock.
+
+pub(crate) mod watch;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use arc_swap::ArcSwap;
+use crds::{AppMode, AppRef, RoutingMode, Visibility};
+use tokio::sync::watch as channel;
+
+use crate::InstanceId;
+use crate::proxy::upstream::Upstream;
+use crate::target::Form;
+use crate::viewer::Viewer;
+
+/// One instance as the router sees it.
+#[derive(Debug)]
+pub(crate) struct Route {
+    /// Its name.
+    pub id: InstanceId,
+    /// UID of its `WaveInstance`: a new instance of an old name is another one.
+    pub uid: String,
+    /// The app it runs.
+    pub app: AppRef,
+    /// The user who owns it.
+    pub owner: String,
+    /// Who may enter.
+    pub visibility: Visibility,
+    /// How it is reached; unknown as long as its app is.
+    pub form: Option<Form>,
+    /// What its pod runs; unknown as long as its app is.
+    pub mode: Option<AppMode>,
+    /// Digest of its app's bundle.
+    pub digest: Option<String>,
+    /// Where it stands, in the launcher's words.
+    pub phase: Option<String>,
+    /// Whether the operator calls it ready.
+    pub ready: bool,
+    /// Why it is not ready.
+    pub message: Option<String>,
+    /// Its ready pods.
+    pub upstreams: Vec<Arc<Upstream>>,
+    /// Counts requests, to take the pods in turn.
+    pub turn: AtomicUsize,
+}
+
+impl Route {
+    /// The pod whose turn it is, if any is ready.
+    #[must_use]
+    pub(crate) fn pick_upstream(&self) -> Option<&Arc<Upstream>> {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let index = turn.checked_rem(self.upstreams.len())?;
+        self.upstreams.get(index)
+    }
+
+    /// Path that the app lives under, when it is reached in `form`.
+    #[must_use]
+    pub(crate) fn base(&self, form: Form) -> String {
+        match form {
+            Form::Domain => "/".to_owned(),
+            Form::BaseUrl => format!("{}{}/", crds::INSTANCE_PATH, self.id),
+        }
+    }
+
+    /// A route without a pod.
+    #[cfg(test)]
+    pub(crate) fn example(id: &str, owner: &str, visibility: Visibility) -> Self {
+        Self {
+            id: id.parse().expect("a valid instance name"),
+            uid: format!("uid-of-{id}"),
+            app: AppRef {
+                name: "hello".into(),
+                version: "1.0.0".into(),
+            },
+            owner: owner.to_owned(),
+            visibility,
+            form: Some(Form::Domain),
+            mode: Some(AppMode::Wave),
+            digest: None,
+            phase: None,
+            ready: false,
+            message: None,
+            upstreams: Vec::new(),
+            turn: AtomicUsize::new(0),
+        }
+    }
+}
+
+/// One app as the router sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AppEntry {
+    /// Name and version.
+    pub app: AppRef,
+    /// The user who owns it.
+    pub owner: String,
+    /// Who sees it.
+    pub visibility: Visibility,
+    /// How its instances are reached.
+    pub routing_mode: RoutingMode,
+    /// What its pods run; none for apps that are links.
+    pub mode: Option<AppMode>,
+    /// Digest of its bundle.
+    pub digest: Option<String>,
+    /// Whether the operator calls it ready.
+    pub ready: bool,
+}
+
+impl AppEntry {
+    /// Whether `viewer` sees this app and its pictures. An admin manages every app.
+    #[must_use]
+    pub(crate) fn is_visible_to(&self, viewer: Option<&Viewer>) -> bool {
+        match (self.visibility, viewer) {
+            (Visibility::Public, _) | (Visibility::AllUsers, Some(_)) => true,
+            (Visibility::Private, Some(viewer)) => {
+                self.owner == *viewer.name || viewer.role == catalog::Role::Admin
+            }
+            (Visibility::AllUsers | Visibility::Private, None) => false,
+        }
+    }
+}
+
+/// Everything at one moment.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Snapshot {
+    /// Instances by name.
+    pub routes: HashMap<InstanceId, Arc<Route>>,
+    /// Apps by name and version.
+    pub apps: HashMap<AppRef, Arc<AppEntry>>,
+}
+
+/// The snapshot in force, and a signal when it changes.
+#[derive(Debug)]
+pub(crate) struct Table {
+    current: ArcSwap<Snapshot>,
+    revision: channel::Sender<u64>,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self {
+            current: ArcSwap::default(),
+            revision: channel::Sender::new(0),
+        }
+    }
+}
+
+impl Table {
+    /// The snapshot in force.
+    #[must_use]
+    pub(crate) fn load(&self) -> Arc<Snapshot> {
+        self.current.load_full()
+    }
+
+    /// The route to an instance.
+    #[must_use]
+    pub(crate) fn route(&self, id: &str) -> Option<Arc<Route>> {
+        self.current.load().routes.get(id).cloned()
+    }
+
+    /// Puts a new snapshot in force.
+    pub(crate) fn publish(&self, snapshot: Snapshot) {
+        self.current.store(Arc::new(snapshot));
+        self.revision.send_modify(|revision| *revision += 1);
+    }
+
+    /// Tells when another snapshot has come into force.
+    #[must_use]
+    pub(crate) fn changes(&self) -> channel::Receiver<u64> {
+        self.revision.subscribe()
+    }
+}
+
+impl From<RoutingMode> for Form {
+    fn from(mode: RoutingMode) -> Self {
+        match mode {
+            RoutingMode::Domain => Self::Domain,
+            RoutingMode::BaseUrl => Self::BaseUrl,
+        }
+    }
+}

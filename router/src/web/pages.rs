@@ -1,0 +1,126 @@
+//! The pages: one view struct each, filled from domain types, and their safety headers.
+
+mod failure;
+mod home;
+mod sign_in;
+mod waiting;
+
+use std::fmt;
+use std::sync::LazyLock;
+
+use askama::Template;
+use askama::filters::HtmlSafe;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use sha2::{Digest, Sha256};
+
+use crate::error::Error;
+use crate::site::Site;
+
+pub(crate) use failure::{ERROR_HEADER, failure};
+pub(super) use home::{Home, MAX_APPS};
+pub(super) use sign_in::SignIn;
+
+/// Text of this crate that goes into a page as it is: style and script, which the page's policy allows by hash.
+#[derive(Debug, Clone, Copy)]
+struct Inline(&'static str);
+
+impl fmt::Display for Inline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl HtmlSafe for Inline {}
+
+impl Inline {
+    /// Its source expression for a content security policy.
+    fn source(self) -> String {
+        format!("'sha256-{}'", STANDARD.encode(Sha256::digest(self.0)))
+    }
+}
+
+const STYLE: Inline = Inline(include_str!("../../templates/style.css"));
+const WAITING_SCRIPT: Inline = Inline(include_str!("../../templates/waiting.js"));
+
+static STYLE_SOURCE: LazyLock<String> = LazyLock::new(|| STYLE.source());
+static WAITING_SCRIPT_SOURCE: LazyLock<String> = LazyLock::new(|| WAITING_SCRIPT.source());
+
+/// What every page shows around its content.
+#[derive(Debug)]
+struct Frame<'a> {
+    style: Inline,
+    /// Address of the store's first page.
+    home: &'a str,
+    /// Who is signed in, on the store's own pages.
+    viewer: Option<&'a str>,
+}
+
+impl<'a> Frame<'a> {
+    fn new(site: &'a Site, viewer: Option<&'a str>) -> Self {
+        Self {
+            style: STYLE,
+            home: site.store_origin(),
+            viewer,
+        }
+    }
+}
+
+/// What a page may do beside showing itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Needs {
+    /// Show pictures, send forms to the store; redirects may then lead to an app.
+    Forms,
+    /// Ask again whether an app is ready.
+    WaitingScript,
+}
+
+fn render(page: &impl Template) -> Result<String, Error> {
+    page.render()
+        .map_err(|error| Error::Internal(Box::new(error)))
+}
+
+/// A page with its safety headers.
+fn html(status: StatusCode, words: String, needs: Needs, site: &Site) -> Response<String> {
+    let style = STYLE_SOURCE.as_str();
+    let more = match needs {
+        // Browsers check where a form's answer redirects to, as well.
+        Needs::Forms => format!("form-action 'self' {}", site.app_origins_pattern()),
+        Needs::WaitingScript => format!(
+            "script-src {}; connect-src 'self'; form-action 'none'",
+            WAITING_SCRIPT_SOURCE.as_str()
+        ),
+    };
+    let policy = format!(
+        "default-src 'none'; style-src {style}; img-src 'self' data:; {more}; base-uri 'none'; frame-ancestors 'none'"
+    );
+    let mut response = Response::new(words);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    safety(headers, "text/html; charset=utf-8");
+    if let Ok(policy) = HeaderValue::from_str(&policy) {
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
+    response
+}
+
+/// Headers of everything that we say ourselves.
+fn safety(headers: &mut HeaderMap, content_type: &'static str) {
+    let lines = [
+        (header::CONTENT_TYPE, content_type),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        // Not `no-referrer`: with it browsers send `Origin: null` along with our own forms.
+        (header::REFERRER_POLICY, "same-origin"),
+    ];
+    for (name, value) in lines {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+}
+
+#[cfg(test)]
+fn example_site() -> Site {
+    Site::new("http://localhost:8080", "localhost:8080").expect("a valid site")
+}

@@ -1,0 +1,194 @@
+//! Errors as answers: a page, an object or a line.
+
+use askama::Template;
+use http::{HeaderValue, Response, StatusCode, header};
+use serde::Serialize;
+
+use super::{Frame, Needs, html, render, safety, waiting};
+use crate::error::Error;
+use crate::site::Site;
+use crate::web::Asked;
+use crate::web::asked::Wants;
+
+/// Tells an answer of the router from one of the app; its value is the error's code.
+pub(crate) const ERROR_HEADER: &str = "x-wavestore-error";
+
+#[derive(Debug, Template)]
+#[template(path = "failure.html")]
+struct Failure<'a> {
+    frame: Frame<'a>,
+    status: u16,
+    title: &'a str,
+    sentence: String,
+    hint: Option<&'a str>,
+    code: &'a str,
+    request_id: &'a str,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Object<'a> {
+    code: &'a str,
+    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    phase: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'a str>,
+    request_id: &'a str,
+}
+
+/// The answer to a request that failed: never more than the error's own words, its code and the request's id.
+pub(crate) fn failure(error: &Error, asked: &Asked, site: &Site) -> Response<String> {
+    let request_id = asked.request_id.to_str().unwrap_or_default();
+    let page = match asked.wants {
+        Wants::Html => page(error, request_id, site).ok(),
+        Wants::Json => Some(object(error, request_id)),
+        Wants::Text => None,
+    };
+    let mut response = page.unwrap_or_else(|| line(error, request_id));
+    let headers = response.headers_mut();
+    headers.insert(ERROR_HEADER, HeaderValue::from_static(error.code()));
+    if let Some(wait) = error.retry_after() {
+        headers.insert(header::RETRY_AFTER, wait.as_secs().max(1).into());
+    }
+    if error.status() == StatusCode::UNAUTHORIZED {
+        let scheme = HeaderValue::from_static("Cookie realm=\"wavestore\"");
+        headers.insert(header::WWW_AUTHENTICATE, scheme);
+    }
+    if matches!(
+        error,
+        Error::WaveMethod | Error::MethodNotAllowed | Error::ConnectRefused
+    ) {
+        let allowed = if matches!(error, Error::WaveMethod) {
+            "GET, HEAD, POST, DELETE"
+        } else {
+            "GET, HEAD, POST"
+        };
+        headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
+    }
+    response
+}
+
+fn page(error: &Error, request_id: &str, site: &Site) -> Result<Response<String>, Error> {
+    if let Error::NotReady(route) = error {
+        return waiting::page(error, route, site);
+    }
+    let status = error.status();
+    let page = Failure {
+        frame: Frame::new(site, None),
+        status: status.as_u16(),
+        title: status.canonical_reason().unwrap_or("Error"),
+        sentence: sentence(&error.to_string()),
+        hint: error.hint(),
+        code: error.code(),
+        request_id,
+    };
+    Ok(html(status, render(&page)?, Needs::Forms, site))
+}
+
+fn object(error: &Error, request_id: &str) -> Response<String> {
+    let (phase, detail) = match error {
+        Error::NotReady(route) => (Some(waiting::phase(route)), route.message.as_deref()),
+        _ => (None, None),
+    };
+    let object = Object {
+        code: error.code(),
+        message: error.to_string(),
+        hint: error.hint(),
+        phase,
+        detail,
+        request_id,
+    };
+    let words = serde_json::to_string(&object).unwrap_or_default();
+    let mut response = Response::new(words);
+    *response.status_mut() = error.status();
+    safety(response.headers_mut(), "application/json");
+    response
+}
+
+fn line(error: &Error, request_id: &str) -> Response<String> {
+    let mut response = Response::new(format!(
+        "{}: {error} (request {request_id})\n",
+        error.code()
+    ));
+    *response.status_mut() = error.status();
+    safety(response.headers_mut(), "text/plain; charset=utf-8");
+    response
+}
+
+/// An error's text as a sentence.
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| {
+        format!("{}{}.", first.to_uppercase(), letters.as_str())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use crds::Visibility;
+    use http::Request;
+
+    use super::*;
+    use crate::table::Route;
+    use crate::web::pages::example_site;
+
+    fn asked(accept: &str) -> Asked {
+        let request = Request::builder()
+            .header(header::ACCEPT, accept)
+            .body(())
+            .expect("a request");
+        Asked::of(&request, [127, 0, 0, 1].into())
+    }
+
+    #[test]
+    fn our_own_faults_tell_code_and_request_only() {
+        let site = example_site();
+        let cause = "postgres://store:secret@db/catalog: connection refused";
+        let error = Error::CatalogAway(cause.into());
+        for accept in ["text/html", "application/json", "*/*"] {
+            let asked = asked(accept);
+            let response = failure(&error, &asked, &site);
+            assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+            let words = response.body();
+            assert!(
+                !words.contains("postgres") && !words.contains("secret"),
+                "{words}"
+            );
+            assert!(words.contains("CatalogAway"), "{words}");
+            assert!(
+                words.contains(asked.request_id.to_str().expect("text")),
+                "{words}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_waiting_app_shows_its_phase_and_its_reason() {
+        let site = example_site();
+        let mut route = Route::example("sales", "alice", Visibility::Private);
+        route.phase = Some("Installing Application Dependencies".to_owned());
+        route.message = Some("no matching distribution <for> nothing".to_owned());
+        let error = Error::NotReady(Arc::new(route));
+        let response = failure(&error, &asked("text/html"), &site);
+        assert_eq!(response.headers()[header::RETRY_AFTER], "2");
+        assert_eq!(response.headers()[ERROR_HEADER], "NotReady");
+        let words = response.body();
+        assert!(
+            words.contains("Installing Application Dependencies"),
+            "{words}"
+        );
+        assert!(
+            !words.contains("<for>") && words.contains("no matching distribution"),
+            "{words}"
+        );
+        let object = failure(&error, &asked("application/json"), &site).into_body();
+        let object: serde_json::Value = serde_json::from_str(&object).expect("json");
+        assert_eq!(object["phase"], "Installing Application Dependencies");
+        assert_eq!(object["detail"], "no matching distribution <for> nothing");
+    }
+}

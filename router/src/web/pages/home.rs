@@ -1,0 +1,294 @@
+//! The first page: what the viewer runs, and what there is to run.
+
+use askama::Template;
+use catalog::App;
+use crds::{Lifecycle, Visibility};
+use http::{Response, StatusCode};
+use url::Url;
+
+use super::{Frame, Needs, html, render, waiting};
+use crate::error::Error;
+use crate::site::Site;
+use crate::table::{Route, Snapshot};
+use crate::target::Form;
+use crate::viewer::Viewer;
+
+/// How many apps and instances one page shows.
+pub(in crate::web) const MAX_APPS: u64 = 200;
+const MAX_INSTANCES: usize = 200;
+
+/// The first page.
+#[derive(Debug, Template)]
+#[template(path = "home.html")]
+pub(in crate::web) struct Home<'a> {
+    frame: Frame<'a>,
+    instances: Vec<InstanceCard<'a>>,
+    more_instances: usize,
+    apps: Option<Vec<AppCard>>,
+    more_apps: bool,
+    #[template(skip)]
+    site: &'a Site,
+}
+
+#[derive(Debug)]
+struct InstanceCard<'a> {
+    id: &'a str,
+    url: String,
+    app: &'a str,
+    version: &'a str,
+    visibility: &'static str,
+    ready: bool,
+    phase: &'a str,
+    message: Option<&'a str>,
+}
+
+#[derive(Debug)]
+struct AppCard {
+    title: String,
+    name: String,
+    version: String,
+    owner: String,
+    visibility: &'static str,
+    description: String,
+    tags: Vec<String>,
+    icon: Option<String>,
+    letter: String,
+    link: Option<String>,
+    commands: Option<Commands>,
+}
+
+#[derive(Debug)]
+struct Commands {
+    kubectl: String,
+    helm: String,
+}
+
+impl<'a> Home<'a> {
+    /// `apps` is what the catalog lets the viewer see, or nothing when it is away.
+    pub(in crate::web) fn new(
+        site: &'a Site,
+        namespace: &str,
+        viewer: &'a Viewer,
+        apps: Option<Vec<App>>,
+        snapshot: &'a Snapshot,
+    ) -> Self {
+        let mut own: Vec<&Route> = snapshot
+            .routes
+            .values()
+            .map(AsRef::as_ref)
+            .filter(|route| *route.owner == *viewer.name)
+            .collect();
+        own.sort_by(|a, b| a.id.cmp(&b.id));
+        let more_instances = own.len().saturating_sub(MAX_INSTANCES);
+        let instances = own
+            .into_iter()
+            .take(MAX_INSTANCES)
+            .map(|route| instance_card(site, route))
+            .collect();
+        let limit = usize::try_from(MAX_APPS).unwrap_or(usize::MAX);
+        let more_apps = apps.as_ref().is_some_and(|apps| apps.len() > limit);
+        let apps = apps.map(|apps| {
+            apps.into_iter()
+                .take(limit)
+                .map(|app| app_card(app, namespace, &viewer.name))
+                .collect()
+        });
+        Self {
+            frame: Frame::new(site, Some(&viewer.name)),
+            instances,
+            more_instances,
+            apps,
+            more_apps,
+            site,
+        }
+    }
+
+    pub(in crate::web) fn reply(&self) -> Result<Response<String>, Error> {
+        Ok(html(StatusCode::OK, render(self)?, Needs::Forms, self.site))
+    }
+}
+
+fn instance_card<'a>(site: &Site, route: &'a Route) -> InstanceCard<'a> {
+    InstanceCard {
+        id: route.id.as_ref(),
+        url: site.instance_url(&route.id, route.form.unwrap_or(Form::Domain)),
+        app: &route.app.name,
+        version: &route.app.version,
+        visibility: shared_with(route.visibility),
+        ready: route.ready && !route.upstreams.is_empty(),
+        phase: waiting::phase(route),
+        message: route.message.as_deref(),
+    }
+}
+
+fn app_card(app: App, namespace: &str, viewer: &str) -> AppCard {
+    let icon = app
+        .icon
+        .map(|icon| format!("/assets/{}/{icon}", app.digest));
+    // Only addresses that open a page; others would run in ours.
+    let link = app
+        .link
+        .and_then(|link| Url::parse(&link).ok())
+        .filter(|link| ["http", "https"].contains(&link.scheme()))
+        .map(String::from);
+    let runs = match app.lifecycle {
+        Lifecycle::OnDemand | Lifecycle::Managed => true,
+        Lifecycle::Link => false,
+    };
+    let commands = runs.then(|| commands(&app.name, &app.version, namespace, viewer));
+    let letter = app
+        .title
+        .chars()
+        .next()
+        .unwrap_or('?')
+        .to_uppercase()
+        .to_string();
+    AppCard {
+        title: app.title,
+        name: app.name,
+        version: app.version,
+        owner: app.owner,
+        visibility: shared_with(app.visibility),
+        description: app.description,
+        tags: app.tags,
+        icon,
+        letter,
+        link,
+        commands,
+    }
+}
+
+fn shared_with(visibility: Visibility) -> &'static str {
+    match visibility {
+        Visibility::Private => "Private",
+        Visibility::AllUsers => "All users",
+        Visibility::Public => "Public",
+    }
+}
+
+/// How to run an app from a terminal. Names of apps and accounts hold no quotes, spaces or line ends.
+fn commands(name: &str, version: &str, namespace: &str, owner: &str) -> Commands {
+    let id = instance_name(name);
+    Commands {
+        kubectl: format!(
+            "kubectl apply -f - <<'EOF'\napiVersion: wavestore.io/v1alpha1\nkind: WaveInstance\nmetadata:\n  name: {id}\n  namespace: {namespace}\nspec:\n  app:\n    name: \"{name}\"\n    version: \"{version}\"\n  owner: \"{owner}\"\nEOF"
+        ),
+        helm: format!(
+            "helm install {id} wave-instance --namespace {namespace} \\\n  --set-string app.name={name},app.version={version},owner={owner}"
+        ),
+    }
+}
+
+/// A name for an instance of the app: a DNS label made of the app's name.
+fn instance_name(name: &str) -> String {
+    let label: String = name
+        .to_ascii_lowercase()
+        .chars()
+        .map(|letter| {
+            if letter.is_ascii_alphanumeric() {
+                letter
+            } else {
+                '-'
+            }
+        })
+        .take(53)
+        .collect();
+    let label = label.trim_matches('-');
+    if label.is_empty() || label == crds::RESERVED_INSTANCE_NAME {
+        "my-app".to_owned()
+    } else {
+        label.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::sync::Arc;
+
+    use catalog::{Digest, Role};
+
+    use super::*;
+    use crate::web::pages::example_site;
+
+    fn app(name: &str) -> App {
+        App {
+            uid: name.to_owned(),
+            resource: name.to_owned(),
+            name: name.to_owned(),
+            version: "1.0.0".to_owned(),
+            title: format!("{name} <i>title</i>"),
+            description: "What it does.".to_owned(),
+            owner: "bob".to_owned(),
+            visibility: Visibility::AllUsers,
+            lifecycle: Lifecycle::OnDemand,
+            tags: vec!["demo".to_owned()],
+            digest: Digest::of(name.as_bytes()),
+            icon: None,
+            screenshots: Vec::new(),
+            link: None,
+            long_description: None,
+            published_at: chrono::DateTime::UNIX_EPOCH,
+        }
+    }
+
+    #[test]
+    fn a_viewer_sees_their_own_instances_and_how_to_run_apps() {
+        let site = example_site();
+        let viewer = Viewer {
+            name: "alice".into(),
+            role: Role::Full,
+        };
+        let own = Route::example("sales", "alice", Visibility::Private);
+        let others = Route::example("secret", "bob", Visibility::Private);
+        let routes: HashMap<_, _> = [own, others]
+            .map(|route| (route.id.clone(), Arc::new(route)))
+            .into();
+        let snapshot = Snapshot {
+            routes,
+            ..Snapshot::default()
+        };
+        let mut link = app("link");
+        link.lifecycle = Lifecycle::Link;
+        link.link = Some("https://example.com/there".to_owned());
+        let mut script = app("script");
+        script.lifecycle = Lifecycle::Link;
+        script.link = Some("javascript:alert(1)".to_owned());
+        let apps = vec![app("Hello_World"), link, script];
+        let page = Home::new(&site, "wavestore", &viewer, Some(apps), &snapshot);
+        let response = page.reply().expect("a page");
+        let words = response.body();
+        assert!(words.contains("http://sales.localhost:8080/"), "{words}");
+        assert!(!words.contains("secret"), "{words}");
+        assert!(
+            words.contains("helm install hello-world wave-instance"),
+            "{words}"
+        );
+        assert!(words.contains("https://example.com/there"), "{words}");
+        assert!(!words.contains("javascript:"), "{words}");
+        assert!(!words.contains("<i>title"), "{words}");
+        let policy = response.headers()["content-security-policy"]
+            .to_str()
+            .expect("text");
+        assert!(policy.contains("frame-ancestors 'none'"), "{policy}");
+        assert!(
+            policy.contains("form-action 'self' http://*.localhost:8080"),
+            "{policy}"
+        );
+    }
+
+    #[test]
+    fn an_instance_is_called_like_its_app() {
+        let cases = [
+            ("hello", "hello"),
+            ("Hello_World.2", "hello-world-2"),
+            ("_x_", "x"),
+            ("apps", "my-app"),
+            ("---", "my-app"),
+        ];
+        for (name, expected) in cases {
+            assert_eq!(instance_name(name), expected);
+            assert!(expected.parse::<crate::InstanceId>().is_ok());
+        }
+    }
+}
