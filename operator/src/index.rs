@@ -144,7 +144,6 @@ where
 
 #[cfg(test)]
 mod tests {
-    use futures::executor::block_on;
     use watcher::Event;
 
     use super::*;
@@ -157,8 +156,8 @@ mod tests {
         })
     }
 
-    #[test]
-    fn a_second_list_tells_what_came_changed_and_went_in_between() {
+    #[tokio::test]
+    async fn a_second_list_tells_what_came_changed_and_went_in_between() {
         let index = Arc::new(Index::default());
         let events = [
             Event::Init,
@@ -173,7 +172,7 @@ mod tests {
             Event::InitDone,
         ];
         let changes = fill(index.clone(), stream::iter(events.map(Ok)), keep);
-        let mut changes: Vec<String> = block_on(changes.map(|key| key.expect("a key")).collect());
+        let mut changes: Vec<String> = changes.map(|key| key.expect("a key")).collect().await;
         changes[..3].sort();
         changes[3..].sort();
         let expected = ["changed", "gone", "same", "changed", "gone", "new"];
@@ -182,8 +181,8 @@ mod tests {
         assert_eq!(index.get("gone"), [0_u8; 0]);
     }
 
-    #[test]
-    fn an_event_that_changes_nothing_kept_is_silent() {
+    #[tokio::test]
+    async fn an_event_that_changes_nothing_kept_is_silent() {
         let index = Arc::new(Index::default());
         let events = [
             Event::Apply(("key", "a", 1)),
@@ -192,7 +191,7 @@ mod tests {
             Event::Delete(("key", "a", 1)),
         ];
         let changes = fill(index.clone(), stream::iter(events.map(Ok)), keep);
-        let changes: Vec<String> = block_on(changes.map(|key| key.expect("a key")).collect());
+        let changes: Vec<String> = changes.map(|key| key.expect("a key")).collect().await;
         assert_eq!(changes, ["key", "key"]);
         assert_eq!(index.find(|_| true), None);
     }

@@ -278,7 +278,7 @@ mod tests {
     #[test]
     fn an_app_that_says_nothing_gets_the_defaults() {
         let runtime = resolved("[Runtime]\nModule = \"app\"").expect("resolved");
-        insta::assert_json_snapshot!(runtime);
+        insta::assert_snapshot!(serde_json::to_string_pretty(&runtime).expect("JSON"));
     }
 
     #[test]
@@ -321,7 +321,7 @@ mod tests {
             "#,
         )
         .expect("resolved");
-        insta::assert_json_snapshot!(runtime);
+        insta::assert_snapshot!(serde_json::to_string_pretty(&runtime).expect("JSON"));
     }
 
     #[test]
