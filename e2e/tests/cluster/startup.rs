@@ -163,6 +163,24 @@ async fn the_operator_names_what_it_lacks() -> Result<()> {
     Ok(())
 }
 
+/// Settings of an operator whose chart always says no.
+fn with_broken_chart(namespace: &str) -> Result<Settings> {
+    let settings = Settings::new()?.operator();
+    let chart = settings.path("chart");
+    std::fs::create_dir_all(format!("{chart}/templates"))?;
+    std::fs::write(
+        format!("{chart}/Chart.yaml"),
+        "apiVersion: v2\nname: wave-instance\nversion: 0.0.1\n",
+    )?;
+    std::fs::write(
+        format!("{chart}/templates/broken.yaml"),
+        "{{ fail \"the chart is broken on purpose\" }}\n",
+    )?;
+    Ok(settings
+        .with("--chart", chart)
+        .with("--namespace", namespace))
+}
+
 /// An operator of its own, in a namespace of its own, with a chart that does not render.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_chart_that_fails_to_render_is_told_in_helms_own_words() -> Result<()> {
@@ -184,21 +202,7 @@ async fn a_chart_that_fails_to_render_is_told_in_helms_own_words() -> Result<()>
         )
         .await?;
 
-    let settings = Settings::new()?.operator();
-    let chart = settings.path("chart");
-    std::fs::create_dir_all(format!("{chart}/templates"))?;
-    std::fs::write(
-        format!("{chart}/Chart.yaml"),
-        "apiVersion: v2\nname: wave-instance\nversion: 0.0.1\n",
-    )?;
-    std::fs::write(
-        format!("{chart}/templates/broken.yaml"),
-        "{{ fail \"the chart is broken on purpose\" }}\n",
-    )?;
-    let settings = settings
-        .with("--chart", chart)
-        .with("--namespace", namespace);
-    let mut operator = settings.start("wavestore-operator")?;
+    let mut operator = with_broken_chart(namespace)?.start("wavestore-operator")?;
 
     let bundle = e2e::pack(&[
         (
