@@ -1,0 +1,238 @@
+//! Every command that the launcher runs. Pure: it builds them, others start them.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use crate::process::Plan;
+use crate::settings::{App, BaseUrl, Settings};
+use crate::variables::{self, Variables};
+
+/// How long waved keeps a client's place while its browser reconnects. Its default of 5 s is shorter than
+/// a laptop's change of network.
+const RECONNECT_TIMEOUT: &str = "2m";
+
+/// Access keys of one start of waved and app. waved's defaults are public knowledge.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Keys {
+    id: String,
+    secret: String,
+}
+
+impl Keys {
+    /// Makes keys out of 48 random bytes.
+    pub(crate) fn new(random: &[u8; 48]) -> Self {
+        let (id, secret) = random.split_at(16);
+        Self {
+            id: hex::encode(id),
+            secret: hex::encode(secret),
+        }
+    }
+}
+
+fn words<const N: usize>(words: [&str; N]) -> Vec<OsString> {
+    words.iter().map(OsString::from).collect()
+}
+
+fn set(variables: &mut Variables, name: &str, value: impl Into<OsString>) {
+    variables.insert(name.into(), value.into());
+}
+
+/// Tells the version of the Python interpreter.
+pub(crate) fn python_version(settings: &Settings) -> Plan {
+    Plan {
+        program: settings.python.clone(),
+        args: words(["--version"]),
+        folder: PathBuf::from("/"),
+        variables: variables::for_uv(&settings.variables, &settings.folders.cache),
+    }
+}
+
+/// Makes an empty virtual environment, in place of any other.
+pub(crate) fn venv(settings: &Settings) -> Plan {
+    let mut args = words([
+        "venv",
+        "--quiet",
+        "--no-config",
+        "--no-project",
+        "--clear",
+        "--python",
+    ]);
+    args.push(settings.python.clone().into());
+    args.push(settings.folders.venv.clone().into());
+    Plan {
+        program: settings.uv.clone(),
+        args,
+        // Not the app's folder, whose `.python-version` is not for us.
+        folder: PathBuf::from("/"),
+        variables: variables::for_uv(&settings.variables, &settings.folders.cache),
+    }
+}
+
+/// Installs what the app requires. Bytecode is not compiled ahead: that takes seconds for all modules, and
+/// Python does it for those that the app imports.
+pub(crate) fn install(settings: &Settings) -> Plan {
+    let mut args = words(["pip", "install", "--no-config", "--python"]);
+    args.push(settings.folders.venv.join("bin/python").into());
+    args.extend(words(["--requirements", "requirements.txt"]));
+    Plan {
+        program: settings.uv.clone(),
+        args,
+        folder: settings.folders.app.clone(),
+        variables: variables::for_uv(&settings.variables, &settings.folders.cache),
+    }
+}
+
+/// Starts waved, in the folder that has its `www` and, other than the app's, no `.env` for it to read.
+pub(crate) fn waved(settings: &Settings, base_url: &BaseUrl, keys: &Keys) -> Plan {
+    let mut variables = variables::for_waved(&settings.variables);
+    let reconnect = OsString::from("H2O_WAVE_RECONNECT_TIMEOUT");
+    variables
+        .entry(reconnect)
+        .or_insert_with(|| RECONNECT_TIMEOUT.into());
+    set(
+        &mut variables,
+        "H2O_WAVE_LISTEN",
+        format!(":{}", settings.port),
+    );
+    set(&mut variables, "H2O_WAVE_BASE_URL", base_url.as_str());
+    set(&mut variables, "H2O_WAVE_KEEP_APP_LIVE", "1");
+    set(&mut variables, "H2O_WAVE_ACCESS_KEY_ID", &keys.id);
+    set(&mut variables, "H2O_WAVE_ACCESS_KEY_SECRET", &keys.secret);
+    Plan {
+        program: settings.folders.venv.join("waved"),
+        args: Vec::new(),
+        folder: settings.folders.venv.clone(),
+        variables,
+    }
+}
+
+/// Starts the app.
+pub(crate) fn app(settings: &Settings, keys: &Keys) -> Plan {
+    let mut variables = variables::for_app(&settings.variables, &settings.folders.venv);
+    let args = match &settings.app {
+        App::Wave { module, base_url } => {
+            let own = format!("http://127.0.0.1:{}", settings.internal_port);
+            // The last two are what releases before 1.0 read.
+            for name in [
+                "H2O_WAVE_APP_ADDRESS",
+                "H2O_WAVE_INTERNAL_ADDRESS",
+                "H2O_WAVE_EXTERNAL_ADDRESS",
+            ] {
+                set(&mut variables, name, &own);
+            }
+            let server = format!("http://127.0.0.1:{}", settings.port);
+            set(&mut variables, "H2O_WAVE_ADDRESS", server);
+            set(&mut variables, "H2O_WAVE_BASE_URL", base_url.as_str());
+            set(&mut variables, "H2O_WAVE_ACCESS_KEY_ID", &keys.id);
+            set(&mut variables, "H2O_WAVE_ACCESS_KEY_SECRET", &keys.secret);
+            // As `wave run` does: uploads by the app are copied, past waved's limit of a request.
+            variables
+                .entry("H2O_WAVE_WAVED_DIR".into())
+                .or_insert_with(|| settings.folders.venv.clone().into());
+            let mut args = words(["-m", "uvicorn"]);
+            args.push(format!("{module}:main").into());
+            args.extend(words(["--host", "127.0.0.1", "--port"]));
+            args.push(settings.internal_port.to_string().into());
+            args
+        }
+        App::Python { module, args, port } => {
+            variables
+                .entry("PORT".into())
+                .or_insert_with(|| port.to_string().into());
+            let mut all = words(["-m"]);
+            all.push(module.into());
+            all.extend(args.iter().map(OsString::from));
+            all
+        }
+    };
+    Plan {
+        program: settings.folders.venv.join("bin/python"),
+        args,
+        folder: settings.folders.app.clone(),
+        variables,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::tests::settings;
+
+    fn line(plan: &Plan) -> String {
+        let mut line = format!("{}$ {}", plan.folder.display(), plan.program.display());
+        for word in &plan.args {
+            line.push(' ');
+            line.push_str(&word.to_string_lossy());
+        }
+        line
+    }
+
+    fn value<'a>(plan: &'a Plan, name: &str) -> Option<&'a str> {
+        plan.variables.get(&OsString::from(name))?.to_str()
+    }
+
+    #[test]
+    fn commands_of_a_wave_app() {
+        let settings = settings(&["--base-url=/instance/sales"]).unwrap();
+        let App::Wave { base_url, .. } = &settings.app else {
+            panic!("not a Wave app");
+        };
+        let keys = Keys::new(&[0xab; 48]);
+        let waved = waved(&settings, base_url, &keys);
+        let app = app(&settings, &keys);
+        let lines = [&venv(&settings), &install(&settings), &waved, &app].map(line);
+        assert_eq!(
+            lines,
+            [
+                "/$ uv venv --quiet --no-config --no-project --clear --python python3 /resources/venv",
+                "/app$ uv pip install --no-config --python /resources/venv/bin/python --requirements requirements.txt",
+                "/resources/venv$ /resources/venv/waved",
+                "/app$ /resources/venv/bin/python -m uvicorn app:main --host 127.0.0.1 --port 10103",
+            ]
+        );
+        let expected = [
+            ("H2O_WAVE_LISTEN", Some(":10101"), None),
+            (
+                "H2O_WAVE_BASE_URL",
+                Some("/instance/sales/"),
+                Some("/instance/sales/"),
+            ),
+            ("H2O_WAVE_KEEP_APP_LIVE", Some("1"), None),
+            ("H2O_WAVE_RECONNECT_TIMEOUT", Some("2m"), None),
+            ("H2O_WAVE_ADDRESS", None, Some("http://127.0.0.1:10101")),
+            ("H2O_WAVE_APP_ADDRESS", None, Some("http://127.0.0.1:10103")),
+            ("H2O_WAVE_WAVED_DIR", None, Some("/resources/venv")),
+            ("PYTHONUNBUFFERED", None, Some("1")),
+        ];
+        for (name, for_waved, for_app) in expected {
+            assert_eq!(
+                (value(&waved, name), value(&app, name)),
+                (for_waved, for_app),
+                "{name}"
+            );
+        }
+        for name in ["H2O_WAVE_ACCESS_KEY_ID", "H2O_WAVE_ACCESS_KEY_SECRET"] {
+            let key = value(&waved, name);
+            assert!(key.is_some_and(|key| key.len() >= 32), "{name}");
+            assert_eq!(key, value(&app, name), "{name}");
+        }
+    }
+
+    #[test]
+    fn commands_of_a_python_app() {
+        let settings = settings(&[
+            "--app-mode=Python",
+            "--app-port=8501",
+            "--app-module=src/entry.py",
+            r#"--app-args=["--theme", "dark"]"#,
+        ]);
+        let settings = settings.unwrap();
+        let app = app(&settings, &Keys::new(&[0; 48]));
+        assert_eq!(
+            line(&app),
+            "/app$ /resources/venv/bin/python -m src.entry --theme dark"
+        );
+        assert_eq!(value(&app, "PORT"), Some("8501"));
+        assert_eq!(value(&app, "H2O_WAVE_ACCESS_KEY_ID"), None);
+    }
+}
