@@ -118,7 +118,8 @@ async fn serve(args: Args) -> Result<(), Error> {
         })?;
 
     let events = Arc::new(Events::new(client.clone()));
-    let (world, queue) = watches::watch(&client, &namespace);
+    let (world, queue) = watches::start(&client, &namespace);
+    let world = Arc::new(world);
     let apps = Arc::new(app::Context {
         client: client.clone(),
         namespace: namespace.clone(),
@@ -142,7 +143,7 @@ async fn serve(args: Args) -> Result<(), Error> {
                 .unwrap_or_else(|| store_url.as_str().trim_end_matches('/').to_owned()),
             env: instance_env,
         },
-        instances: world.instances.clone(),
+        world: world.clone(),
         events: events.clone(),
         errors: Attempts::default(),
         stop: stop.clone(),

@@ -10,6 +10,7 @@ use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt, predicates, watcher};
 use kube::{Api, Client, ResourceExt};
+use tokio::sync::watch;
 
 use crds::{WaveApp, WaveInstance};
 
@@ -22,6 +23,8 @@ use crate::instance::{AppEntry, keep_app};
 pub(crate) struct World {
     /// The instances.
     pub(crate) instances: Store<WaveInstance>,
+    /// They are listed. `Store::wait_until_ready` wakes only one of those who wait, which is the controller.
+    instances_listed: Arc<watch::Sender<bool>>,
     /// The apps, by name of the `WaveApp`.
     pub(crate) apps: Arc<Index<AppEntry>>,
     /// Helm's releases that count, by name.
@@ -41,15 +44,17 @@ impl World {
     /// Waits until every watch has listed what there is.
     pub(crate) async fn synced(&self) {
         let Self {
-            instances,
+            instances: _,
+            instances_listed,
             apps,
             releases,
             deployments,
             services,
             pods,
         } = self;
-        // An error means that the watch is gone; then its controller ends, and the process with it.
-        let _ = instances.wait_until_ready().await;
+        let mut listed = instances_listed.subscribe();
+        // The sender lives as long as `self`.
+        let _ = listed.wait_for(|listed| *listed).await;
         tokio::join!(
             apps.synced(),
             releases.synced(),
@@ -61,10 +66,11 @@ impl World {
 }
 
 /// Starts the watches of one namespace: what they show, and which instances to reconcile when.
-pub(crate) fn watch(client: &Client, namespace: &str) -> (World, Queue<WaveInstance>) {
+pub(crate) fn start(client: &Client, namespace: &str) -> (World, Queue<WaveInstance>) {
     let (instances, writer) = reflector::store();
     let world = World {
         instances,
+        instances_listed: Arc::new(watch::Sender::new(false)),
         apps: Arc::default(),
         releases: Arc::default(),
         deployments: Arc::default(),
@@ -72,6 +78,7 @@ pub(crate) fn watch(client: &Client, namespace: &str) -> (World, Queue<WaveInsta
         pods: Arc::default(),
     };
 
+    let listed = world.instances_listed.clone();
     let main = watcher(
         Api::<WaveInstance>::namespaced(client.clone(), namespace),
         watcher::Config::default(),
@@ -79,6 +86,11 @@ pub(crate) fn watch(client: &Client, namespace: &str) -> (World, Queue<WaveInsta
     .default_backoff()
     .modify(|instance| instance.managed_fields_mut().clear())
     .reflect(writer)
+    .inspect_ok(move |event| {
+        if matches!(event, watcher::Event::InitDone) {
+            listed.send_replace(true);
+        }
+    })
     .applied_objects()
     // A deletion changes the generation; our own status does not.
     .predicate_filter(

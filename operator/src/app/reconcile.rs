@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bundle::Bundle;
 use catalog::{Catalog, Digest, Viewer};
-use crds::{Runtime, WaveApp, WaveAppStatus, WaveInstance};
+use crds::{Runtime, WaveApp, WaveAppStatus};
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -27,6 +27,7 @@ use crate::attempts::Attempts;
 use crate::error::{Error, message};
 use crate::events::{Events, FIELD_MANAGER, Tone};
 use crate::finalizer;
+use crate::watches::World;
 
 /// Finalizer by which the operator keeps a deleted `WaveApp` until nobody runs it and it is withdrawn.
 const FINALIZER: &str = "wavestore.io/catalog";
@@ -44,7 +45,7 @@ pub(crate) struct Context {
     pub(crate) catalog: Catalog,
     pub(crate) importer: Importer,
     pub(crate) store: StoreSettings,
-    pub(crate) instances: Store<WaveInstance>,
+    pub(crate) world: Arc<World>,
     pub(crate) events: Arc<Events>,
     pub(crate) errors: Attempts,
     pub(crate) stop: CancellationToken,
@@ -349,9 +350,10 @@ fn row(app: &WaveApp, bundle: &Bundle, digest: Digest) -> catalog::App {
 
 /// Takes an app out of the catalog, once nobody runs it.
 async fn withdraw(ctx: &Context, app: &WaveApp, others: &Store<WaveApp>) -> Result<Action, Error> {
-    let _ = ctx.instances.wait_until_ready().await;
+    ctx.world.synced().await;
     let status = app.status.clone().unwrap_or_default();
     let mut instances: Vec<String> = ctx
+        .world
         .instances
         .state()
         .iter()

@@ -53,7 +53,7 @@ pub(crate) struct Context {
     pub(crate) client: Client,
     pub(crate) settings: Settings,
     pub(crate) helm: Helm,
-    pub(crate) world: World,
+    pub(crate) world: Arc<World>,
     pub(crate) events: Arc<Events>,
     pub(crate) launchers: Launchers,
     /// Failures of Helm.
@@ -83,7 +83,7 @@ impl Context {
         client: Client,
         settings: Settings,
         helm: Helm,
-        world: World,
+        world: Arc<World>,
         events: Arc<Events>,
         stop: CancellationToken,
     ) -> Self {
