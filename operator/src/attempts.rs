@@ -78,7 +78,7 @@ pub(crate) fn delay(times: u32, random: u64) -> Duration {
     let doubled = FIRST.saturating_mul(1 << times.saturating_sub(1).min(16));
     let base = doubled.min(LONGEST);
     let spread = u32::try_from(random % 256).unwrap_or_default();
-    base - base * spread / 1024
+    base.saturating_sub(base * spread / 1024)
 }
 
 /// A random number, good enough to spread waits.

@@ -148,6 +148,7 @@ mod tests {
 
     use super::*;
 
+    #[expect(clippy::unnecessary_wraps, reason = "as `fill` wants it")]
     fn keep((key, object, value): (&str, &str, u8)) -> Option<Kept<u8>> {
         Some(Kept {
             key: key.to_owned(),

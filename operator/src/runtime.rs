@@ -1,5 +1,6 @@
 //! Wiring: clients, controllers, signals.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -57,6 +58,7 @@ pub fn report(result: Result<(), Error>) -> ExitCode {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "every flag is named once")]
 async fn serve(args: Args) -> Result<(), Error> {
     let health_address = args.health_address();
     let Args {
@@ -90,9 +92,9 @@ async fn serve(args: Args) -> Result<(), Error> {
         return Err(Error::NoChart(chart.display().to_string()));
     }
     // Helm runs in another folder than we do.
-    let chart = absolute(chart)?;
+    let chart = absolute(&chart)?;
     let helm = if helm.components().count() > 1 {
-        absolute(helm)?
+        absolute(&helm)?
     } else {
         helm
     };
@@ -253,8 +255,8 @@ fn ended_early(ended: Option<Result<&'static str, tokio::task::JoinError>>) -> E
     }
 }
 
-fn absolute(path: std::path::PathBuf) -> Result<std::path::PathBuf, Error> {
-    std::path::absolute(&path).map_err(|source| Error::System {
+fn absolute(path: &Path) -> Result<PathBuf, Error> {
+    std::path::absolute(path).map_err(|source| Error::System {
         task: format!("find `{}`", path.display()),
         source,
     })

@@ -139,7 +139,7 @@ pub(crate) fn start(client: &Client, namespace: &str) -> (World, Queue<WaveInsta
         instances_of_changed_apps(
             world.apps.clone(),
             world.instances.clone(),
-            index::fill(world.apps.clone(), apps, keep_app).boxed(),
+            index::fill(world.apps.clone(), apps, |app| Some(keep_app(app))).boxed(),
         ),
     ]);
     let known = world.instances.clone();

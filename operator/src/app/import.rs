@@ -203,7 +203,7 @@ impl Error {
                 Some("raise `Version` in app.toml; a published version never changes".to_owned())
             }
             Self::Bundle(error) => error.hint(),
-            Self::Resolve(error) => error.hint(),
+            Self::Resolve(error) => Some(error.hint().to_owned()),
             Self::Catalog(error) => error.hint(),
             Self::ConfigMap { .. }
             | Self::File { .. }

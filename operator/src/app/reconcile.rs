@@ -69,7 +69,7 @@ pub(crate) async fn run(ctx: Arc<Context>) {
     let others = apps.clone();
     applier(
         move |app, ctx: Arc<Context>| reconcile(app, others.clone(), ctx).boxed(),
-        error_policy,
+        |app, error, ctx| error_policy(&app, error, &ctx),
         ctx,
         apps,
         queue,
@@ -89,7 +89,7 @@ pub(crate) async fn run(ctx: Arc<Context>) {
     .await;
 }
 
-fn error_policy(app: Arc<WaveApp>, error: &Error, ctx: Arc<Context>) -> Action {
+fn error_policy(app: &WaveApp, error: &Error, ctx: &Context) -> Action {
     let name = app.name_any();
     let generation = app.metadata.generation.unwrap_or_default();
     let failed = ctx

@@ -45,10 +45,10 @@ pub enum Error {
 impl Error {
     /// The one next step that helps.
     #[must_use]
-    pub fn hint(&self) -> Option<String> {
+    pub fn hint(&self) -> &'static str {
         match self {
-            Self::ContainerMode => Some("use `wave` or `python`".to_owned()),
-            Self::ReservedSecret(_) => Some("put the value into a Secret of its own".to_owned()),
+            Self::ContainerMode => "use `wave` or `python`",
+            Self::ReservedSecret(_) => "put the value into a Secret of its own",
         }
     }
 }

@@ -115,6 +115,13 @@ fn waiting(pod: &PodSeen, reason: &str, why: &str) -> Verdict {
             clean(why, MESSAGE_CHARS),
             "Pulling The Image",
         ),
+        // The one comes and goes in the other; they are one outcome.
+        "ErrImagePull" | "ImagePullBackOff" => Verdict::new(
+            State::Reconciling,
+            "ImagePullBackOff",
+            clean(why, MESSAGE_CHARS),
+            "Pulling The Image",
+        ),
         _ => Verdict::new(
             State::Reconciling,
             reason,
@@ -203,6 +210,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "one row a case")]
     fn every_pod_gets_its_verdict() {
         let waits =
             |reason: &str, why: &str| pod(ContainerSeen::Waiting(reason.into(), why.into()));

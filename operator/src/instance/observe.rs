@@ -16,9 +16,9 @@ use crate::attempts::Failed;
 use crate::helm::releases::{self, Release};
 use crate::index::Kept;
 
-/// How long a run of Helm may go on when the operator that began it was killed. In a pod it dies with the
-/// operator; a run takes a quarter of a second.
-const ORPHAN_GRACE: Duration = Duration::from_secs(10);
+/// How long a run of Helm may go on when the operator that began it was killed. A run takes a quarter of a
+/// second; as the first process of a container, the operator takes it along.
+pub(super) const ORPHAN_GRACE: Duration = Duration::from_secs(10);
 
 /// How long the watch may lag behind what our own run has made.
 const CACHE_GRACE: Duration = Duration::from_secs(15);
@@ -37,10 +37,10 @@ pub(crate) struct AppEntry {
 }
 
 /// Keeps what is needed of a `WaveApp`.
-pub(crate) fn keep_app(app: WaveApp) -> Option<Kept<AppEntry>> {
+pub(crate) fn keep_app(app: WaveApp) -> Kept<AppEntry> {
     let name = app.name_any();
     let status = app.status.unwrap_or_default();
-    Some(Kept {
+    Kept {
         key: name.clone(),
         object: name,
         value: AppEntry {
@@ -49,7 +49,7 @@ pub(crate) fn keep_app(app: WaveApp) -> Option<Kept<AppEntry>> {
             routing_mode: status.routing_mode,
             runtime: status.runtime.map(Arc::new),
         },
-    })
+    }
 }
 
 /// What decides, and what is told.
@@ -85,7 +85,7 @@ pub(super) fn observe(ctx: &Context, instance: &WaveInstance) -> Seen {
     let run_over = memo.ran
         || operation
             .as_ref()
-            .is_none_or(|operation| age(operation.started_at.0) > ORPHAN_GRACE);
+            .is_none_or(|operation| age(operation.started_at.0) > ctx.orphan_grace);
     let cache_behind = memo.made.is_some_and(|(revision, at)| {
         let shown = release.as_ref().map_or(0, |release| release.revision);
         shown < revision && at.elapsed() < CACHE_GRACE

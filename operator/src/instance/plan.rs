@@ -8,6 +8,10 @@ use crate::helm::releases::{CHART, Release, Status};
 
 /// Everything that decides.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, not states of one thing"
+)]
 pub(crate) struct Observed {
     /// The instance is being deleted.
     pub(crate) deleting: bool,
@@ -195,8 +199,7 @@ fn apply(seen: &Observed, action: Action, reason: Reason) -> Plan {
     let keeps = action == Action::ApplyKept;
     match seen.app {
         // What was resolved once can be shared and repaired even when its app is in the works.
-        AppState::NotReady if keeps => {}
-        AppState::Missing if keeps => {}
+        AppState::NotReady | AppState::Missing if keeps => {}
         AppState::Runnable => {}
         AppState::Missing => return to(Action::Block, Reason::AppNotFound),
         AppState::NotReady => return to(Action::Block, Reason::AppNotReady),

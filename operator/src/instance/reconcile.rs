@@ -25,7 +25,7 @@ use url::Url;
 use super::execute::{Done, execute};
 use super::judge::{State, Verdict, judge};
 use super::launcher::{Answer, Launchers};
-use super::observe::{AppEntry, Seen, observe};
+use super::observe::{AppEntry, ORPHAN_GRACE, Seen, observe};
 use super::plan::{self, Plan};
 use super::status::{self, Facts};
 use super::workload::ContainerSeen;
@@ -60,6 +60,8 @@ pub(crate) struct Context {
     pub(crate) runs: Attempts,
     /// Failures of everything else.
     pub(crate) errors: Attempts,
+    /// How long a run from before this process may still be alive.
+    pub(super) orphan_grace: Duration,
     memos: Mutex<HashMap<String, Memo>>,
     hasher: RandomState,
     stop: CancellationToken,
@@ -72,10 +74,17 @@ pub(super) struct Memo {
     pub(super) made: Option<(u32, Instant)>,
     /// This process has run Helm for it; every run but the one at work is over.
     pub(super) ran: bool,
-    /// The operation in the status that was written last.
-    operation: Option<Option<Operation>>,
-    /// Hash of the status that was written last.
-    written: Option<u64>,
+    /// The status that was written last.
+    written: Option<Written>,
+}
+
+/// What is remembered of a status.
+#[derive(Debug, Clone)]
+struct Written {
+    /// Hash of all of it.
+    hash: u64,
+    /// The operation in it.
+    operation: Option<Operation>,
 }
 
 impl Context {
@@ -96,6 +105,11 @@ impl Context {
             launchers: Launchers::new(),
             runs: Attempts::default(),
             errors: Attempts::default(),
+            orphan_grace: if std::process::id() == 1 {
+                Duration::ZERO
+            } else {
+                ORPHAN_GRACE
+            },
             memos: Mutex::default(),
             hasher: RandomState::new(),
             stop,
@@ -127,8 +141,10 @@ impl Context {
 
     /// The run that has begun, as far as anybody knows; the watch may show an older status than was written.
     pub(super) fn operation(&self, instance: &WaveInstance) -> Option<Operation> {
-        let written = self.memo(&instance.name_any()).operation;
-        written.unwrap_or_else(|| instance.status.as_ref()?.operation.clone())
+        match self.memo(&instance.name_any()).written {
+            Some(written) => written.operation,
+            None => instance.status.as_ref()?.operation.clone(),
+        }
     }
 
     /// Forgets an instance that is gone.
@@ -172,14 +188,12 @@ impl Context {
         let new = status::assemble(old, verdict, facts, &Time(Timestamp::now()));
         let json = serde_json::to_string(&new).expect("a status is JSON");
         let hash = self.hasher.hash_one(&json);
-        let operation = new.operation.clone();
-        self.memos.lock().entry(name.clone()).or_default().operation = Some(operation);
         // What the watch shows may be older than what was written last.
         if new == *old
             && self
                 .memo(&name)
                 .written
-                .is_none_or(|written| written == hash)
+                .is_none_or(|written| written.hash == hash)
         {
             return Ok(());
         }
@@ -200,7 +214,10 @@ impl Context {
                 });
             }
         }
-        self.memos.lock().entry(name.clone()).or_default().written = Some(hash);
+        self.memos.lock().entry(name.clone()).or_default().written = Some(Written {
+            hash,
+            operation: new.operation.clone(),
+        });
         let shown = |status: &WaveInstanceStatus| {
             status::ready(status).map(|ready| (ready.status.clone(), ready.reason.clone()))
         };
@@ -273,7 +290,7 @@ pub(crate) async fn run(ctx: Arc<Context>, queue: Queue<WaveInstance>) {
     let queue = queue.take_until(ctx.stop.clone().cancelled_owned());
     applier(
         |instance, ctx| reconcile(instance, ctx).boxed(),
-        error_policy,
+        |instance, error, ctx| error_policy(&instance, error, &ctx),
         ctx.clone(),
         store,
         queue,
@@ -302,7 +319,7 @@ fn report(ctx: &Context, error: &controller::Error<Error, watcher::Error>) {
     }
 }
 
-fn error_policy(instance: Arc<WaveInstance>, error: &Error, ctx: Arc<Context>) -> Action {
+fn error_policy(instance: &WaveInstance, error: &Error, ctx: &Context) -> Action {
     if matches!(error, Error::Stopping) {
         return Action::await_change();
     }
