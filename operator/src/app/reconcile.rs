@@ -35,8 +35,8 @@ const FINALIZER: &str = "wavestore.io/catalog";
 /// How many apps are imported at once.
 const CONCURRENCY: u16 = 4;
 
-/// How often an app that is held or a duplicate is looked at again.
-const HELD: Duration = Duration::from_secs(10);
+/// How often an app that instances hold is looked at again.
+const HELD: Duration = Duration::from_secs(2);
 
 /// The only door to the world.
 pub(crate) struct Context {
@@ -236,6 +236,8 @@ async fn import(
         &ctx.store,
     )?;
     refuse_duplicate(app, &bundle, others)?;
+    let row = row(app, &bundle, digest);
+    drop_stale_row(ctx, &row, others).await?;
 
     let blobs = &ctx.importer.blobs;
     blobs.put_bundle(&digest, file.path()).await?;
@@ -243,8 +245,13 @@ async fn import(
         let bytes = picture.bytes.clone().into();
         blobs.put_asset(&digest, &picture.name, bytes).await?;
     }
-    let row = row(app, &bundle, digest);
-    publish_row(ctx, &row, others).await?;
+    if let Err(error) = ctx.catalog.publish(&row).await {
+        // Somebody was faster in this very moment.
+        if matches!(error, catalog::Error::DuplicateApp { .. }) {
+            drop_unused_blobs(ctx, app, digest, others).await?;
+        }
+        return Err(error.into());
+    }
     Ok(Imported {
         bundle,
         digest,
