@@ -85,6 +85,15 @@ pub struct Args {
     #[arg(long, env = "WAVESTORE_PYTHON", default_value = "python3")]
     pub(crate) python: PathBuf,
 
+    /// Certificate authorities of the site, if there are any: trusted beside the usual ones by all that names this
+    /// file in a variable such as `SSL_CERT_FILE`.
+    #[arg(
+        long,
+        env = "WAVESTORE_CA_FILE",
+        default_value = "/etc/wavestore/ca/ca.crt"
+    )]
+    pub(crate) ca_file: PathBuf,
+
     /// File that Kubernetes shows as the container's termination message.
     #[arg(
         long,

@@ -6,7 +6,6 @@ use std::fmt::Write as _;
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use crate::digest::Digest;
 use crate::fetch;
@@ -36,14 +35,14 @@ pub enum Error {
         source: io::Error,
     },
     /// The bundle could not be fetched.
-    #[error("could not fetch the app's bundle from `{store}` ({tries} tries in {elapsed:?})")]
+    #[error("could not fetch the app's bundle from `{store}` ({tries} tries in {seconds} s)")]
     Fetch {
         /// Address of the store.
         store: String,
         /// How often it was tried.
         tries: u32,
-        /// Time from the first try to the last.
-        elapsed: Duration,
+        /// Seconds from the first try to the last.
+        seconds: u64,
         /// Why the last try failed.
         #[source]
         source: Box<fetch::Failure>,

@@ -17,6 +17,7 @@ use tokio::fs::File;
 use tokio::io::{AsyncWriteExt as _, BufWriter};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
 use crate::backoff;
@@ -146,6 +147,9 @@ fn retry(
     (failure.is_passing() && elapsed + delay < deadline).then_some(delay)
 }
 
+/// The task that moves the bytes of one connection.
+type Connection = AbortOnDropHandle<hyper::Result<()>>;
+
 /// What to fetch, where from and where to.
 pub(crate) struct Download<'a> {
     pub(crate) store: &'a StoreUrl,
@@ -177,7 +181,7 @@ impl Download<'_> {
             let error = Error::Fetch {
                 store: self.store.to_string(),
                 tries,
-                elapsed: Duration::from_secs(elapsed.as_secs()),
+                seconds: elapsed.as_secs(),
                 source: Box::new(failure),
             };
             let Some(delay) = delay else {
@@ -192,7 +196,8 @@ impl Download<'_> {
 
     /// Fetches the bundle once. Returns its size.
     async fn once(&self) -> Result<u64, Failure> {
-        let mut body = self.request().await?.into_body();
+        let (response, _connection) = self.request().await?;
+        let mut body = response.into_body();
         let write_error = |source| Failure::Write {
             path: self.into.to_owned(),
             source,
@@ -228,7 +233,8 @@ impl Download<'_> {
         Ok(size)
     }
 
-    async fn request(&self) -> Result<Response<Incoming>, Failure> {
+    /// Asks for the bundle. The body comes as long as the connection is held.
+    async fn request(&self) -> Result<(Response<Incoming>, Connection), Failure> {
         let token = self.token().await?;
         let connect = TcpStream::connect(self.store.address());
         let stream = timeout(CONNECT_TIMEOUT, connect)
@@ -238,8 +244,7 @@ impl Download<'_> {
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
             .await
             .map_err(Failure::Broken)?;
-        // It ends with the body or with the sender.
-        tokio::spawn(connection);
+        let connection = AbortOnDropHandle::new(tokio::spawn(connection));
         let request = Request::get(StoreUrl::bundle_path(self.digest))
             .header(header::HOST, self.store.authority())
             .header(header::USER_AGENT, "wavestore-launcher")
@@ -253,7 +258,7 @@ impl Download<'_> {
         if response.status() != StatusCode::OK {
             return Err(Failure::Refused(response.status()));
         }
-        Ok(response)
+        Ok((response, connection))
     }
 
     /// Reads the token. It is replaced in the pod long before it expires, so it is read for each try.

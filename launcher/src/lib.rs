@@ -1,12 +1,13 @@
 //! PID 1 of every instance's pod: fetches the app's bundle, installs what it requires, starts the Wave
 //! server and the app, and keeps the two running.
 //!
-//! Decisions are in pure modules ([`phase`], [`reason`], [`commands`], `supervise::policy`,
-//! `environment::fingerprint`); only `runtime`, `fetch`, `environment`, `supervise`, `process` and
-//! `family` touch the world.
+//! Decisions are pure: `commands`, `variables`, `reason`, `wave_log`, `supervise::policy`,
+//! `environment::fingerprint`. What touches the world calls them: `fetch`, `sourcing`, `environment`,
+//! `supervise`, `process`, `family`; `runtime` wires it.
 
 mod args;
 mod backoff;
+mod certificates;
 mod commands;
 mod digest;
 mod environment;

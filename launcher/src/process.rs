@@ -147,20 +147,18 @@ impl Process {
     /// Waits for its end and its last lines.
     pub(crate) async fn finish(mut self) -> Ended {
         let exit = self.exited().await;
-        let abandon = self.abandon.clone();
-        let timer = tokio::spawn(async move {
-            if tokio::time::timeout(LAST_LINES, abandon.cancelled())
-                .await
-                .is_err()
-            {
-                abandon.cancel();
-            }
-        });
+        let until = Instant::now() + LAST_LINES;
         let mut tails = Vec::new();
         for reader in &mut self.readers {
-            tails.push(reader.await.unwrap_or_default().into_lines());
+            let in_time = tokio::time::timeout_at(until, &mut *reader).await;
+            let tail = if let Ok(tail) = in_time {
+                tail
+            } else {
+                self.abandon.cancel();
+                reader.await
+            };
+            tails.push(tail.unwrap_or_default().into_lines());
         }
-        timer.abort();
         let stderr = tails.pop().unwrap_or_default();
         let stdout = tails.pop().unwrap_or_default();
         let tail = if stderr.is_empty() { stdout } else { stderr };

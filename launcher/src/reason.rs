@@ -52,6 +52,13 @@ pub(crate) fn hint(exit: Exit, reason: &str) -> Option<String> {
     if exit.is_kill() {
         return Some("raise `[Runtime] MemoryLimit` in app.toml".to_owned());
     }
+    if reason.contains("OIDC provider") {
+        return Some(
+            "the Wave server asks the OIDC provider at start: may this pod reach \
+             `H2O_WAVE_OIDC_PROVIDER_URL`?"
+                .to_owned(),
+        );
+    }
     let quoted = |text: &str, mark: char| -> Option<String> {
         let (_, rest) = reason.split_once(text)?;
         let name = rest.split(mark).nth(1)?;
@@ -354,6 +361,14 @@ mod tests {
                 "Error loading ASGI app. Attribute \"main\" not found in module \"app\".",
                 Some(
                     "the module that `[Runtime] Module` of app.toml names must import `main` from h2o_wave",
+                ),
+            ),
+            (
+                Exit::Code(2),
+                "the Wave server ended with code 2: panic: failed connecting to OIDC provider: Get x",
+                Some(
+                    "the Wave server asks the OIDC provider at start: may this pod reach \
+                     `H2O_WAVE_OIDC_PROVIDER_URL`?",
                 ),
             ),
             (Exit::Code(1), "ValueError: x", None),

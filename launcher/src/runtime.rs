@@ -2,6 +2,7 @@
 
 use std::env;
 use std::io;
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, info};
 
 use crate::args::Args;
+use crate::certificates;
 use crate::environment;
 use crate::error::{Error, chain};
 use crate::family::Family;
@@ -36,22 +38,34 @@ const LEAVE: Duration = Duration::from_secs(1);
 /// # Errors
 /// Whatever keeps the app from running. It is in the termination message too.
 pub fn start(args: Args) -> Result<(), Error> {
-    let settings = Settings::new(args, env::vars_os().collect())?;
+    let mut settings = Settings::new(args, env::vars_os().collect())?;
     tracing_subscriber::fmt()
         .with_env_filter(settings.log.clone())
         .with_writer(io::stderr)
         .with_ansi(false)
         .with_target(false)
         .init();
+    let result = trust(&mut settings).and_then(|()| execute(&settings));
+    if let Err(error) = &result {
+        termination::write(&settings.termination_log, error);
+    }
+    result
+}
+
+fn trust(settings: &mut Settings) -> Result<(), Error> {
+    let variables = mem::take(&mut settings.variables);
+    settings.variables =
+        certificates::trust(variables, &settings.ca_file, &settings.folders.scratch)?;
+    Ok(())
+}
+
+fn execute(settings: &Settings) -> Result<(), Error> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)
         .enable_all()
         .build()
         .map_err(setup("the runtime"))?;
-    let result = runtime.block_on(run(&settings));
-    if let Err(error) = &result {
-        termination::write(&settings.termination_log, error);
-    }
+    let result = runtime.block_on(run(settings));
     runtime.shutdown_timeout(LEAVE);
     result
 }

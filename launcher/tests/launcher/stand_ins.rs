@@ -131,6 +131,7 @@ fn whichever_of_the_pair_dies_both_start_again() {
     launcher.wait_until_ready();
     for (restarts, victim) in [(1, "uvicorn"), (2, "waved")] {
         let before = [launcher.child("waved"), launcher.child("uvicorn")];
+        let old_key = access_key(before[0]);
         signal_to(launcher.child(victim), Signal::SIGKILL);
         let told = launcher.eventually("restarting", || {
             let phase = launcher.phase();
@@ -142,11 +143,59 @@ fn whichever_of_the_pair_dies_both_start_again() {
         assert!(message.contains("was killed by SIGKILL"), "{message}");
         launcher.wait_until_ready();
         let after = [launcher.child("waved"), launcher.child("uvicorn")];
+        assert_ne!(access_key(after[0]), old_key);
         assert!(
             before.iter().all(|pid| !after.contains(pid)),
             "{victim}: {before:?} {after:?}"
         );
     }
+}
+
+/// The secret by which waved knows its app.
+fn access_key(waved: u32) -> String {
+    let environment = fs::read_to_string(format!("/proc/{waved}/environ")).unwrap();
+    environment
+        .split('\0')
+        .find_map(|pair| pair.strip_prefix("H2O_WAVE_ACCESS_KEY_SECRET="))
+        .unwrap()
+        .to_owned()
+}
+
+/// Takes leave of waved when there is a file `leave`, and registers again when it has gone.
+const FICKLE: &str = r#"
+import base64, json, os, threading, time, urllib.request
+def call(method):
+    keys = os.environ["H2O_WAVE_ACCESS_KEY_ID"] + ":" + os.environ["H2O_WAVE_ACCESS_KEY_SECRET"]
+    request = urllib.request.Request(
+        os.environ["H2O_WAVE_ADDRESS"] + "/",
+        data=json.dumps({method: {}}).encode(),
+        headers={"Authorization": "Basic " + base64.b64encode(keys.encode()).decode()},
+    )
+    urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request)
+def watch():
+    while not os.path.exists("leave"):
+        time.sleep(0.02)
+    call("unregister_app")
+    while os.path.exists("leave"):
+        time.sleep(0.02)
+    call("register_app")
+threading.Thread(target=watch, daemon=True).start()
+"#;
+
+#[test]
+fn an_app_that_leaves_waved_is_not_ready_until_it_registers_again() {
+    let pod = Pod::new();
+    let (launcher, _store) = start(&pod, FICKLE, &[]);
+    launcher.wait_until_ready();
+    fs::write(pod.path("app/leave"), "").unwrap();
+    launcher.eventually("unready", || (!launcher.is_ready()).then_some(()));
+    assert_eq!(
+        launcher.phase()["message"],
+        "the app does not answer any more"
+    );
+    fs::remove_file(pod.path("app/leave")).unwrap();
+    launcher.wait_until_ready();
+    assert_eq!(launcher.phase()["restarts"], 0);
 }
 
 #[test]
@@ -182,6 +231,22 @@ fn requirements_that_cannot_be_installed_end_the_container_with_uvs_words() {
         "could not install `requirements.txt`: No solution found when resolving dependencies: \
          Because no-such-package was not found in the package registry, no."
     );
+}
+
+#[test]
+fn a_stop_while_dependencies_are_installed_leaves_nothing() {
+    let pod = Pod::new();
+    let body = wave_bundle(APP, "slow-package\n");
+    let store = Store::start(body.clone(), &[]);
+    let store = format!("http://{}", store.address);
+    let mut launcher = pod.start(pod.command(&digest(&body), &store, &uv()));
+    let uv = launcher.child("pip install");
+    let sleep = launcher.eventually("asleep", || processes::children(uv, "sleep").pop());
+    assert_eq!(launcher.phase()["message"], "Resolved 1 package in 1ms");
+    launcher.send(Signal::SIGTERM);
+    assert_eq!(launcher.exit_code(), Some(0));
+    let gone = eventually(|| (![uv, sleep].iter().any(|pid| processes::lives(*pid))).then_some(()));
+    assert!(gone.is_some(), "uv or its child still lives");
 }
 
 #[test]
