@@ -139,12 +139,13 @@ impl Error {
     pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::Bundle(_) => "BadBundle",
+            Self::Url { .. } => "BadUrl",
+            Self::Catalog(catalog::Error::DuplicateApp { .. }) => "Duplicate",
             Self::Resolve(_) => "NotSupported",
             Self::Catalog(error) => error.code(),
             Self::NoConfigMap(_)
             | Self::NoKey { .. }
             | Self::ConfigMap { .. }
-            | Self::Url { .. }
             | Self::File { .. }
             | Self::Status { .. }
             | Self::Fetch { .. }

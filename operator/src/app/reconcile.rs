@@ -282,42 +282,54 @@ fn refuse_duplicate(
     }
 }
 
-async fn publish_row(
+/// Makes way for an app whose name and version the catalog has under a `WaveApp` that is gone: deleted by
+/// force, or with the cluster that it was in.
+async fn drop_stale_row(
     ctx: &Context,
     row: &catalog::App,
     others: &Store<WaveApp>,
 ) -> Result<(), import::Error> {
-    let duplicate = match ctx.catalog.publish(row).await {
-        Err(error @ catalog::Error::DuplicateApp { .. }) => error,
-        result => return Ok(result?),
-    };
-    let viewer = Viewer::store();
-    let held = ctx.catalog.app(&viewer, &row.name, &row.version).await?;
-    let Some(held) = held else {
-        return Ok(ctx.catalog.publish(row).await?);
+    let held = ctx
+        .catalog
+        .app(&Viewer::store(), &row.name, &row.version)
+        .await?;
+    let Some(held) = held.filter(|held| held.uid != row.uid) else {
+        return Ok(());
     };
     let holder = others.find(|other| other.uid().as_ref() == Some(&held.uid));
     if holder.is_some() {
-        return Err(match duplicate {
-            catalog::Error::DuplicateApp {
-                name,
-                version,
-                holder,
-            } => import::Error::Duplicate {
-                name,
-                version,
-                holder,
-            },
-            error => error.into(),
+        return Err(import::Error::Duplicate {
+            name: held.name,
+            version: held.version,
+            holder: held.resource,
         });
     }
-    // Its WaveApp is gone, by force or with the cluster that it was in.
     warn!(
         app.resource = held.resource,
         "Withdrawing the row of WaveApp {}, which is gone", held.resource
     );
     ctx.catalog.withdraw(&held.uid).await?;
-    Ok(ctx.catalog.publish(row).await?)
+    Ok(())
+}
+
+/// Deletes a bundle and its pictures unless another app has the same bundle.
+async fn drop_unused_blobs(
+    ctx: &Context,
+    app: &WaveApp,
+    digest: Digest,
+    others: &Store<WaveApp>,
+) -> Result<(), catalog::Error> {
+    let text = Some(digest.to_string());
+    let shared = others.find(|other| {
+        let status = other.status.as_ref();
+        other.uid() != app.uid()
+            && (status.and_then(|status| status.digest.as_ref()) == text.as_ref()
+                || other.spec.bundle.digest == text)
+    });
+    if shared.is_none() && !ctx.catalog.is_digest_used(&digest).await? {
+        ctx.importer.blobs.delete_app(&digest).await?;
+    }
+    Ok(())
 }
 
 fn row(app: &WaveApp, bundle: &Bundle, digest: Digest) -> catalog::App {
@@ -376,22 +388,9 @@ async fn withdraw(ctx: &Context, app: &WaveApp, others: &Store<WaveApp>) -> Resu
         return Ok(Action::requeue(HELD));
     }
     ctx.catalog.withdraw(&app.uid().unwrap_or_default()).await?;
-    if let Some(digest) = status
-        .digest
-        .as_deref()
-        .and_then(|digest| digest.parse().ok())
-    {
-        let shared = others.find(|other| {
-            let theirs = other
-                .status
-                .as_ref()
-                .and_then(|status| status.digest.as_ref());
-            other.uid() != app.uid()
-                && (theirs == status.digest.as_ref() || other.spec.bundle.digest == status.digest)
-        });
-        if shared.is_none() && !ctx.catalog.is_digest_used(&digest).await? {
-            ctx.importer.blobs.delete_app(&digest).await?;
-        }
+    let digest = status.digest.or_else(|| app.spec.bundle.digest.clone());
+    if let Some(digest) = digest.and_then(|digest| digest.parse().ok()) {
+        drop_unused_blobs(ctx, app, digest, others).await?;
     }
     finalizer::remove(&ctx.api(), app, FINALIZER).await?;
     ctx.errors.clear(&app.name_any());

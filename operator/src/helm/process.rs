@@ -223,7 +223,7 @@ async fn read_last_lines(stderr: Option<impl AsyncRead + Unpin>) -> VecDeque<Str
     lines
 }
 
-/// What Helm said in the end: from its `Error:` on, or all that was kept.
+/// What Helm said in the end: from its `Error:` on, without its shouting, or all that was kept.
 fn last_words(lines: &VecDeque<String>, status: std::process::ExitStatus) -> String {
     let start = lines
         .iter()
@@ -236,10 +236,14 @@ fn last_words(lines: &VecDeque<String>, status: std::process::ExitStatus) -> Str
         .filter(|line| !line.is_empty() && *line != "Use --debug flag to render out invalid YAML")
         .collect();
     if words.is_empty() {
-        format!("it said nothing ({status})")
-    } else {
-        words.join("\n")
+        return format!("it said nothing ({status})");
     }
+    let words = words.join("\n");
+    ["UPGRADE FAILED: ", "INSTALLATION FAILED: "]
+        .iter()
+        .find_map(|shout| words.strip_prefix(shout))
+        .unwrap_or(&words)
+        .to_owned()
 }
 
 #[cfg(test)]
@@ -275,7 +279,7 @@ mod tests {
             )
             .await
             .expect_err("an error");
-        assert_eq!(error.to_string(), "helm -c failed: INSTALLATION FAILED: no");
+        assert_eq!(error.to_string(), "helm -c failed: no");
     }
 
     #[tokio::test]

@@ -133,7 +133,11 @@ pub(super) fn verdict_of_plan(plan: Plan, seen: &Seen, namespace: &str) -> Optio
         (_, Reason::OwnOperation) => {
             moving("a Helm command from before the operator's restart may still run".to_owned())
         }
+        // A retry changes nothing of what is known until it succeeds.
         (Action::Wait, Reason::RunFailed) => Some(run_failed(seen)),
+        (Action::Apply | Action::ApplyKept | Action::Uninstall, _) if seen.failed.is_some() => {
+            Some(run_failed(seen))
+        }
         (Action::DropPending { revision }, _) => moving(format!(
             "revision {revision} was left in the middle; it is being repaired"
         )),
