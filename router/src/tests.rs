@@ -1,1 +1,13 @@
-//! Whole requests.
+//! Whole requests: the real gateway on a loopback port, over a database file, a table made by hand and a fake app.
+
+mod browser;
+mod fake_app;
+mod test_store;
+
+mod forwarding;
+mod internal;
+mod raw;
+mod sign_in;
+mod sockets;
+mod strangers;
+mod visits;

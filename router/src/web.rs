@@ -111,10 +111,7 @@ fn routes(store: Arc<Store>) -> BoxedFilter<(Reply,)> {
         .or(warp::any().map(String::new))
         .unify()
         .boxed();
-    let form = warp::post()
-        .and(warp::ext::get::<Authority>())
-        .and(warp::body::content_length_limit(MAX_FORM))
-        .boxed();
+    let form = warp::post().and(warp::ext::get::<Authority>()).boxed();
 
     let home = warp::path::end()
         .and(read.clone())
@@ -136,6 +133,7 @@ fn routes(store: Arc<Store>) -> BoxedFilter<(Reply,)> {
     let sign_in = warp::path!("sign-in")
         .and(form.clone())
         .and(context.clone())
+        .and(warp::body::content_length_limit(MAX_FORM))
         .and(warp::body::form())
         .then(
             |authority: Authority,

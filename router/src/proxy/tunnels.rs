@@ -6,6 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::io;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -35,6 +36,9 @@ const RECHECK_MAX_AGE: Duration = Duration::from_secs(1);
 
 /// Sessions that are asked about at once.
 const RECHECK_AT_ONCE: usize = 8;
+
+/// How long one direction may be silent once the other has ended.
+const LINGER: Duration = Duration::from_secs(10);
 
 /// A tunnel starts with this much room each way, since most sockets are quiet, and grows with its traffic.
 const SMALL_BUFFER: usize = 4 * 1024;
@@ -210,11 +214,18 @@ where
     };
     let (from_browser, to_browser) = tokio::io::split(browser);
     let (from_app, to_app) = tokio::io::split(app);
-    tokio::try_join!(
-        copy(from_browser, to_app, &activity),
-        copy(from_app, to_browser, &activity),
-    )?;
-    Ok(())
+    let mut up = pin!(copy(from_browser, to_app, &activity));
+    let mut down = pin!(copy(from_app, to_browser, &activity));
+    tokio::select! {
+        ended = up.as_mut() => {
+            ended?;
+            activity.linger(down).await
+        }
+        ended = down.as_mut() => {
+            ended?;
+            activity.linger(up).await
+        }
+    }
 }
 
 async fn copy(
@@ -254,6 +265,21 @@ impl Activity {
         self.start
             + Duration::from_millis(self.last_millis.load(Ordering::Relaxed))
             + self.idle_timeout
+    }
+
+    /// Waits for the other direction after one has ended: few protocols use the half that is left, and most clients
+    /// that leave it open are gone.
+    async fn linger(&self, rest: Pin<&mut impl Future<Output = io::Result<()>>>) -> io::Result<()> {
+        let patience = LINGER.min(self.idle_timeout);
+        let mut rest = rest;
+        loop {
+            let before = self.last_millis.load(Ordering::Relaxed);
+            match timeout(patience, rest.as_mut()).await {
+                Ok(ended) => return ended,
+                Err(_) if self.last_millis.load(Ordering::Relaxed) > before => {}
+                Err(_) => return Ok(()),
+            }
+        }
     }
 
     /// Waits for `step` for as long as anything moves in either direction.
@@ -306,6 +332,15 @@ mod tests {
             io::ErrorKind::TimedOut
         );
         assert!(start.elapsed() >= 4 * idle, "{:?}", start.elapsed());
+    }
+
+    #[tokio::test]
+    async fn a_side_that_is_left_open_does_not_keep_the_tunnel() {
+        let (_browser, near) = duplex(64);
+        let (far, app) = duplex(64);
+        drop(app);
+        let carried = carry(near, far, Duration::from_millis(50));
+        drop(timeout(LINGER, carried).await.expect("an end in time"));
     }
 
     #[tokio::test]

@@ -1,0 +1,237 @@
+//! Signing in and out.
+
+use crds::Visibility;
+use reqwest::{Method, header};
+
+use super::browser::location;
+use super::test_store::{PASSWORD, TestStore, eventually};
+
+#[tokio::test]
+async fn nobody_sees_anything_but_the_sign_in_page() {
+    let store = TestStore::start().await;
+    store.publish_app("hello", Visibility::Public).await;
+    let mut browser = store.browser();
+    let answer = browser.open(&store.store("/")).await;
+    assert_eq!(answer.status(), 302);
+    assert_eq!(location(&answer), Some(store.store("/sign-in")));
+    let page = browser.open(&store.store("/sign-in")).await;
+    assert_eq!(page.status(), 200);
+    let policy = page.headers()["content-security-policy"]
+        .to_str()
+        .expect("text");
+    assert!(policy.starts_with("default-src 'none'"), "{policy}");
+    assert!(policy.contains("frame-ancestors 'none'"), "{policy}");
+    assert_eq!(page.headers()["x-content-type-options"], "nosniff");
+    assert_eq!(page.headers()["referrer-policy"], "same-origin");
+    assert!(page.headers().contains_key("x-request-id"));
+    assert!(!page.text().await.expect("a page").contains("hello"));
+    for path in ["/nothing", "/metrics", "/debug", "/livez", "/v1/bundles/x"] {
+        assert_eq!(
+            browser.open(&store.store(path)).await.status(),
+            404,
+            "{path}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_right_password_opens_the_store() {
+    let store = TestStore::start().await;
+    store.publish_app("hello", Visibility::AllUsers).await;
+    let mut browser = store.browser();
+    for (name, password) in [
+        ("alice", "wrong"),
+        ("nobody", PASSWORD),
+        ("", PASSWORD),
+        ("ALICE", PASSWORD),
+    ] {
+        let answer = browser.sign_in(name, password).await;
+        assert_eq!(answer.status(), 401, "{name}");
+        let page = answer.text().await.expect("a page");
+        assert!(page.contains("name or password is wrong"), "{page}");
+    }
+    let answer = browser.sign_in("alice", PASSWORD).await;
+    assert_eq!(
+        (answer.status(), location(&answer)),
+        (303.try_into().unwrap(), Some(store.store("/")))
+    );
+    let cookie = answer.headers()[header::SET_COOKIE].to_str().expect("text");
+    assert!(
+        cookie.ends_with("; Path=/; HttpOnly; SameSite=Lax"),
+        "{cookie}"
+    );
+    let page = browser.open(&store.store("/")).await;
+    assert_eq!(page.status(), 200);
+    let page = page.text().await.expect("a page");
+    for words in [
+        "The hello app",
+        "Signed in as",
+        "http://private.apps.test",
+        "helm install hello",
+        "Installing Application Dependencies",
+    ] {
+        assert!(page.contains(words), "{words}: {page}");
+    }
+    let again = browser.open(&store.store("/sign-in?next=%2Fx")).await;
+    assert_eq!(location(&again), Some(store.store("/x")));
+}
+
+#[tokio::test]
+async fn another_sites_page_cannot_sign_anybody_in_or_out() {
+    let store = TestStore::start().await;
+    let mut browser = store.signed_in("alice").await;
+    let origin = store.store("");
+    let other_app = store.instance("shared", "");
+    let cases: [(&str, &[(&str, &str)], u16); 6] = [
+        ("no browser", &[], 403),
+        ("another site", &[("origin", "http://evil.test")], 403),
+        ("an app of ours", &[("origin", &other_app)], 403),
+        ("no origin", &[("origin", "null")], 403),
+        (
+            "same site only",
+            &[("origin", &origin), ("sec-fetch-site", "same-site")],
+            403,
+        ),
+        ("the store", &[("origin", &origin)], 303),
+    ];
+    for path in ["/sign-in", "/sign-out"] {
+        for (name, lines, status) in cases {
+            let mut request = browser
+                .request(Method::POST, &store.store(path))
+                .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+                .body(format!(
+                    "name=mallory&password={}",
+                    PASSWORD.replace(' ', "+")
+                ));
+            for (name, value) in lines {
+                request = request.header(*name, *value);
+            }
+            let answer = browser.send(request).await;
+            assert_eq!(answer.status(), status, "{path} from {name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn attempts_are_limited() {
+    let store = TestStore::start().await;
+    let mut browser = store.browser();
+    let mut refused = None;
+    for attempt in 0..20 {
+        let answer = browser.sign_in("alice", "wrong").await;
+        if answer.status() == 429 {
+            let wait = answer.headers()[header::RETRY_AFTER]
+                .to_str()
+                .expect("text");
+            assert!(wait.parse::<u64>().expect("seconds") > 0);
+            refused = Some(attempt);
+            break;
+        }
+    }
+    assert_eq!(refused, Some(10));
+    let answer = browser.sign_in("alice", PASSWORD).await;
+    assert_eq!(answer.status(), 429, "the right password does not help");
+    assert_eq!(browser.sign_in("mallory", PASSWORD).await.status(), 303);
+}
+
+#[tokio::test]
+async fn signing_out_ends_the_session_and_its_children() {
+    let store = TestStore::start().await;
+    let mut browser = store.signed_in("alice").await;
+    assert_eq!(
+        browser
+            .visit(&store.instance("private", "/"))
+            .await
+            .status(),
+        200
+    );
+    let stolen = browser.cookies("store.test").clone();
+    let answer = browser.submit("/sign-out", &[]).await;
+    assert_eq!(answer.status(), 303);
+    assert_eq!(browser.cookies("store.test").len(), 0);
+    *browser.cookies("store.test") = stolen;
+    let answer = browser.open(&store.store("/")).await;
+    assert_eq!(location(&answer), Some(store.store("/sign-in")));
+    let url = store.instance("private", "/");
+    eventually("the child session ends", async || {
+        browser.open(&url).await.status() == 302
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_sign_in_leads_back_to_where_it_came_from_and_nowhere_else() {
+    let store = TestStore::start().await;
+    let cases = [
+        ("/visit?x=1", "/visit?x=1"),
+        ("//evil.test", "/"),
+        ("/\\evil.test", "/"),
+        ("/%2f%2fevil.test", "/"),
+        ("https://evil.test/", "/"),
+        ("javascript:alert(1)", "/"),
+    ];
+    for (next, expected) in cases {
+        let mut browser = store.browser();
+        let fields = [("name", "alice"), ("password", PASSWORD), ("next", next)];
+        let answer = browser.submit("/sign-in", &fields).await;
+        assert_eq!(location(&answer), Some(store.store(expected)), "{next}");
+    }
+}
+
+#[tokio::test]
+async fn a_known_session_outlives_the_database_for_a_while() {
+    let store = TestStore::start().await;
+    let mut browser = store.signed_in("alice").await;
+    assert_eq!(
+        browser
+            .visit(&store.instance("private", "/"))
+            .await
+            .status(),
+        200
+    );
+    assert_eq!(browser.open(&store.store("/")).await.status(), 200);
+    store.catalog.close().await;
+    let page = browser.open(&store.store("/")).await;
+    assert_eq!(page.status(), 200);
+    let page = page.text().await.expect("a page");
+    assert!(page.contains("The catalog is not available"), "{page}");
+    assert!(page.contains("http://private.apps.test"), "{page}");
+    assert_eq!(
+        browser.open(&store.instance("private", "/")).await.status(),
+        200
+    );
+    let answer = store.browser().sign_in("alice", PASSWORD).await;
+    assert_eq!(answer.status(), 503);
+    assert!(answer.headers().contains_key(header::RETRY_AFTER));
+    assert_eq!(
+        store
+            .browser()
+            .open(&store.instance("public", "/"))
+            .await
+            .status(),
+        200
+    );
+}
+
+#[tokio::test]
+async fn pictures_are_for_those_who_see_the_app() {
+    let store = TestStore::start().await;
+    let digest = store.publish_app("secret", Visibility::Private).await;
+    let url = store.store(&format!("/assets/{digest}/icon.png"));
+    for (name, status) in [("alice", 200), ("admin", 200), ("mallory", 404)] {
+        let mut browser = store.signed_in(name).await;
+        let answer = browser.open(&url).await;
+        assert_eq!(answer.status(), status, "{name}");
+        if status == 200 {
+            assert_eq!(answer.headers()[header::CONTENT_TYPE], "image/png");
+            assert_eq!(answer.headers()["x-content-type-options"], "nosniff");
+            assert_eq!(answer.bytes().await.expect("bytes").len(), 21);
+        }
+    }
+    assert_eq!(store.browser().open(&url).await.status(), 404);
+    let mut alice = store.signed_in("alice").await;
+    for name in ["other.png", "..%2Ficon.png", "%2e%2e", ".wavestore-probe"] {
+        let url = store.store(&format!("/assets/{digest}/{name}"));
+        assert_eq!(alice.open(&url).await.status(), 404, "{name}");
+    }
+}

@@ -1,0 +1,270 @@
+//! `TestStore`: everything that the router's process wires, without a cluster.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use catalog::{App, Blobs, Catalog, Digest, NewAccount, Role, Settings};
+use crds::{AppMode, AppRef, Lifecycle, RoutingMode, Visibility};
+use tempfile::TempDir;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, interval};
+use tokio_util::sync::CancellationToken;
+
+use super::browser::Browser;
+use super::fake_app::FakeApp;
+use crate::InstanceId;
+use crate::gateway::Gateway;
+use crate::proxy::Proxy;
+use crate::proxy::tunnels::Tunnels;
+use crate::proxy::upstream::{Connector, Upstream, UpstreamKey};
+use crate::server;
+use crate::session::Sessions;
+use crate::sign_in::{SignIn, hash_password};
+use crate::site::Site;
+use crate::table::{AppEntry, Route, Snapshot, Table};
+use crate::target::Form;
+use crate::web::Store;
+
+/// The password of every account.
+pub(super) const PASSWORD: &str = "correct horse";
+
+/// Longest time that anything here may take.
+pub(super) const DEADLINE: Duration = Duration::from_secs(20);
+
+pub(super) struct TestStore {
+    pub(super) address: SocketAddr,
+    pub(super) app: FakeApp,
+    pub(super) catalog: Catalog,
+    pub(super) blobs: Blobs,
+    pub(super) table: Arc<Table>,
+    pub(super) tunnels: Arc<Tunnels>,
+    pub(super) stop: CancellationToken,
+    pub(super) server: JoinSet<()>,
+    connector: Connector,
+    _tasks: JoinSet<()>,
+    _folder: TempDir,
+}
+
+impl TestStore {
+    /// A store with the accounts `alice`, `mallory` and `admin`, and the instances of [`TestStore::routes`].
+    pub(super) async fn start() -> Self {
+        Self::start_with(Connector::default()).await
+    }
+
+    pub(super) async fn start_with(connector: Connector) -> Self {
+        let folder = TempDir::new().expect("a folder");
+        let path = folder.path().display();
+        std::fs::create_dir(folder.path().join("blobs")).expect("a folder");
+        let blobs = Blobs::open(&format!("file://{path}/blobs")).expect("a blob store");
+        let settings = Settings::new(format!("sqlite://{path}/catalog.db"));
+        let catalog = Catalog::open(&settings).await.expect("a database");
+        let hash = hash_password(PASSWORD.as_bytes()).expect("a hash");
+        for (name, role) in [
+            ("alice", Role::Full),
+            ("mallory", Role::Full),
+            ("admin", Role::Admin),
+        ] {
+            let account = NewAccount {
+                name: name.to_owned(),
+                password_hash: Some(hash.clone()),
+                role,
+            };
+            catalog.create_account(&account).await.expect("an account");
+        }
+
+        let listener = server::bind(([127, 0, 0, 1], 0).into()).expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let port = address.port();
+        let site = Site::new(
+            &format!("http://store.test:{port}"),
+            &format!("apps.test:{port}"),
+        );
+        let site = Arc::new(site.expect("a site"));
+        let table = Arc::new(Table::default());
+        let sessions = Sessions::new(catalog.clone());
+        let tunnels = Arc::new(Tunnels::new(Duration::from_secs(600)));
+        let lifetime = Duration::from_secs(3600);
+        let store = Store {
+            site: site.clone(),
+            table: table.clone(),
+            catalog: catalog.clone(),
+            blobs: blobs.clone(),
+            sessions: sessions.clone(),
+            sign_in: SignIn::new(catalog.clone(), lifetime).expect("random bytes"),
+            namespace: "wavestore".to_owned(),
+        };
+        let proxy = Proxy::new(table.clone(), tunnels.clone());
+        let gateway = Arc::new(Gateway::new(
+            site,
+            table.clone(),
+            sessions.clone(),
+            proxy,
+            store.into_pages(),
+        ));
+
+        let stop = CancellationToken::new();
+        let mut server = JoinSet::new();
+        let slots = Arc::new(Semaphore::new(100));
+        let public_stop = stop.clone();
+        server.spawn(async move {
+            let handle = move |peer, request| gateway.clone().handle(peer, request);
+            server::serve(listener, slots, public_stop, handle).await;
+        });
+        let mut tasks = JoinSet::new();
+        let (watched, watched_table) = (tunnels.clone(), table.clone());
+        tasks.spawn(async move { watched.watch_over(&watched_table, &sessions).await });
+
+        let app = FakeApp::start();
+        let store = Self {
+            address,
+            app,
+            catalog,
+            blobs,
+            table,
+            tunnels,
+            stop,
+            server,
+            connector,
+            _tasks: tasks,
+            _folder: folder,
+        };
+        store.publish(store.routes());
+        store
+    }
+
+    /// One instance of each kind; the fake app runs in all of them but `asleep`.
+    pub(super) fn routes(&self) -> Vec<Route> {
+        let route = |id: &str, visibility| {
+            let mut route = Route::example(id, "alice", visibility);
+            route.upstreams = vec![self.upstream(self.app.address)];
+            route
+        };
+        let mut python = route("python", Visibility::Public);
+        python.mode = Some(AppMode::Python);
+        let mut based = route("based", Visibility::Private);
+        based.form = Some(Form::BaseUrl);
+        based.mode = Some(AppMode::Python);
+        let mut asleep = route("asleep", Visibility::Private);
+        asleep.upstreams = Vec::new();
+        asleep.phase = Some("Installing Application Dependencies".to_owned());
+        vec![
+            route("private", Visibility::Private),
+            route("shared", Visibility::AllUsers),
+            route("public", Visibility::Public),
+            python,
+            based,
+            asleep,
+        ]
+    }
+
+    pub(super) fn upstream(&self, address: SocketAddr) -> Arc<Upstream> {
+        let pod_uid = address.to_string();
+        Arc::new(Upstream::new(
+            UpstreamKey { pod_uid, address },
+            &self.connector,
+        ))
+    }
+
+    /// Puts these instances in force, and the apps that are there.
+    pub(super) fn publish(&self, routes: Vec<Route>) {
+        let routes: HashMap<InstanceId, Arc<Route>> = routes
+            .into_iter()
+            .map(|route| (route.id.clone(), Arc::new(route)))
+            .collect();
+        let apps = self.table.load().apps.clone();
+        self.table.publish(Snapshot { routes, apps });
+    }
+
+    /// Changes one instance and leaves the others.
+    pub(super) fn change(&self, id: &str, change: impl FnOnce(&mut Route)) {
+        let mut routes = self.routes();
+        let route = routes
+            .iter_mut()
+            .find(|route| route.id.as_ref() == id)
+            .expect("a known instance");
+        change(route);
+        self.publish(routes);
+    }
+
+    /// Publishes an app with a picture; answers its digest.
+    pub(super) async fn publish_app(&self, name: &str, visibility: Visibility) -> Digest {
+        let digest = Digest::of(name.as_bytes());
+        let app = App {
+            uid: name.to_owned(),
+            resource: name.to_owned(),
+            name: name.to_owned(),
+            version: "1.0.0".to_owned(),
+            title: format!("The {name} app"),
+            description: "What it does.".to_owned(),
+            owner: "alice".to_owned(),
+            visibility,
+            lifecycle: Lifecycle::OnDemand,
+            tags: vec!["demo".to_owned()],
+            digest,
+            icon: Some("icon.png".to_owned()),
+            screenshots: Vec::new(),
+            link: None,
+            long_description: None,
+            published_at: chrono::Utc::now(),
+        };
+        self.catalog.publish(&app).await.expect("an app");
+        let picture = bytes::Bytes::from_static(b"\x89PNG\r\n\x1a\n and the rest");
+        self.blobs
+            .put_asset(&digest, "icon.png", picture)
+            .await
+            .expect("a picture");
+        let reference = AppRef {
+            name: name.to_owned(),
+            version: "1.0.0".to_owned(),
+        };
+        let entry = AppEntry {
+            app: reference.clone(),
+            owner: "alice".to_owned(),
+            visibility,
+            routing_mode: RoutingMode::Domain,
+            mode: Some(AppMode::Wave),
+            digest: Some(digest.to_string()),
+            ready: true,
+        };
+        let mut snapshot = Snapshot::clone(&self.table.load());
+        snapshot.apps.insert(reference, Arc::new(entry));
+        self.table.publish(snapshot);
+        digest
+    }
+
+    /// A browser that nobody has signed in with.
+    pub(super) fn browser(&self) -> Browser {
+        Browser::new(self.address)
+    }
+
+    /// A browser with which `name` has signed in.
+    pub(super) async fn signed_in(&self, name: &str) -> Browser {
+        let mut browser = self.browser();
+        let answer = browser.sign_in(name, PASSWORD).await;
+        assert_eq!(answer.status(), 303, "sign-in of {name}");
+        browser
+    }
+
+    /// Address of a store page.
+    pub(super) fn store(&self, path: &str) -> String {
+        format!("http://store.test:{}{path}", self.address.port())
+    }
+
+    /// Address of an instance's page.
+    pub(super) fn instance(&self, id: &str, path: &str) -> String {
+        format!("http://{id}.apps.test:{}{path}", self.address.port())
+    }
+}
+
+/// Waits until `holds`, and fails when it never does.
+pub(super) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let give_up = Instant::now() + DEADLINE;
+    let mut tick = interval(Duration::from_millis(20));
+    while !holds().await {
+        assert!(Instant::now() < give_up, "never happened: {what}");
+        tick.tick().await;
+    }
+}
