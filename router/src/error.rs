@@ -237,9 +237,10 @@ impl Error {
 /// The database's own failures; those that mean "not any more" are told apart where they can happen.
 impl From<catalog::Error> for Error {
     fn from(error: catalog::Error) -> Self {
-        match error {
-            catalog::Error::SessionGone => Self::NotSignedIn,
-            other => Self::CatalogAway(Box::new(other)),
+        if matches!(error, catalog::Error::SessionGone) {
+            Self::NotSignedIn
+        } else {
+            Self::CatalogAway(Box::new(error))
         }
     }
 }

@@ -19,6 +19,7 @@ mod server;
 mod session;
 mod sign_in;
 mod site;
+mod start_up;
 mod table;
 mod target;
 mod viewer;
@@ -28,7 +29,8 @@ mod web;
 mod tests;
 
 pub use args::{Args, LogFormat};
-pub use runtime::{StartError, report, start};
+pub use runtime::start;
+pub use start_up::{StartError, report};
 
 use body::Body;
 use instance_id::InstanceId;

@@ -46,7 +46,8 @@ mod tests {
 
     #[test]
     fn a_foreign_page_is_told_by_what_the_browser_says() {
-        let cases: [(&str, &[(&str, &str)], Sender); 9] = [
+        type Lines = &'static [(&'static str, &'static str)];
+        let cases: [(&str, Lines, Sender); 9] = [
             ("nothing", &[], Sender::Unknown),
             (
                 "the same origin",

@@ -1,20 +1,17 @@
 //! Wires clients and tasks, starts them and ends them.
 
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use catalog::{Blobs, Catalog, NewAccount, Role, Settings};
+use catalog::{Blobs, Catalog};
 use chrono::Utc;
 use kube::Client;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
@@ -25,94 +22,22 @@ use crate::internal::{Internal, Pods, Readiness};
 use crate::proxy::Proxy;
 use crate::proxy::tunnels::Tunnels;
 use crate::proxy::upstream::Connector;
+use crate::server;
 use crate::session::Sessions;
-use crate::sign_in::{self, SignIn};
-use crate::site::{InvalidSite, Site};
+use crate::sign_in::SignIn;
+use crate::site::Site;
+use crate::start_up::{
+    StartError, bind, ensure_account, open_catalog, part, read_password, until_synced,
+};
 use crate::table::Table;
 use crate::table::watch::{self, Health};
 use crate::web::Store;
-use crate::{backoff, server};
 
 /// Connections of the cluster that may be open at once.
 const MAX_INTERNAL_CONNECTIONS: usize = 1000;
 
-/// How long the database may take to come up.
-const DATABASE_PATIENCE: Duration = Duration::from_mins(2);
-
-/// How often start-up says what it waits for.
-const SAY_EVERY: Duration = Duration::from_secs(10);
-
 /// How often expired sessions are deleted.
 const SWEEP_EVERY: Duration = Duration::from_mins(15);
-
-/// Why the router could not start, or had to stop.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// A setting that cannot be right.
-    #[error("could not use the settings")]
-    Site(#[source] InvalidSite),
-    /// A listener that could not be opened.
-    #[error("could not listen on `{address}`")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// The system's words.
-        source: std::io::Error,
-    },
-    /// No Kubernetes API to ask.
-    #[error("could not find out how to reach the Kubernetes API")]
-    Kubernetes(#[source] kube::Error),
-    /// The database or the blob store.
-    #[error("could not open the store's data")]
-    Data(#[source] catalog::Error),
-    /// The file with the first account's password.
-    #[error("could not read the password file `{}`", file.display())]
-    PasswordFile {
-        /// The file.
-        file: PathBuf,
-        /// The system's words.
-        source: std::io::Error,
-    },
-    /// A password file without a password.
-    #[error("the password file `{}` is empty", .0.display())]
-    EmptyPassword(PathBuf),
-    /// A part that failed for a reason of its own.
-    #[error("could not {task}")]
-    Part {
-        /// What was to be done.
-        task: &'static str,
-        /// Why it failed.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// A task that must not end has ended.
-    #[error("{0} ended; the process stops so that it is started anew")]
-    TaskEnded(&'static str),
-}
-
-impl StartError {
-    /// One next step, where there is one.
-    #[must_use]
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Site(_) => Some("see `wavestore-router --help`".to_owned()),
-            Self::Listen { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => Some(
-                "another process has this port; stop it, or give another with `--listen` or `--internal-listen`"
-                    .to_owned(),
-            ),
-            Self::Kubernetes(_) => Some(
-                "run in a pod with a service account, or set KUBECONFIG to a cluster's configuration".to_owned(),
-            ),
-            Self::Data(error) => error.hint(),
-            Self::PasswordFile { file, .. } => Some(format!(
-                "mount a Secret with the admin's password there, or leave `--admin-password-file` out once the account \
-                 exists (`{}`)",
-                file.display()
-            )),
-            Self::EmptyPassword(_) => Some("write the admin's password into it".to_owned()),
-            Self::Listen { .. } | Self::Part { .. } | Self::TaskEnded(_) => None,
-        }
-    }
-}
 
 /// Runs the router until it is told to stop.
 ///
@@ -129,35 +54,12 @@ pub fn start(args: Args) -> Result<(), StartError> {
         .block_on(run(args))
 }
 
-/// Says what came of it, and chooses the exit code.
-#[must_use]
-#[expect(
-    clippy::print_stderr,
-    reason = "the last words of the process are for whoever started it"
-)]
-pub fn report(result: Result<(), StartError>) -> ExitCode {
-    let Err(error) = result else {
-        return ExitCode::SUCCESS;
-    };
-    eprintln!("error: {error}");
-    let mut cause = std::error::Error::source(&error);
-    while let Some(error) = cause {
-        eprintln!("  Caused by: {error}");
-        cause = error.source();
-    }
-    if let Some(hint) = error.hint() {
-        eprintln!("\nhint: {hint}");
-    }
-    let usage = matches!(error, StartError::Site(_));
-    ExitCode::from(if usage { 2 } else { 1 })
-}
-
 fn init_log(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
-    // Fails when a log is there already, as in tests.
+    // Fails when a log is there already.
     let _ = match format {
         LogFormat::Text => log.try_init(),
         LogFormat::Json => log.json().try_init(),
@@ -184,56 +86,34 @@ async fn run(args: Args) -> Result<(), StartError> {
         log_format: _, // used before anything else
     } = args;
 
-    let site = Arc::new(Site::new(&store_url, &apps_domain).map_err(StartError::Site)?);
-    let public_listener = bind(listen)?;
-    let internal_listener = bind(internal_listen)?;
+    let site = Site::new(&store_url, &apps_domain).map_err(StartError::Site)?;
+    let public = bind(listen)?;
+    let internal = bind(internal_listen)?;
     let admin_password = admin_password_file
         .as_deref()
         .map(read_password)
         .transpose()?;
-    let blobs = Blobs::open(&blobs).map_err(StartError::Data)?;
-    let client = Client::try_default()
-        .await
-        .map_err(StartError::Kubernetes)?;
-
-    let stop = CancellationToken::new();
-    let stop_internal = CancellationToken::new();
-    let table = Arc::new(Table::default());
-    let health = Arc::new(Health::default());
-    let started = Arc::new(AtomicBool::new(false));
-    let readiness = Readiness {
-        health: health.clone(),
-        started: started.clone(),
-        stop: stop.clone(),
+    let core = Core {
+        site: Arc::new(site),
+        namespace,
+        table: Arc::default(),
+        health: Arc::default(),
+        started: Arc::default(),
+        stop: CancellationToken::new(),
+        blobs: Blobs::open(&blobs).map_err(StartError::Data)?,
+        client: Client::try_default()
+            .await
+            .map_err(StartError::Kubernetes)?,
     };
-    let mut tasks: JoinSet<Result<(), StartError>> = JoinSet::new();
 
-    let internal = Arc::new(Internal {
-        readiness,
-        table: table.clone(),
-        blobs: blobs.clone(),
-        pods: Pods::new(client.clone(), &namespace),
-    });
-    let internal_slots = Arc::new(Semaphore::new(MAX_INTERNAL_CONNECTIONS));
-    let internal_stop = stop_internal.clone();
-    tasks.spawn(async move {
-        let handle = move |_, request| internal.clone().handle(request);
-        server::serve(internal_listener, internal_slots, internal_stop, handle).await;
-        Ok(())
-    });
-    let connector = Connector::new(connect_timeout, response_timeout);
-    tasks.spawn({
-        let (table, health, namespace) = (table.clone(), health.clone(), namespace.clone());
-        async move {
-            let ended = watch::keep(client, &namespace, &table, &health, connector).await;
-            ended.map_err(part("watch the Kubernetes API"))
-        }
-    });
-
+    let mut tasks = JoinSet::new();
+    let stop_internal = CancellationToken::new();
+    tasks.spawn(core.serve_cluster(internal, stop_internal.clone()));
+    tasks.spawn(core.watch(Connector::new(connect_timeout, response_timeout)));
     let start_up = async {
         let catalog = open_catalog(&database_url).await?;
         ensure_account(&catalog, &admin_name, admin_password).await?;
-        until_synced(&table, &health).await;
+        until_synced(&core.table, &core.health).await;
         Ok(catalog)
     };
     let catalog = tokio::select! {
@@ -246,43 +126,16 @@ async fn run(args: Args) -> Result<(), StartError> {
     let tunnels = Arc::new(Tunnels::new(tunnel_idle_timeout));
     let sign_in =
         SignIn::new(catalog.clone(), session_lifetime).map_err(part("prepare the sign-in"))?;
-    let store = Store {
-        site: site.clone(),
-        table: table.clone(),
-        catalog: catalog.clone(),
-        blobs,
-        sessions: sessions.clone(),
-        sign_in,
-        namespace,
-    };
-    let proxy = Proxy::new(table.clone(), tunnels.clone());
-    let gateway = Arc::new(Gateway::new(
-        site.clone(),
-        table.clone(),
-        sessions.clone(),
-        proxy,
-        store.into_pages(),
-    ));
-
-    tasks.spawn({
-        let tunnels = tunnels.clone();
-        async move {
-            tunnels.watch_over(&table, &sessions).await;
-            Err(StartError::TaskEnded("the watch over open sockets"))
-        }
-    });
+    let gateway = core.gateway(catalog.clone(), sessions.clone(), sign_in, tunnels.clone());
+    tasks.spawn(core.watch_over(tunnels.clone(), sessions));
     tasks.spawn(sweep(catalog.clone()));
-    let slots = Arc::new(Semaphore::new(
-        usize::try_from(max_connections).unwrap_or(usize::MAX),
-    ));
-    let public_stop = stop.clone();
-    let mut public = JoinSet::new();
-    public.spawn(async move {
-        let handle = move |peer, request| gateway.clone().handle(peer, request);
-        server::serve(public_listener, slots, public_stop, handle).await;
-    });
-    started.store(true, Ordering::Relaxed);
-    info!("Serving the store at {} on {listen}", site.store_origin());
+    let mut serving = JoinSet::new();
+    serving.spawn(core.serve_public(public, max_connections, gateway));
+    core.started.store(true, Ordering::Relaxed);
+    info!(
+        "Serving the store at {} on {listen}",
+        core.site.store_origin()
+    );
 
     let failed = tokio::select! {
         () = stop_signal() => None,
@@ -292,12 +145,8 @@ async fn run(args: Args) -> Result<(), StartError> {
         "Stopping: no new connections; open requests have {} s to end",
         drain_timeout.as_secs()
     );
-    stop.cancel();
-    let drain = async {
-        tokio::join!(tunnels.drain(), async {
-            while public.join_next().await.is_some() {}
-        });
-    };
+    core.stop.cancel();
+    let drain = async { tokio::join!(tunnels.drain(), serving.join_next()) };
     if timeout(drain_timeout, drain).await.is_err() {
         warn!("Some requests did not end in time and are cut off");
     }
@@ -307,95 +156,119 @@ async fn run(args: Args) -> Result<(), StartError> {
     failed.map_or(Ok(()), Err)
 }
 
-fn ended_early(ended: Result<Result<(), StartError>, tokio::task::JoinError>) -> StartError {
+/// What the router's tasks share.
+struct Core {
+    site: Arc<Site>,
+    namespace: String,
+    table: Arc<Table>,
+    health: Arc<Health>,
+    started: Arc<AtomicBool>,
+    stop: CancellationToken,
+    blobs: Blobs,
+    client: Client,
+}
+
+/// A task that goes on until the process ends, or tells why it could not.
+type Outcome = Result<(), StartError>;
+
+impl Core {
+    fn serve_cluster(
+        &self,
+        listener: TcpListener,
+        stop: CancellationToken,
+    ) -> impl Future<Output = Outcome> + use<> {
+        let internal = Arc::new(Internal {
+            readiness: Readiness {
+                health: self.health.clone(),
+                started: self.started.clone(),
+                stop: self.stop.clone(),
+            },
+            table: self.table.clone(),
+            blobs: self.blobs.clone(),
+            pods: Pods::new(self.client.clone(), &self.namespace),
+        });
+        let slots = Arc::new(Semaphore::new(MAX_INTERNAL_CONNECTIONS));
+        async move {
+            let handle = move |_, request| internal.clone().handle(request);
+            server::serve(listener, slots, stop, handle).await;
+            Err(StartError::TaskEnded("the listener for the cluster"))
+        }
+    }
+
+    fn watch(&self, connector: Connector) -> impl Future<Output = Outcome> + use<> {
+        let (client, namespace) = (self.client.clone(), self.namespace.clone());
+        let (table, health) = (self.table.clone(), self.health.clone());
+        async move {
+            let ended = watch::keep(client, &namespace, &table, &health, connector).await;
+            ended.map_err(part("watch the Kubernetes API"))
+        }
+    }
+
+    fn watch_over(
+        &self,
+        tunnels: Arc<Tunnels>,
+        sessions: Sessions,
+    ) -> impl Future<Output = Outcome> + use<> {
+        let table = self.table.clone();
+        async move {
+            tunnels.watch_over(&table, &sessions).await;
+            Err(StartError::TaskEnded("the watch over open sockets"))
+        }
+    }
+
+    fn gateway(
+        &self,
+        catalog: Catalog,
+        sessions: Sessions,
+        sign_in: SignIn,
+        tunnels: Arc<Tunnels>,
+    ) -> Arc<Gateway> {
+        let store = Store {
+            site: self.site.clone(),
+            table: self.table.clone(),
+            catalog,
+            blobs: self.blobs.clone(),
+            sessions: sessions.clone(),
+            sign_in,
+            namespace: self.namespace.clone(),
+        };
+        let proxy = Proxy::new(self.table.clone(), tunnels);
+        let pages = store.into_pages();
+        Arc::new(Gateway::new(
+            self.site.clone(),
+            self.table.clone(),
+            sessions,
+            proxy,
+            pages,
+        ))
+    }
+
+    fn serve_public(
+        &self,
+        listener: TcpListener,
+        max_connections: u32,
+        gateway: Arc<Gateway>,
+    ) -> impl Future<Output = ()> + use<> {
+        let slots = usize::try_from(max_connections).unwrap_or(usize::MAX);
+        let handle = move |peer, request| gateway.clone().handle(peer, request);
+        server::serve(
+            listener,
+            Arc::new(Semaphore::new(slots)),
+            self.stop.clone(),
+            handle,
+        )
+    }
+}
+
+fn ended_early(ended: Result<Outcome, JoinError>) -> StartError {
     match ended {
-        Ok(Ok(())) => StartError::TaskEnded("the internal listener"),
+        Ok(Ok(())) => StartError::TaskEnded("a task"),
         Ok(Err(error)) => error,
         Err(error) => part("go on after a task broke")(error),
     }
 }
 
-fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
-    server::bind(address).map_err(|source| StartError::Listen { address, source })
-}
-
-fn read_password(file: &Path) -> Result<String, StartError> {
-    let text = std::fs::read_to_string(file).map_err(|source| StartError::PasswordFile {
-        file: file.to_owned(),
-        source,
-    })?;
-    let password = text.trim_end_matches(['\r', '\n']);
-    if password.is_empty() {
-        return Err(StartError::EmptyPassword(file.to_owned()));
-    }
-    Ok(password.to_owned())
-}
-
-/// Opens the database; one that is not there yet may still come up.
-async fn open_catalog(database_url: &str) -> Result<Catalog, StartError> {
-    let settings = Settings::new(database_url);
-    let give_up = Instant::now() + DATABASE_PATIENCE;
-    loop {
-        match Catalog::open(&settings).await {
-            Ok(catalog) => return Ok(catalog),
-            Err(error @ catalog::Error::Connect { .. }) if Instant::now() < give_up => {
-                warn!(
-                    error = &error as &dyn std::error::Error,
-                    "Waiting for the database"
-                );
-                backoff::start_up().await;
-            }
-            Err(error) => return Err(StartError::Data(error)),
-        }
-    }
-}
-
-async fn ensure_account(
-    catalog: &Catalog,
-    name: &str,
-    password: Option<String>,
-) -> Result<(), StartError> {
-    let Some(password) = password else {
-        return Ok(());
-    };
-    let hash = tokio::task::spawn_blocking(move || sign_in::hash_password(password.as_bytes()))
-        .await
-        .map_err(part("hash the admin's password"))?
-        .map_err(part("hash the admin's password"))?;
-    let account = NewAccount {
-        name: name.to_owned(),
-        password_hash: Some(hash),
-        role: Role::Admin,
-    };
-    let made = catalog
-        .create_first_account(&account)
-        .await
-        .map_err(StartError::Data)?;
-    if made {
-        info!(account.name = name, "Made the first account, {name}");
-    }
-    Ok(())
-}
-
-/// Waits for the first lists, and says so. Serving earlier would deny instances that exist.
-async fn until_synced(table: &Table, health: &Health) {
-    let mut changes = table.changes();
-    let mut say = interval(SAY_EVERY);
-    let mut look = interval(Duration::from_millis(100));
-    say.reset();
-    while !health.is_synced() {
-        tokio::select! {
-            _ = changes.changed() => {}
-            _ = look.tick() => {}
-            _ = say.tick() => {
-                let waiting = health.describe().replace('\n', "; ");
-                warn!("Still waiting for the Kubernetes API: {waiting}");
-            }
-        }
-    }
-}
-
-async fn sweep(catalog: Catalog) -> Result<(), StartError> {
+async fn sweep(catalog: Catalog) -> Outcome {
     let mut tick = interval(SWEEP_EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -424,15 +297,5 @@ async fn stop_signal() {
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
-    }
-}
-
-fn part<E>(task: &'static str) -> impl FnOnce(E) -> StartError
-where
-    E: std::error::Error + Send + Sync + 'static,
-{
-    move |source| StartError::Part {
-        task,
-        source: Box::new(source),
     }
 }

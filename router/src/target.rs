@@ -116,6 +116,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "one table")]
     fn host_and_path_choose_the_target() {
         let site = Site::new("http://store.test:8080", "apps.test:8080").expect("a site");
         let domain = |name: &str| Target::Instance {

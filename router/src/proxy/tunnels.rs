@@ -128,8 +128,8 @@ impl Tunnels {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                changed = changes.changed() => {
-                    if changed.is_err() {
+                alive = changes.changed() => {
+                    if alive.is_err() {
                         return; // the table is gone, and so is the process
                     }
                     self.close_where(|open| !open.permit.still_holds(table), None);
@@ -307,7 +307,7 @@ mod tests {
 
     use super::*;
 
-    const IDLE: Duration = Duration::from_secs(600);
+    const IDLE: Duration = Duration::from_mins(10);
 
     #[tokio::test]
     async fn a_tunnel_lives_as_long_as_something_moves() {

@@ -99,7 +99,8 @@ mod tests {
 
     #[test]
     fn only_upgrades_that_are_asked_for_properly_pass() {
-        let cases: [(&str, &[(&str, &str)], Option<bool>); 7] = [
+        type Lines = &'static [(&'static str, &'static str)];
+        let cases: [(&str, Lines, Option<bool>); 7] = [
             (
                 "a websocket",
                 &[

@@ -54,7 +54,7 @@ impl Connector {
 
 impl Default for Connector {
     fn default() -> Self {
-        Self::new(Duration::from_secs(5), Duration::from_secs(300))
+        Self::new(Duration::from_secs(5), Duration::from_mins(5))
     }
 }
 

@@ -386,10 +386,10 @@ impl State {
         });
         for (name, before) in self.objects[kind as usize].apply(event) {
             let now = self.objects[kind as usize].current.get(&name).cloned();
-            for object in before.iter() {
+            if let Some(object) = &before {
                 self.unindex(&name, object);
             }
-            for object in now.iter() {
+            if let Some(object) = &now {
                 self.index(&name, object);
             }
             if kind == Kind::WaveInstances {

@@ -292,7 +292,7 @@ async fn each_failure_of_an_app_has_its_own_status() {
     ];
     for (address, path, status, code) in cases {
         store.change("public", |route| {
-            route.upstreams = vec![store.upstream(address)]
+            route.upstreams = vec![store.upstream(address)];
         });
         let answer = browser.open(&store.instance("public", path)).await;
         assert_eq!(answer.status(), status, "{code}");

@@ -6,6 +6,9 @@ use reqwest::{Method, header};
 use super::browser::location;
 use super::test_store::{PASSWORD, TestStore, eventually};
 
+/// Headers of a request.
+type Lines<'a> = &'a [(&'a str, &'a str)];
+
 #[tokio::test]
 async fn nobody_sees_anything_but_the_sign_in_page() {
     let store = TestStore::start().await;
@@ -82,7 +85,7 @@ async fn another_sites_page_cannot_sign_anybody_in_or_out() {
     let mut browser = store.signed_in("alice").await;
     let origin = store.store("");
     let other_app = store.instance("shared", "");
-    let cases: [(&str, &[(&str, &str)], u16); 6] = [
+    let cases: [(&str, Lines, u16); 6] = [
         ("no browser", &[], 403),
         ("another site", &[("origin", "http://evil.test")], 403),
         ("an app of ours", &[("origin", &other_app)], 403),

@@ -85,8 +85,8 @@ impl TestStore {
         let site = Arc::new(site.expect("a site"));
         let table = Arc::new(Table::default());
         let sessions = Sessions::new(catalog.clone());
-        let tunnels = Arc::new(Tunnels::new(Duration::from_secs(600)));
-        let lifetime = Duration::from_secs(3600);
+        let tunnels = Arc::new(Tunnels::new(Duration::from_mins(10)));
+        let lifetime = Duration::from_hours(1);
         let store = Store {
             site: site.clone(),
             table: table.clone(),
