@@ -59,11 +59,11 @@ impl fmt::Debug for Blob {
 }
 
 impl Blobs {
-    /// Opens the store at `url`: `file:///data/blobs` for a folder, which must exist. Blocks for as long as
-    /// it takes to write a file there.
+    /// Opens the store at `url`: `file:///data/blobs` for a folder, which is made when its parent is
+    /// there. Blocks for as long as it takes to write a file there.
     ///
     /// # Errors
-    /// When the URL is of another kind, or the folder is missing or cannot be written.
+    /// When the URL is of another kind, or the folder cannot be made or written.
     pub fn open(url: &str) -> Result<Self, Error> {
         let invalid = |reason: &str| Error::InvalidBlobsUrl {
             url: without_credentials(url),
@@ -250,7 +250,10 @@ fn open_folder(folder: &Path) -> Result<LocalFileSystem, Error> {
         folder: folder.to_owned(),
         source,
     };
-    probe(folder).map_err(unusable)?;
+    // Only the last part of the path: a volume that was not mounted must not be mistaken for an empty one.
+    unless(io::ErrorKind::AlreadyExists, std::fs::create_dir(folder))
+        .and_then(|()| probe(folder))
+        .map_err(unusable)?;
     let store = LocalFileSystem::new_with_prefix(folder)
         .map_err(|error| unusable(io::Error::other(error)))?;
     Ok(store.with_automatic_cleanup(true).with_fsync(true))
@@ -260,7 +263,15 @@ fn open_folder(folder: &Path) -> Result<LocalFileSystem, Error> {
 fn probe(folder: &Path) -> io::Result<()> {
     let probe: PathBuf = folder.join(format!(".wavestore-probe-{}", std::process::id()));
     std::fs::write(&probe, [])?;
-    std::fs::remove_file(&probe)
+    // In containers everybody is process 1: another one may have removed it.
+    unless(io::ErrorKind::NotFound, std::fs::remove_file(&probe))
+}
+
+fn unless(fine: io::ErrorKind, done: io::Result<()>) -> io::Result<()> {
+    match done {
+        Err(error) if error.kind() == fine => Ok(()),
+        done => done,
+    }
 }
 
 fn blob_error(

@@ -265,6 +265,14 @@ async fn deleting_an_app_takes_its_bundle_and_assets_and_no_others() {
 }
 
 #[test]
+fn a_folder_is_made_on_a_volume_that_is_there() {
+    let volume = tempfile::tempdir().expect("a folder");
+    let url = format!("file://{}/blobs", volume.path().display());
+    Blobs::open(&url).expect("made");
+    Blobs::open(&url).expect("there already");
+}
+
+#[test]
 fn a_store_that_cannot_be_used_is_explained() {
     let error = Blobs::open("file:///nowhere/blobs").expect_err("missing");
     assert_eq!(
