@@ -166,12 +166,17 @@ fn running(pod: &PodSeen, launcher: Option<&Answer>) -> Verdict {
     } else {
         &answer.phase
     };
-    match &answer.message {
-        Some(message) if answer.restarts > 0 => {
+    match (&answer.message, &pod.last_end) {
+        (Some(message), _) if answer.restarts > 0 => {
             Verdict::new(restarted(answer.restarts), "AppFailed", message, phase)
         }
-        Some(message) => Verdict::new(State::Reconciling, "Starting", message, phase),
-        None => Verdict::new(State::Reconciling, "Starting", phase, phase),
+        // A new try is no news of the app until it is ready.
+        (_, Some(end)) => Verdict {
+            phase: Some(phase.to_owned()),
+            ..failed(pod, end)
+        },
+        (Some(message), None) => Verdict::new(State::Reconciling, "Starting", message, phase),
+        (None, None) => Verdict::new(State::Reconciling, "Starting", phase, phase),
     }
 }
 
@@ -288,6 +293,15 @@ mod tests {
             (
                 "installing",
                 Some(pod(ContainerSeen::Running)),
+                Some(answer("Installing Application Dependencies", None, 0)),
+            ),
+            (
+                "the launcher's second try",
+                Some(PodSeen {
+                    restarts: 1,
+                    last_end: Some(end("Error", "No matching distribution found for nope==9")),
+                    ..pod(ContainerSeen::Running)
+                }),
                 Some(answer("Installing Application Dependencies", None, 0)),
             ),
             (

@@ -104,10 +104,10 @@ pub(super) fn observe(ctx: &Context, instance: &WaveInstance) -> Seen {
         begun_revision: operation.map(|operation| operation.revision),
         run_over,
         release_is_old,
-        objects: if deployment.is_some() && service {
-            Objects::Present
-        } else {
-            Objects::Missing
+        objects: match (deployment.is_some(), service) {
+            (true, true) => Objects::Present,
+            (false, false) => Objects::Absent,
+            (true, false) | (false, true) => Objects::Incomplete,
         },
         backing_off: failed
             .as_ref()

@@ -53,8 +53,10 @@ pub(crate) enum AppState {
 pub(crate) enum Objects {
     /// Both do.
     Present,
-    /// One does not, or both.
-    Missing,
+    /// One of them does.
+    Incomplete,
+    /// None does.
+    Absent,
 }
 
 /// A decision.
@@ -133,6 +135,16 @@ pub(crate) enum Reason {
     InSync,
 }
 
+impl Observed {
+    /// The release's latest revision, deployed or on its way, renders this spec.
+    pub(crate) fn in_sync(&self) -> bool {
+        self.release
+            .as_ref()
+            .and_then(|release| release.content.as_ref().ok())
+            .is_some_and(|content| content.spec.as_ref() == Ok(&self.spec))
+    }
+}
+
 /// Decides the next step for one instance. Never awaits, logs, or reads the clock.
 pub(crate) fn plan(seen: &Observed) -> Plan {
     if seen.deleting {
@@ -155,7 +167,7 @@ fn plan_present(seen: &Observed) -> Plan {
         Ok(_) => return to(A::Block, R::ForeignChart),
         Err(_) => return to(A::Block, R::UnreadableRelease),
     };
-    let in_sync = content.spec.as_ref() == Ok(&seen.spec);
+    let in_sync = seen.in_sync();
     // Values that are no spec must go, so they cannot be reused.
     let keep = if content.spec.is_ok() && content.resolved.as_ref() == Some(&seen.spec.app) {
         A::ApplyKept
@@ -168,7 +180,7 @@ fn plan_present(seen: &Observed) -> Plan {
         }
         S::Deployed if !in_sync => apply(seen, keep, R::SpecChanged),
         S::Deployed => match seen.objects {
-            Objects::Missing => apply(seen, keep, R::ObjectMissing),
+            Objects::Incomplete | Objects::Absent => apply(seen, keep, R::ObjectMissing),
             Objects::Present => to(A::Nothing, R::InSync),
         },
         S::Failed if in_sync => apply(seen, A::Apply, R::RunFailed),
@@ -232,6 +244,8 @@ fn plan_absent(seen: &Observed) -> Plan {
     let ours = seen.begun_revision == Some(release.revision);
     match release.status {
         S::Uninstalled => to(A::Finish, R::ReleaseGone),
+        // `helm uninstall --wait` keeps its record until the instance, too, is gone.
+        S::Uninstalling if seen.objects == Objects::Absent => to(A::Finish, R::ReleaseGone),
         S::Uninstalling | S::PendingInstall | S::PendingUpgrade | S::PendingRollback
             if !ours && !seen.release_is_old =>
         {
@@ -353,7 +367,7 @@ mod tests {
         };
         let app = |seen: Observed, app| Observed { app, ..seen };
         let missing = |seen: Observed| Observed {
-            objects: Objects::Missing,
+            objects: Objects::Absent,
             ..seen
         };
         let unresolved = || {
@@ -374,7 +388,7 @@ mod tests {
         other_version.spec.app.version = "2.0.0".to_owned();
         let stalled = A::DropPending { revision: 3 };
 
-        let cases = [
+        let cases = vec![
             ("nothing installed", nothing(), A::Apply, R::ReleaseAbsent),
             (
                 "nothing installed, app unknown",
@@ -471,6 +485,15 @@ mod tests {
             (
                 "Deployment deleted",
                 missing(seen(S::Deployed)),
+                A::ApplyKept,
+                R::ObjectMissing,
+            ),
+            (
+                "Service deleted",
+                Observed {
+                    objects: Objects::Incomplete,
+                    ..seen(S::Deployed)
+                },
                 A::ApplyKept,
                 R::ObjectMissing,
             ),
@@ -621,6 +644,12 @@ mod tests {
                 deleted(seen(S::Uninstalling)),
                 A::Wait,
                 R::ForeignOperation,
+            ),
+            (
+                "deleted by `helm uninstall --wait`, which waits for us",
+                deleted(missing(seen(S::Uninstalling))),
+                A::Finish,
+                R::ReleaseGone,
             ),
             (
                 "deleted by a `helm uninstall` that died",

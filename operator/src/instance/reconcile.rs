@@ -26,7 +26,7 @@ use super::execute::{Done, execute};
 use super::judge::{State, Verdict, judge};
 use super::launcher::{Answer, Launchers};
 use super::observe::{AppEntry, ORPHAN_GRACE, Seen, observe};
-use super::plan::{self, Plan};
+use super::plan::{self, Objects, Plan, Reason};
 use super::status::{self, Facts};
 use super::workload::ContainerSeen;
 use crate::attempts::Attempts;
@@ -398,7 +398,7 @@ async fn publish(
     seen: &Seen,
     plan: Plan,
 ) -> Result<Option<Duration>, Error> {
-    if plan.action != plan::Action::Nothing {
+    if !is_judged(plan, seen) {
         let operation = operation(ctx, instance, seen);
         ctx.publish_plan(instance, seen, plan, operation).await?;
         return Ok(None);
@@ -407,6 +407,17 @@ async fn publish(
     let verdict = judge(seen.deployment, seen.pod.as_ref(), answer.as_ref());
     ctx.publish(instance, seen, &verdict, None).await?;
     Ok(is_starting(seen).then_some(PHASE_INTERVAL))
+}
+
+/// Whether the workload says how the instance is. It does so, too, while somebody else's `helm --wait` waits for
+/// the instance to be ready.
+fn is_judged(plan: Plan, seen: &Seen) -> bool {
+    let observed = &seen.observed;
+    let waited_for = plan.reason == Reason::ForeignOperation
+        && !observed.deleting
+        && observed.in_sync()
+        && observed.objects == Objects::Present;
+    plan.action == plan::Action::Nothing || waited_for
 }
 
 /// The operation to keep in the status: as long as the revision that it names is pending.
