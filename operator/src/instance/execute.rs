@@ -121,6 +121,13 @@ async fn apply(
                 .await;
             Ok(Done::Acted(Duration::from_secs(1)))
         }
+        Err(_) if ctx.is_outdated(instance) => {
+            info!(
+                instance.id = name,
+                "Instance {name} was edited while Helm ran; the next run carries the edit"
+            );
+            Ok(Done::Acted(SOON))
+        }
         Err(failure) => {
             let words = message(&failure, failure.hint());
             let failed = ctx.runs.fail(&name, generation, words);

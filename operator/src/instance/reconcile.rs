@@ -274,6 +274,12 @@ impl Context {
         }
     }
 
+    /// Whether the watch has shown a newer spec than this.
+    pub(super) fn is_outdated(&self, instance: &WaveInstance) -> bool {
+        self.latest(instance)
+            .is_some_and(|latest| latest.metadata.generation != instance.metadata.generation)
+    }
+
     /// The instance as the watch shows it now, if it is still the same one.
     fn latest(&self, instance: &WaveInstance) -> Option<Arc<WaveInstance>> {
         self.world
