@@ -54,7 +54,7 @@ pub struct Args {
     /// How long somebody stays signed in, however much they do.
     #[arg(long, env = "WAVESTORE_SESSION_LIFETIME", default_value = "12h", value_parser = parse_duration)]
     pub session_lifetime: Duration,
-    /// Connections from browsers that may be open at once; more wait.
+    /// Connections from browsers that may be open at once; more wait. As many WebSockets may be open beside them.
     #[arg(long, env = "WAVESTORE_MAX_CONNECTIONS", default_value_t = 10_000, value_parser = value_parser!(u32).range(1..=1_000_000))]
     pub max_connections: u32,
     /// How long connecting to an instance's pod may take.

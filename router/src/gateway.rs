@@ -323,29 +323,33 @@ fn redirect(status: StatusCode, location: &str) -> Result<Response<Body>, Error>
 pub(crate) fn log_failure(error: &Error, asked: &Asked) {
     let code = error.code();
     let id = asked.request_id.to_str().unwrap_or_default();
+    let host = asked
+        .host
+        .as_ref()
+        .and_then(|host| host.to_str().ok())
+        .unwrap_or_default();
     let cause = error as &dyn std::error::Error;
-    match error.status() {
-        StatusCode::INTERNAL_SERVER_ERROR => {
-            tracing::error!(
-                error = cause,
-                request.id = id,
-                error.code = code,
-                "Could not answer a request"
-            );
-        }
-        status if status.is_server_error() && !matches!(error, Error::NotReady(_)) => {
-            warn!(
-                error = cause,
-                request.id = id,
-                error.code = code,
-                "Answered a request with {code}"
-            );
-        }
-        _ => debug!(
+    let status = error.status();
+    if status == StatusCode::INTERNAL_SERVER_ERROR {
+        tracing::error!(
             error = cause,
             request.id = id,
             error.code = code,
-            "Refused a request with {code}"
-        ),
+            "Could not answer a request for {host}"
+        );
+    } else if status.is_server_error() && !matches!(error, Error::NotReady(_)) {
+        warn!(
+            error = cause,
+            request.id = id,
+            error.code = code,
+            "Answered a request for {host} with {code}"
+        );
+    } else {
+        debug!(
+            error = cause,
+            request.id = id,
+            error.code = code,
+            "Refused a request for {host} with {code}"
+        );
     }
 }

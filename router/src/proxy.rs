@@ -88,15 +88,14 @@ impl Proxy {
             return Err(Error::UnaskedUpgrade);
         };
         let agreed = asked.agreed(response.headers())?;
-        let tunnel_slot = upstream.tunnel_slot()?;
+        let slots = [upstream.tunnel_slot()?, self.tunnels.slot()?];
         let app = hyper::upgrade::on(&mut response);
         prepare_response(response.headers_mut());
         agreed.insert_into(response.headers_mut());
-        self.tunnels
-            .open(&self.table, permit, tunnel_slot, async move {
-                let (browser, app) = tokio::try_join!(downstream, app)?;
-                Ok((TokioIo::new(browser), TokioIo::new(app)))
-            });
+        self.tunnels.open(&self.table, permit, slots, async move {
+            let (browser, app) = tokio::try_join!(downstream, app)?;
+            Ok((TokioIo::new(browser), TokioIo::new(app)))
+        });
         drop(slot);
         let (parts, _) = response.into_parts();
         Ok(Response::from_parts(parts, Body::empty()))

@@ -1,5 +1,6 @@
 //! Wires clients and tasks, starts them and ends them.
 
+use std::io::IsTerminal;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -58,6 +59,7 @@ fn init_log(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     // Fails when a log is there already.
     let _ = match format {
@@ -122,8 +124,9 @@ async fn run(args: Args) -> Result<(), StartError> {
         Some(ended) = tasks.join_next() => return Err(ended_early(ended)),
     };
 
+    let max_connections = usize::try_from(max_connections).unwrap_or(usize::MAX);
     let sessions = Sessions::new(catalog.clone());
-    let tunnels = Arc::new(Tunnels::new(tunnel_idle_timeout));
+    let tunnels = Arc::new(Tunnels::new(tunnel_idle_timeout, max_connections));
     let sign_in =
         SignIn::new(catalog.clone(), session_lifetime).map_err(part("prepare the sign-in"))?;
     let gateway = core.gateway(catalog.clone(), sessions.clone(), sign_in, tunnels.clone());
@@ -246,17 +249,12 @@ impl Core {
     fn serve_public(
         &self,
         listener: TcpListener,
-        max_connections: u32,
+        max_connections: usize,
         gateway: Arc<Gateway>,
     ) -> impl Future<Output = ()> + use<> {
-        let slots = usize::try_from(max_connections).unwrap_or(usize::MAX);
+        let slots = Arc::new(Semaphore::new(max_connections));
         let handle = move |peer, request| gateway.clone().handle(peer, request);
-        server::serve(
-            listener,
-            Arc::new(Semaphore::new(slots)),
-            self.stop.clone(),
-            handle,
-        )
+        server::serve(listener, slots, self.stop.clone(), handle)
     }
 }
 

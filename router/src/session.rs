@@ -11,6 +11,7 @@ use catalog::{Catalog, Session, SessionId, SessionKey};
 use chrono::{DateTime, TimeDelta, Utc};
 use moka::future::Cache;
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 use tracing::warn;
 
@@ -34,6 +35,10 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// How many sessions are remembered.
 const CAPACITY: u64 = 100_000;
 
+/// Questions about sessions that are not known here that may be open at once. Made-up cookies must not keep known
+/// sessions from the database.
+const UNKNOWN_AT_ONCE: usize = 4;
+
 /// How stale a session's last use may get in the database.
 const TOUCH_AFTER: TimeDelta = TimeDelta::minutes(1);
 
@@ -42,6 +47,7 @@ const TOUCH_AFTER: TimeDelta = TimeDelta::minutes(1);
 pub(crate) struct Sessions {
     catalog: Catalog,
     known: Cache<SessionKey, Arc<Known>>,
+    unknown: Arc<Semaphore>,
 }
 
 /// A session that the database has confirmed.
@@ -54,7 +60,7 @@ struct Known {
 
 #[derive(Debug, Clone)]
 struct Answer {
-    session: Session,
+    session: Arc<Session>,
     at: Instant,
     failed_at: Option<Instant>,
 }
@@ -67,7 +73,12 @@ impl Sessions {
             .max_capacity(CAPACITY)
             .time_to_idle(2 * GRACE)
             .build();
-        Self { catalog, known }
+        let unknown = Arc::new(Semaphore::new(UNKNOWN_AT_ONCE));
+        Self {
+            catalog,
+            known,
+            unknown,
+        }
     }
 
     /// Who shows this secret on `host`; `None` is the store's host.
@@ -102,9 +113,11 @@ impl Sessions {
         &self,
         key: SessionKey,
         max_age: Duration,
-    ) -> Result<Option<Session>, Error> {
+    ) -> Result<Option<Arc<Session>>, Error> {
         let Some(known) = self.known.get(&key).await else {
+            let turn = timeout(PATIENCE, self.unknown.acquire()).await?;
             let session = self.ask(key).await?;
+            drop(turn);
             if let Some(session) = &session {
                 let answer = Answer {
                     session: session.clone(),
@@ -164,7 +177,7 @@ impl Sessions {
         self.known.invalidate(key).await;
     }
 
-    async fn ask(&self, key: SessionKey) -> Result<Option<Session>, Error> {
+    async fn ask(&self, key: SessionKey) -> Result<Option<Arc<Session>>, Error> {
         let now = Utc::now();
         let session = timeout(PATIENCE, self.catalog.session(&key, now)).await??;
         if session
@@ -173,7 +186,7 @@ impl Sessions {
         {
             self.touch(key, now).await;
         }
-        Ok(session)
+        Ok(session.map(Arc::new))
     }
 
     async fn touch(&self, key: SessionKey, now: DateTime<Utc>) {
@@ -189,7 +202,7 @@ impl Sessions {
 
 impl Known {
     /// The session, when its answer is young enough or the database just failed.
-    fn fresh(&self, max_age: Duration) -> Option<Session> {
+    fn fresh(&self, max_age: Duration) -> Option<Arc<Session>> {
         let answer = self.answer.lock();
         let paused = answer.failed_at.is_some_and(|at| at.elapsed() < PAUSE);
         let young = answer.at.elapsed() < max_age;
@@ -197,6 +210,6 @@ impl Known {
     }
 }
 
-fn in_force(session: Session) -> Option<Session> {
+fn in_force(session: Arc<Session>) -> Option<Arc<Session>> {
     (session.expires_at > Utc::now()).then_some(session)
 }

@@ -24,6 +24,8 @@ pub(crate) struct Route {
     pub uid: String,
     /// The app it runs.
     pub app: AppRef,
+    /// The app's title, as far as the app is known.
+    pub title: Option<String>,
     /// The user who owns it.
     pub owner: String,
     /// Who may enter.
@@ -38,6 +40,8 @@ pub(crate) struct Route {
     pub phase: Option<String>,
     /// Whether the operator calls it ready.
     pub ready: bool,
+    /// Whether it fails, other than being on its way.
+    pub failing: bool,
     /// Why it is not ready.
     pub message: Option<String>,
     /// Its ready pods.
@@ -74,6 +78,7 @@ impl Route {
                 name: "hello".into(),
                 version: "1.0.0".into(),
             },
+            title: None,
             owner: owner.to_owned(),
             visibility,
             form: Some(Form::Domain),
@@ -81,6 +86,7 @@ impl Route {
             digest: None,
             phase: None,
             ready: false,
+            failing: false,
             message: None,
             upstreams: Vec::new(),
             turn: AtomicUsize::new(0),
@@ -93,6 +99,8 @@ impl Route {
 pub(crate) struct AppEntry {
     /// Name and version.
     pub app: AppRef,
+    /// Its title.
+    pub title: Option<String>,
     /// The user who owns it.
     pub owner: String,
     /// Who sees it.

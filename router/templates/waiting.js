@@ -1,8 +1,7 @@
 (() => {
-  const phase = document.getElementById("phase");
-  const message = document.getElementById("message");
-  const show = (element, text) => {
-    if (element.textContent !== text) element.textContent = text;
+  const element = (id) => document.getElementById(id);
+  const show = (id, text) => {
+    if (element(id).textContent !== text) element(id).textContent = text;
   };
   const ask = async () => {
     try {
@@ -16,10 +15,12 @@
         location.reload();
         return;
       }
-      const state = await answer.json();
-      show(phase, state.phase);
-      show(message, state.detail ?? "");
-      message.hidden = !state.detail;
+      const now = await answer.json();
+      show("title", now.title);
+      show("phase", now.phase);
+      show("detail", now.detail ?? "");
+      element("detail").hidden = !now.detail;
+      element("detail").classList.toggle("bad", now.failing);
     } catch {
       // The network may be away for a moment.
     }

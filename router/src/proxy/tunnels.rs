@@ -15,13 +15,14 @@ use catalog::SessionKey;
 use futures::stream::{self, StreamExt};
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use crate::body::BoxError;
+use crate::error::Error;
 use crate::permit::Permit;
 use crate::session::Sessions;
 use crate::table::Table;
@@ -50,6 +51,7 @@ pub(crate) struct Tunnels {
     open: Mutex<HashMap<u64, Open>>,
     next: AtomicU64,
     tasks: TaskTracker,
+    slots: Arc<Semaphore>,
     idle_timeout: Duration,
 }
 
@@ -60,10 +62,12 @@ struct Open {
 }
 
 impl Tunnels {
-    /// No tunnels; those to come are closed after `idle_timeout` without a byte either way.
+    /// No tunnels. Those to come are closed after `idle_timeout` without a byte either way, and there are never more
+    /// than `limit`.
     #[must_use]
-    pub(crate) fn new(idle_timeout: Duration) -> Self {
+    pub(crate) fn new(idle_timeout: Duration, limit: usize) -> Self {
         Self {
+            slots: Arc::new(Semaphore::new(limit)),
             open: Mutex::default(),
             next: AtomicU64::new(0),
             tasks: TaskTracker::new(),
@@ -77,12 +81,20 @@ impl Tunnels {
         self.open.lock().len()
     }
 
+    /// Room for one more tunnel, until the permit is dropped.
+    pub(crate) fn slot(&self) -> Result<OwnedSemaphorePermit, Error> {
+        self.slots
+            .clone()
+            .try_acquire_owned()
+            .map_err(|_| Error::Busy)
+    }
+
     /// Carries bytes between two sides, as soon as both have switched, for as long as `permit` holds.
     pub(crate) fn open<B, A>(
         self: &Arc<Self>,
         table: &Table,
         permit: Permit,
-        slot: OwnedSemaphorePermit,
+        slots: [OwnedSemaphorePermit; 2],
         sides: impl Future<Output = Result<(B, A), hyper::Error>> + Send + 'static,
     ) where
         B: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -117,7 +129,7 @@ impl Tunnels {
                     debug!(error = &*error as &dyn std::error::Error, instance.id = %id, "A tunnel to instance {id} broke");
                 },
             }
-            drop((entry, slot));
+            drop((entry, slots));
         });
     }
 

@@ -2,15 +2,16 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{Request, Response, Uri};
+use http::{Method, Request, Response, Uri};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -130,30 +131,46 @@ impl Upstream {
             .map_err(|_| Error::InstanceBusy)
     }
 
-    /// Sends a request; its path and query stay as they are. Sent again only if nothing of it had left.
+    /// Sends a request; its path and query stay as they are. Sent again if nothing of it had left, and a reading
+    /// request without a body once more if the connection broke: servers close idle ones at any moment.
     pub(crate) async fn send(
         &self,
         request: Request<Incoming>,
     ) -> Result<Response<Incoming>, Error> {
-        let progress = Arc::new(Progress::start());
         let (mut parts, body) = request.into_parts();
-        let path = parts.uri.path_and_query().cloned();
         let mut uri = http::uri::Parts::default();
         uri.scheme = Some(Scheme::HTTP);
         uri.authority = Some(self.authority.clone());
+        let path = parts.uri.path_and_query().cloned();
         uri.path_and_query = Some(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
         parts.uri = Uri::from_parts(uri).map_err(|error| Error::Internal(Box::new(error)))?;
         parts.version = http::Version::HTTP_11;
+
+        let reading = parts.method == Method::GET || parts.method == Method::HEAD;
+        let body = (!body.is_end_stream()).then_some(body);
+        let again = (reading && body.is_none()).then(|| parts.clone());
+        match (self.send_once(parts, body).await, again) {
+            (Err(Error::Upstream(error)), Some(parts)) if is_broken(&*error) => {
+                self.send_once(parts, None).await
+            }
+            (answer, _) => answer,
+        }
+    }
+
+    async fn send_once(
+        &self,
+        parts: Parts,
+        body: Option<Incoming>,
+    ) -> Result<Response<Incoming>, Error> {
+        let progress = Arc::new(Progress::start());
         let body = RequestBody {
             body,
             progress: progress.clone(),
         };
-
-        let answer = self.client.request(Request::from_parts(parts, body));
-        tokio::pin!(answer);
+        let mut answer = pin!(self.client.request(Request::from_parts(parts, body)));
         let answer = loop {
             let until = progress.last() + self.response_timeout;
-            match timeout_at(until, &mut answer).await {
+            match timeout_at(until, answer.as_mut()).await {
                 Ok(answer) => break answer,
                 // Bytes of the request moved meanwhile: an upload, not a silent app.
                 Err(_) if progress.last() + self.response_timeout > until => {}
@@ -178,17 +195,27 @@ impl Upstream {
     }
 }
 
+/// Whether a connection ended before an answer began.
+fn is_broken(error: &(dyn std::error::Error + 'static)) -> bool {
+    causes(error).any(|error| {
+        let hyper = error.downcast_ref::<hyper::Error>();
+        let io = error.downcast_ref::<std::io::Error>();
+        hyper.is_some_and(hyper::Error::is_incomplete_message)
+            || io.is_some_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset)
+    })
+}
+
 fn is_timeout(error: &(dyn std::error::Error + 'static)) -> bool {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if let Some(error) = error.downcast_ref::<std::io::Error>()
-            && error.kind() == std::io::ErrorKind::TimedOut
-        {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
+    causes(error).any(|error| {
+        let io = error.downcast_ref::<std::io::Error>();
+        io.is_some_and(|error| error.kind() == std::io::ErrorKind::TimedOut)
+    })
+}
+
+fn causes<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |error| error.source())
 }
 
 /// When bytes of a request last moved.
@@ -221,7 +248,7 @@ impl Progress {
 /// The body of a request on its way to a pod.
 #[derive(Debug)]
 pub(crate) struct RequestBody {
-    body: Incoming,
+    body: Option<Incoming>,
     progress: Arc<Progress>,
 }
 
@@ -233,7 +260,10 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let Some(body) = &mut self.body else {
+            return Poll::Ready(None);
+        };
+        let frame = ready!(Pin::new(body).poll_frame(cx));
         match &frame {
             Some(Err(_)) => self.progress.client_failed.store(true, Ordering::Relaxed),
             Some(Ok(_)) | None => self.progress.touch(),
@@ -242,10 +272,12 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.body.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.body
+            .as_ref()
+            .map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
     }
 }

@@ -81,16 +81,19 @@ impl Cookies {
 
 /// The value of the cookie `name`. Two of them mean that somebody else planted one, so neither counts.
 fn read<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    // Byte by byte: a cookie of the app that is no text must not hide ours.
     let mut values = headers
         .get_all(header::COOKIE)
         .iter()
-        .filter_map(|line| line.to_str().ok())
-        .flat_map(|line| line.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='))
-        .filter(|(found, _)| *found == name)
-        .map(|(_, value)| value);
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b';'))
+        .filter_map(|pair| {
+            pair.trim_ascii()
+                .strip_prefix(name.as_bytes())?
+                .strip_prefix(b"=")
+        });
     let value = values.next()?;
-    values.next().is_none().then_some(value)
+    let alone = values.next().is_none();
+    std::str::from_utf8(value).ok().filter(|_| alone)
 }
 
 #[cfg(test)]
@@ -110,18 +113,21 @@ mod tests {
 
     #[test]
     fn one_cookie_of_the_exact_name_counts() {
-        let cases: [(&[&str], Option<&str>); 6] = [
+        let cases: [(&[&str], Option<&str>); 8] = [
             (&["wavestore=x"], Some("x")),
             (&["a=1; wavestore=x; b=2"], Some("x")),
             (&["a=1", "wavestore=x"], Some("x")),
             (&["wavestore=x; wavestore=y"], None),
             (&["__Host-wavestore=x"], None),
             (&["Wavestore=x"], None),
+            (&["wavestores=x; xwavestore=x"], None),
+            (&["own=\u{e9}; wavestore=x"], Some("x")),
         ];
         for (lines, expected) in cases {
             let mut headers = HeaderMap::new();
             for line in lines {
-                headers.append(header::COOKIE, line.parse().expect("a value"));
+                let line = HeaderValue::from_bytes(line.as_bytes()).expect("a value");
+                headers.append(header::COOKIE, line);
             }
             assert_eq!(Cookies::new(false).session(&headers), expected, "{lines:?}");
         }

@@ -29,6 +29,15 @@ use crate::proxy::upstream::{Connector, Upstream, UpstreamKey};
 /// Label by which an `EndpointSlice` names its service; a service is called like its instance.
 const SERVICE_LABEL: &str = "kubernetes.io/service-name";
 
+/// Reasons of a Ready condition that is False because something is wrong, not because it takes time.
+const FAILURES: [&str; 5] = [
+    "AppFailed",
+    "AppNotFound",
+    "HelmFailed",
+    "ImagePullBackOff",
+    "Unschedulable",
+];
+
 /// How long changes are gathered before they are published.
 const DEBOUNCE: Duration = Duration::from_millis(20);
 
@@ -171,6 +180,7 @@ struct Instance {
     visibility: Visibility,
     phase: Option<String>,
     ready: bool,
+    failing: bool,
     message: Option<String>,
 }
 
@@ -227,18 +237,21 @@ where
         .boxed()
 }
 
-fn ready_condition(conditions: &[Condition]) -> Option<&Condition> {
-    let ready: &str = ConditionType::Ready.into();
-    conditions.iter().find(|condition| condition.type_ == ready)
+fn find(conditions: &[Condition], kind: ConditionType) -> Option<&Condition> {
+    let name: &str = kind.into();
+    conditions.iter().find(|condition| condition.type_ == name)
+}
+
+fn holds(condition: Option<&Condition>) -> bool {
+    condition.is_some_and(|condition| condition.status == "True")
 }
 
 fn read_instance(object: WaveInstance) -> Instance {
     let status = object.status.unwrap_or_default();
-    let condition = ready_condition(&status.conditions);
-    let ready = condition.is_some_and(|condition| condition.status == "True");
-    let message = condition
-        .filter(|condition| !ready && !condition.message.is_empty())
-        .map(|condition| condition.message.clone());
+    let condition = find(&status.conditions, ConditionType::Ready);
+    let ready = holds(condition);
+    let unready = condition.filter(|_| !ready);
+    let stalled = holds(find(&status.conditions, ConditionType::Stalled));
     Instance {
         uid: object.metadata.uid.unwrap_or_default(),
         app: object.spec.app,
@@ -246,16 +259,20 @@ fn read_instance(object: WaveInstance) -> Instance {
         visibility: object.spec.visibility,
         phase: status.phase,
         ready,
-        message,
+        failing: stalled
+            || unready.is_some_and(|condition| FAILURES.contains(&condition.reason.as_str())),
+        message: unready
+            .map(|condition| condition.message.clone())
+            .filter(|message| !message.is_empty()),
     }
 }
 
 fn read_app(object: WaveApp) -> Option<AppEntry> {
     let status = object.status?;
-    let ready =
-        ready_condition(&status.conditions).is_some_and(|condition| condition.status == "True");
+    let ready = holds(find(&status.conditions, ConditionType::Ready));
     Some(AppEntry {
         app: status.app?,
+        title: status.title,
         owner: object.spec.owner,
         visibility: object.spec.visibility,
         routing_mode: status.routing_mode.unwrap_or_default(),
@@ -437,6 +454,17 @@ impl State {
         if self.dirty.is_empty() && self.dirty_apps.is_empty() {
             return;
         }
+        let services_only = self.dirty_apps.is_empty() && {
+            let instances = &self.objects[Kind::WaveInstances as usize].current;
+            let routes = &table.load().routes;
+            let ours =
+                |name: &String| instances.contains_key(name) || routes.contains_key(name.as_str());
+            !self.dirty.iter().any(ours)
+        };
+        if services_only {
+            self.dirty.clear(); // services of others in the namespace
+            return;
+        }
         let mut snapshot = Snapshot::clone(&table.load());
         if !self.dirty_apps.is_empty() {
             for app in &self.dirty_apps {
@@ -516,6 +544,7 @@ impl State {
             id: name.parse().ok()?,
             uid: instance.uid.clone(),
             app: instance.app.clone(),
+            title: app.and_then(|app| app.title.clone()),
             owner: instance.owner.clone(),
             visibility: instance.visibility,
             form: app.map(|app| app.routing_mode.into()),
@@ -523,6 +552,7 @@ impl State {
             digest: app.and_then(|app| app.digest.clone()),
             phase: instance.phase.clone(),
             ready: instance.ready,
+            failing: instance.failing,
             message: instance.message.clone(),
             upstreams,
             turn: AtomicUsize::new(0),
@@ -744,6 +774,15 @@ mod tests {
             vec![Event::Apply(("sales".into(), None))],
         );
         assert!(watched.table.route("sales").is_none());
+    }
+
+    #[tokio::test]
+    async fn services_that_are_no_instances_change_nothing() {
+        let mut watched = Watched::start();
+        let before = watched.table.load();
+        let event = Event::Apply(slice("store-x", "store", &[("10.0.0.9", None)]));
+        watched.see(Kind::EndpointSlices, vec![event]);
+        assert!(Arc::ptr_eq(&before, &watched.table.load()));
     }
 
     #[tokio::test]

@@ -305,6 +305,39 @@ async fn each_failure_of_an_app_has_its_own_status() {
     }
 }
 
+/// The server closes its idle connection just when the next request comes.
+#[tokio::test]
+async fn a_reading_request_survives_a_connection_that_was_just_closed() {
+    let store = TestStore::start().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        // Each connection answers one request, takes another and closes.
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut head = [0; 4096];
+            let _ = stream.read(&mut head).await;
+            let _ = stream
+                .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+                .await;
+            let _ = stream.read(&mut head).await;
+        }
+    });
+    store.change("python", |route| {
+        route.upstreams = vec![store.upstream(address)];
+    });
+    let mut browser = store.browser();
+    let url = store.instance("python", "/");
+    assert_eq!(browser.open(&url).await.text().await.expect("a body"), "ok");
+    assert_eq!(browser.open(&url).await.text().await.expect("a body"), "ok");
+    let request = browser.request(Method::POST, &url).body("twice?");
+    assert_eq!(
+        browser.send(request).await.status(),
+        502,
+        "it may have acted"
+    );
+}
+
 #[tokio::test]
 async fn a_slow_upload_is_no_silent_app() {
     let limit = Duration::from_millis(400);

@@ -85,7 +85,7 @@ impl TestStore {
         let site = Arc::new(site.expect("a site"));
         let table = Arc::new(Table::default());
         let sessions = Sessions::new(catalog.clone());
-        let tunnels = Arc::new(Tunnels::new(Duration::from_mins(10)));
+        let tunnels = Arc::new(Tunnels::new(Duration::from_mins(10), 100));
         let lifetime = Duration::from_hours(1);
         let store = Store {
             site: site.clone(),
@@ -222,6 +222,7 @@ impl TestStore {
         };
         let entry = AppEntry {
             app: reference.clone(),
+            title: Some(format!("The {name} app")),
             owner: "alice".to_owned(),
             visibility,
             routing_mode: RoutingMode::Domain,

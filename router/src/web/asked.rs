@@ -22,7 +22,7 @@ impl Wants {
                 .get_all(header::ACCEPT)
                 .iter()
                 .filter_map(|line| line.to_str().ok())
-                .any(|line| line.to_ascii_lowercase().contains(kind))
+                .any(|line| line.contains(kind))
         };
         if accepts("text/html") {
             Self::Html
@@ -39,6 +39,8 @@ impl Wants {
 pub(crate) struct Asked {
     /// Names the request in its answer and in the log.
     pub request_id: HeaderValue,
+    /// The Host header, for the log.
+    pub host: Option<HeaderValue>,
     /// Address of the client.
     pub peer: IpAddr,
     /// The form of the words.
@@ -55,6 +57,10 @@ impl Asked {
         let wants = Wants::of(headers);
         Self {
             request_id: request_id(),
+            host: headers.get(header::HOST).cloned().or_else(|| {
+                let authority = request.uri().authority()?;
+                HeaderValue::from_str(authority.as_str()).ok()
+            }),
             peer: peer.to_canonical(),
             wants,
             navigation: wants == Wants::Html
@@ -70,6 +76,7 @@ impl Asked {
     pub(super) fn unknown() -> Self {
         Self {
             request_id: request_id(),
+            host: None,
             peer: Ipv4Addr::UNSPECIFIED.into(),
             wants: Wants::Text,
             navigation: false,

@@ -124,3 +124,10 @@ fn safety(headers: &mut HeaderMap, content_type: &'static str) {
 fn example_site() -> Site {
     Site::new("http://localhost:8080", "localhost:8080").expect("a valid site")
 }
+
+/// A page as it is but for style and script, which have files of their own.
+#[cfg(test)]
+fn skeleton(page: &str) -> String {
+    page.replace(STYLE.0, "[style]")
+        .replace(WAITING_SCRIPT.0, "[script]")
+}

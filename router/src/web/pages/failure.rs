@@ -33,9 +33,13 @@ struct Object<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     hint: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    title: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     phase: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failing: Option<bool>,
     request_id: &'a str,
 }
 
@@ -89,16 +93,18 @@ fn page(error: &Error, request_id: &str, site: &Site) -> Result<Response<String>
 }
 
 fn object(error: &Error, request_id: &str) -> Response<String> {
-    let (phase, detail) = match error {
-        Error::NotReady(route) => (Some(waiting::phase(route)), route.message.as_deref()),
-        _ => (None, None),
+    let now = match error {
+        Error::NotReady(route) => Some(waiting::diagnose(route)),
+        _ => None,
     };
     let object = Object {
         code: error.code(),
         message: error.to_string(),
         hint: error.hint(),
-        phase,
-        detail,
+        title: now.as_ref().map(|now| now.title.as_str()),
+        phase: now.as_ref().map(|now| now.phase),
+        detail: now.as_ref().and_then(|now| now.detail),
+        failing: now.as_ref().map(|now| now.failing),
         request_id,
     };
     let words = serde_json::to_string(&object).unwrap_or_default();
@@ -135,7 +141,7 @@ mod tests {
 
     use super::*;
     use crate::table::Route;
-    use crate::web::pages::example_site;
+    use crate::web::pages::{example_site, skeleton};
 
     fn asked(accept: &str) -> Asked {
         let request = Request::builder()
@@ -165,6 +171,24 @@ mod tests {
                 "{words}"
             );
         }
+    }
+
+    #[test]
+    fn the_pages_as_they_are() {
+        let site = example_site();
+        let mut asked = asked("text/html");
+        asked.request_id = HeaderValue::from_static("[request]");
+        insta::assert_snapshot!(
+            "hidden",
+            skeleton(failure(&Error::Hidden, &asked, &site).body())
+        );
+        let mut route = Route::example("sales", "alice", Visibility::Private);
+        route.title = Some("Hello Wave".to_owned());
+        route.phase = Some("Restarting The Application".to_owned());
+        route.message = Some("ModuleNotFoundError: No module named 'plotly'".to_owned());
+        route.failing = true;
+        let error = Error::NotReady(Arc::new(route));
+        insta::assert_snapshot!("waiting", skeleton(failure(&error, &asked, &site).body()));
     }
 
     #[test]

@@ -2,11 +2,12 @@
 
 use askama::Template;
 use catalog::App;
-use crds::{Lifecycle, Visibility};
+use crds::{AppRef, Lifecycle, Visibility};
 use http::{Response, StatusCode};
 use url::Url;
 
-use super::{Frame, Needs, html, render, waiting};
+use super::waiting::{self, Diagnosis};
+use super::{Frame, Needs, html, render};
 use crate::error::Error;
 use crate::site::Site;
 use crate::table::{Route, Snapshot};
@@ -38,8 +39,7 @@ struct InstanceCard<'a> {
     version: &'a str,
     visibility: &'static str,
     ready: bool,
-    phase: &'a str,
-    message: Option<&'a str>,
+    now: Diagnosis<'a>,
 }
 
 #[derive(Debug)]
@@ -90,7 +90,7 @@ impl<'a> Home<'a> {
         let apps = apps.map(|apps| {
             apps.into_iter()
                 .take(limit)
-                .map(|app| app_card(app, namespace, &viewer.name))
+                .map(|app| app_card(app, namespace, &viewer.name, snapshot))
                 .collect()
         });
         Self {
@@ -116,15 +116,23 @@ fn instance_card<'a>(site: &Site, route: &'a Route) -> InstanceCard<'a> {
         version: &route.app.version,
         visibility: shared_with(route.visibility),
         ready: route.ready && !route.upstreams.is_empty(),
-        phase: waiting::phase(route),
-        message: route.message.as_deref(),
+        now: waiting::diagnose(route),
     }
 }
 
-fn app_card(app: App, namespace: &str, viewer: &str) -> AppCard {
+fn app_card(app: App, namespace: &str, viewer: &str, snapshot: &Snapshot) -> AppCard {
+    // A picture is served for apps that are in the table.
+    let digest = app.digest.to_string();
+    let reference = AppRef {
+        name: app.name.clone(),
+        version: app.version.clone(),
+    };
+    let entry = snapshot.apps.get(&reference);
+    let served = entry.is_some_and(|entry| entry.digest.as_deref() == Some(&digest));
     let icon = app
         .icon
-        .map(|icon| format!("/assets/{}/{icon}", app.digest));
+        .filter(|_| served)
+        .map(|icon| format!("/assets/{digest}/{icon}"));
     // Only addresses that open a page; others would run in ours.
     let link = app
         .link
@@ -209,7 +217,7 @@ mod tests {
     use catalog::{Digest, Role};
 
     use super::*;
-    use crate::web::pages::example_site;
+    use crate::web::pages::{example_site, skeleton};
 
     fn app(name: &str) -> App {
         App {
@@ -258,6 +266,7 @@ mod tests {
         let page = Home::new(&site, "wavestore", &viewer, Some(apps), &snapshot);
         let response = page.reply().expect("a page");
         let words = response.body();
+        insta::assert_snapshot!(skeleton(words));
         assert!(words.contains("http://sales.localhost:8080/"), "{words}");
         assert!(!words.contains("secret"), "{words}");
         assert!(

@@ -61,7 +61,15 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::web::pages::example_site;
+    use crate::web::pages::{example_site, skeleton};
+
+    #[test]
+    fn the_page_as_it_is() {
+        let site = example_site();
+        let next = LocalPath::or_root("/");
+        let page = SignIn::new(&site, &next, Some(("alice", &Error::WrongPassword)));
+        insta::assert_snapshot!(skeleton(page.reply().expect("a page").body()));
+    }
 
     #[test]
     fn what_somebody_typed_is_shown_as_text() {
