@@ -323,6 +323,7 @@ async fn drop_unused_blobs(
     let shared = others.find(|other| {
         let status = other.status.as_ref();
         other.uid() != app.uid()
+            && other.metadata.deletion_timestamp.is_none()
             && (status.and_then(|status| status.digest.as_ref()) == text.as_ref()
                 || other.spec.bundle.digest == text)
     });
