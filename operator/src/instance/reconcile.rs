@@ -25,7 +25,7 @@ use url::Url;
 use super::execute::{Done, execute};
 use super::judge::{State, Verdict, judge};
 use super::launcher::{Answer, Launchers};
-use super::observe::{AppEntry, ORPHAN_GRACE, Seen, observe};
+use super::observe::{ORPHAN_GRACE, Seen, observe};
 use super::plan::{self, Objects, Plan, Reason};
 use super::status::{self, Facts};
 use super::workload::ContainerSeen;
@@ -46,6 +46,20 @@ pub(crate) struct Settings {
     pub(crate) apps_domain: String,
     pub(crate) helm_timeout: Duration,
     pub(crate) concurrency: u16,
+}
+
+impl Settings {
+    /// Where people reach an instance.
+    fn url(&self, name: &str, mode: RoutingMode) -> String {
+        let (scheme, domain) = (self.store_url.scheme(), &self.apps_domain);
+        match mode {
+            RoutingMode::Domain => format!("{scheme}://{name}.{domain}/"),
+            RoutingMode::BaseUrl => {
+                let host = crds::RESERVED_INSTANCE_NAME;
+                format!("{scheme}://{host}.{domain}{INSTANCE_PATH}{name}/")
+            }
+        }
+    }
 }
 
 /// The only door to the world.
@@ -183,7 +197,11 @@ impl Context {
             generation: instance.metadata.generation,
             release: seen.release().map(status::in_short),
             operation,
-            url: seen.app.as_ref().and_then(|app| self.url(&name, app)),
+            url: seen
+                .app
+                .as_ref()
+                .and_then(|app| app.routing_mode)
+                .map(|mode| self.settings.url(&name, mode)),
         };
         let new = status::assemble(old, verdict, facts, &Time(Timestamp::now()));
         let json = serde_json::to_string(&new).expect("a status is JSON");
@@ -255,23 +273,6 @@ impl Context {
         self.events
             .tell(&reference, tone, reason, "Observe", message)
             .await;
-    }
-
-    /// Where people reach an instance of this app.
-    fn url(&self, name: &str, app: &AppEntry) -> Option<String> {
-        let Settings {
-            store_url,
-            apps_domain,
-            ..
-        } = &self.settings;
-        let scheme = store_url.scheme();
-        match app.routing_mode? {
-            RoutingMode::Domain => Some(format!("{scheme}://{name}.{apps_domain}/")),
-            RoutingMode::BaseUrl => Some(format!(
-                "{scheme}://{}.{apps_domain}{INSTANCE_PATH}{name}/",
-                crds::RESERVED_INSTANCE_NAME
-            )),
-        }
     }
 
     /// Whether the watch has shown a newer spec than this.
@@ -463,4 +464,28 @@ async fn ask_launcher(ctx: &Context, seen: &Seen) -> Option<Answer> {
     }
     let ip = seen.pod.as_ref()?.ip.as_ref()?;
     ctx.launchers.ask(ip).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instance_has_a_host_or_a_path_of_its_own() {
+        let settings = Settings {
+            namespace: "wavestore".to_owned(),
+            store_url: "https://store.example.com".parse().expect("a url"),
+            apps_domain: "apps.example.com:8443".to_owned(),
+            helm_timeout: Duration::from_secs(1),
+            concurrency: 1,
+        };
+        assert_eq!(
+            settings.url("sales", RoutingMode::Domain),
+            "https://sales.apps.example.com:8443/"
+        );
+        assert_eq!(
+            settings.url("sales", RoutingMode::BaseUrl),
+            "https://apps.apps.example.com:8443/instance/sales/"
+        );
+    }
 }
