@@ -1,5 +1,6 @@
 //! Wiring: clients, controllers, signals.
 
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -269,14 +270,17 @@ fn default_helm_concurrency() -> u16 {
 }
 
 fn log(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| {
-        EnvFilter::new("info,kube_runtime=warn,kube_client=warn,sqlx=warn,sea_orm_migration=warn")
-    });
+    // kube's span around each reconciliation repeats what our fields say.
+    let quiet = "kube_runtime=warn,kube_client=warn,sqlx=warn,sea_orm_migration=warn";
+    let wanted = std::env::var("RUST_LOG").unwrap_or_else(|_| "info".to_owned());
+    let filter = EnvFilter::try_new(format!("{quiet},{wanted}"))
+        .unwrap_or_else(|_| EnvFilter::new(format!("{quiet},info")));
+    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
     match format {
-        LogFormat::Text => log.with_ansi(std::env::var_os("NO_COLOR").is_none()).init(),
+        LogFormat::Text => log.with_ansi(colours).init(),
         LogFormat::Json => log.json().flatten_event(true).init(),
     }
 }
