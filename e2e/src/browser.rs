@@ -108,27 +108,29 @@ impl Browser {
     /// # Errors
     /// There is none.
     pub async fn types(&self, component: &str, text: &str) -> Result<()> {
-        let field = self
-            .page
-            .wait()
-            .for_element(Locator::Css(&format!("[data-test={component}]")))
-            .await?;
+        let field = format!("[data-test={component}]");
+        let field = self.page.wait().for_element(Locator::Css(&field)).await?;
         field.send_keys(text).await?;
         Ok(())
     }
 
-    /// Clicks a Wave component of the given name.
+    /// Clicks what a CSS selector finds first.
     ///
     /// # Errors
     /// There is none.
-    pub async fn clicks(&self, component: &str) -> Result<()> {
-        let button = self
-            .page
-            .wait()
-            .for_element(Locator::Css(&format!("[data-test={component}]")))
-            .await?;
+    pub async fn clicks(&self, css: &str) -> Result<()> {
+        let button = self.page.wait().for_element(Locator::Css(css)).await?;
         button.click().await?;
         Ok(())
+    }
+
+    /// The text of what a CSS selector finds first.
+    ///
+    /// # Errors
+    /// There is none.
+    pub async fn reads(&self, css: &str) -> Result<String> {
+        let element = self.page.wait().for_element(Locator::Css(css)).await?;
+        Ok(element.text().await?)
     }
 
     /// Saves a picture of the page under `WAVESTORE_SCREENSHOTS`, when that is set.

@@ -10,12 +10,12 @@ async fn use_hello(store: &Store, browser: &Browser, url: &str) -> Result<()> {
     browser.sign_in(store).await?;
     browser.sees("Seconds since you came").await?;
     browser.types("name", "Ada").await?;
-    browser.clicks("greet").await?;
+    browser.clicks("[data-test=greet]").await?;
     browser
         .sees("Hello, Ada! Backwards you are adA, and 6 times 7 is 42.")
         .await?;
     // What signed us in is the store's own business: the app must not see it.
-    browser.clicks("facts").await?;
+    browser.clicks("[data-test=facts] button").await?;
     browser.sees("Cookies: none").await?;
     let at = browser.page.current_url().await?;
     ensure!(at.as_str().starts_with(url), "the browser ended up at {at}");

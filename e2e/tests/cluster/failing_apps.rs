@@ -83,11 +83,16 @@ async fn an_app_that_crashes_on_a_click_comes_back() -> Result<()> {
     let url = format!("http://{}/", store.host(name));
     browser.page.goto(&url).await?;
     browser.sign_in(&store).await?;
-    browser.clicks("crash").await?;
-    store.instance_condition(name, "Ready", "False").await?;
-    store.instance_condition(name, "Ready", "True").await?;
-    browser.page.goto(&url).await?;
-    browser.sees("Crash").await?;
+    let process = "[data-test=process]";
+    let before = browser.reads(process).await?;
+    browser.clicks("[data-test=crash]").await?;
+    eventually("another process to answer", async || {
+        browser.page.goto(&url).await?;
+        let after = browser.reads(process).await?;
+        ensure!(after != before, "the page still says: {after}");
+        Ok(())
+    })
+    .await?;
     browser.close().await?;
     store.delete(name).await
 }
