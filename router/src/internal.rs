@@ -19,7 +19,7 @@ use crate::Body;
 use crate::body::{BoxError, Exclusive};
 use crate::error::Error;
 use crate::table::Table;
-use crate::table::watch::Health;
+use crate::table::health::Health;
 
 const BUNDLES: &str = "/v1/bundles/";
 

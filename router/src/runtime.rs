@@ -31,7 +31,8 @@ use crate::start_up::{
     StartError, bind, ensure_account, open_catalog, part, read_password, until_synced,
 };
 use crate::table::Table;
-use crate::table::watch::{self, Health};
+use crate::table::health::Health;
+use crate::table::watch;
 use crate::web::Store;
 
 /// Connections of the cluster that may be open at once.

@@ -12,7 +12,7 @@ use tracing::{info, warn};
 
 use crate::site::InvalidSite;
 use crate::table::Table;
-use crate::table::watch::Health;
+use crate::table::health::Health;
 use crate::{backoff, server, sign_in};
 
 /// How long the database may take to come up.

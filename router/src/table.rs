@@ -1,5 +1,8 @@
 //! What exists now: instances with their upstreams, and apps, as one snapshot that is read without a lock.
 
+pub(crate) mod health;
+mod object;
+mod state;
 pub(crate) mod watch;
 
 use std::collections::HashMap;

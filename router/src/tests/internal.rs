@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::Body;
 use crate::internal::{Internal, Pods, Readiness};
 use crate::server;
-use crate::table::watch::Health;
+use crate::table::health::Health;
 use crate::table::{Route, Snapshot, Table};
 
 /// Knows the token `good` of the pod `sales-1`, and a few that are good for nothing.

@@ -1,0 +1,80 @@
+//! How the watches are doing.
+
+use std::fmt::Write;
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+/// The three kinds that are watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display)]
+pub(super) enum Kind {
+    WaveInstances,
+    WaveApps,
+    EndpointSlices,
+}
+
+const KINDS: [Kind; 3] = [Kind::WaveInstances, Kind::WaveApps, Kind::EndpointSlices];
+
+/// How the watches are doing.
+#[derive(Debug, Default)]
+pub(crate) struct Health {
+    watches: Mutex<[WatchHealth; 3]>,
+}
+
+/// How one watch is doing.
+#[derive(Debug, Default, Clone)]
+pub(super) struct WatchHealth {
+    /// Whether it has listed everything once.
+    pub(super) synced: bool,
+    /// When it last told of an object.
+    pub(super) last_event: Option<Instant>,
+    /// When it last failed.
+    pub(super) last_error: Option<Instant>,
+}
+
+impl Health {
+    /// Health of a table that is made by hand.
+    #[cfg(test)]
+    pub(crate) fn synced() -> Self {
+        let health = Self::default();
+        for watch in health.watches.lock().iter_mut() {
+            watch.synced = true;
+        }
+        health
+    }
+
+    /// Whether every kind has been listed once.
+    #[must_use]
+    pub(crate) fn is_synced(&self) -> bool {
+        self.watches.lock().iter().all(|watch| watch.synced)
+    }
+
+    /// One line a kind, for people.
+    #[must_use]
+    pub(crate) fn describe(&self) -> String {
+        let watches = self.watches.lock().clone();
+        let age = |at: Option<Instant>| at.map_or(0, |at| at.elapsed().as_secs());
+        let mut text = String::new();
+        for (kind, watch) in KINDS.iter().zip(watches) {
+            let state = if watch.synced {
+                "listed"
+            } else {
+                "waiting for the first list"
+            };
+            let _ = write!(text, "{kind}: {state}");
+            if watch.last_event.is_some() {
+                let _ = write!(text, ", last event {} s ago", age(watch.last_event));
+            }
+            if watch.last_error.is_some() {
+                let _ = write!(text, ", last error {} s ago", age(watch.last_error));
+            }
+            text.push('\n');
+        }
+        text
+    }
+
+    /// Writes down what happened to one watch.
+    pub(super) fn note(&self, kind: Kind, change: impl FnOnce(&mut WatchHealth)) {
+        change(&mut self.watches.lock()[kind as usize]);
+    }
+}

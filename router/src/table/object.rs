@@ -1,0 +1,131 @@
+//! What the router keeps of a Kubernetes object: a few hundred bytes, read once.
+
+use std::net::SocketAddr;
+
+use crds::{AppRef, ConditionType, Visibility, WaveApp, WaveInstance};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::ResourceExt;
+
+use super::AppEntry;
+use crate::proxy::upstream::UpstreamKey;
+
+/// Label by which an `EndpointSlice` names its service; a service is called like its instance.
+pub(super) const SERVICE_LABEL: &str = "kubernetes.io/service-name";
+
+/// Reasons of a Ready condition that is False because something is wrong, not because it takes time.
+const FAILURES: [&str; 5] = [
+    "AppFailed",
+    "AppNotFound",
+    "HelmFailed",
+    "ImagePullBackOff",
+    "Unschedulable",
+];
+
+/// The little that is kept of an object.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Object {
+    Instance(Instance),
+    App(AppEntry),
+    Slice(Slice),
+}
+
+/// One `WaveInstance`.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Instance {
+    pub(super) uid: String,
+    pub(super) app: AppRef,
+    pub(super) owner: String,
+    pub(super) visibility: Visibility,
+    pub(super) phase: Option<String>,
+    pub(super) ready: bool,
+    pub(super) failing: bool,
+    pub(super) message: Option<String>,
+}
+
+/// One `EndpointSlice`.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Slice {
+    pub(super) service: String,
+    pub(super) ready: Vec<UpstreamKey>,
+}
+
+fn find(conditions: &[Condition], kind: ConditionType) -> Option<&Condition> {
+    let name: &str = kind.into();
+    conditions.iter().find(|condition| condition.type_ == name)
+}
+
+fn holds(condition: Option<&Condition>) -> bool {
+    condition.is_some_and(|condition| condition.status == "True")
+}
+
+/// Keeps what the router needs of an instance.
+pub(super) fn read_instance(object: WaveInstance) -> Instance {
+    let status = object.status.unwrap_or_default();
+    let condition = find(&status.conditions, ConditionType::Ready);
+    let ready = holds(condition);
+    let unready = condition.filter(|_| !ready);
+    let stalled = holds(find(&status.conditions, ConditionType::Stalled));
+    Instance {
+        uid: object.metadata.uid.unwrap_or_default(),
+        app: object.spec.app,
+        owner: object.spec.owner,
+        visibility: object.spec.visibility,
+        phase: status.phase,
+        ready,
+        failing: stalled
+            || unready.is_some_and(|condition| FAILURES.contains(&condition.reason.as_str())),
+        message: unready
+            .map(|condition| condition.message.clone())
+            .filter(|message| !message.is_empty()),
+    }
+}
+
+/// Keeps what the router needs of an app, once the operator has read its bundle.
+pub(super) fn read_app(object: WaveApp) -> Option<AppEntry> {
+    let status = object.status?;
+    let ready = holds(find(&status.conditions, ConditionType::Ready));
+    Some(AppEntry {
+        app: status.app?,
+        title: status.title,
+        owner: object.spec.owner,
+        visibility: object.spec.visibility,
+        routing_mode: status.routing_mode.unwrap_or_default(),
+        mode: status.runtime.map(|runtime| runtime.mode),
+        digest: status.digest,
+        ready,
+    })
+}
+
+/// Keeps the ready endpoints of a service.
+pub(super) fn read_slice(object: EndpointSlice) -> Option<Slice> {
+    let service = object.labels().get(SERVICE_LABEL)?.clone();
+    let ports = object.ports.unwrap_or_default();
+    let port = ports
+        .iter()
+        .find(|port| port.name.as_deref() == Some("http"))
+        .or_else(|| ports.first())
+        .and_then(|port| port.port)
+        .and_then(|port| u16::try_from(port).ok())?;
+    let ready = object
+        .endpoints
+        .into_iter()
+        .filter(|endpoint| {
+            // No condition means ready, says the API.
+            endpoint
+                .conditions
+                .as_ref()
+                .and_then(|conditions| conditions.ready)
+                .unwrap_or(true)
+        })
+        .filter_map(|endpoint| {
+            let address = SocketAddr::new(endpoint.addresses.first()?.parse().ok()?, port);
+            let pod_uid = endpoint
+                .target_ref
+                .and_then(|pod| pod.uid)
+                .unwrap_or_default();
+            Some(UpstreamKey { pod_uid, address })
+        })
+        .collect();
+    Some(Slice { service, ready })
+}

@@ -1,0 +1,519 @@
+//! Watched objects, and the snapshot made of them: only what changed is made anew.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use crds::AppRef;
+use kube::runtime::watcher::{self, Event};
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::health::{Health, Kind};
+use super::object::Object;
+use super::{AppEntry, Route, Snapshot, Table};
+use crate::proxy::upstream::{Connector, Upstream, UpstreamKey};
+
+/// What a watch says: an event with the object's name and what is kept of it, if it could be read.
+pub(super) type Change = Result<Event<(String, Option<Object>)>, watcher::Error>;
+
+/// Objects of one kind, by name.
+#[derive(Debug, Default)]
+struct Objects {
+    current: HashMap<String, Object>,
+    /// What a new list has brought so far.
+    listing: HashMap<String, Object>,
+}
+
+impl Objects {
+    /// Takes an event in; returns what objects were before and are now, for those that differ.
+    fn apply(&mut self, event: Event<(String, Option<Object>)>) -> Vec<(String, Option<Object>)> {
+        match event {
+            Event::Init => {
+                self.listing.clear();
+                Vec::new()
+            }
+            Event::InitApply((name, object)) => {
+                self.listing.extend(object.map(|object| (name, object)));
+                Vec::new()
+            }
+            Event::InitDone => {
+                let new = std::mem::take(&mut self.listing);
+                let mut old = std::mem::replace(&mut self.current, new);
+                let mut changed = Vec::new();
+                for (name, object) in &self.current {
+                    let before = old.remove(name);
+                    if before.as_ref() != Some(object) {
+                        changed.push((name.clone(), before));
+                    }
+                }
+                changed.extend(old.into_iter().map(|(name, object)| (name, Some(object))));
+                changed
+            }
+            Event::Apply((name, Some(object))) => {
+                let before = self.current.insert(name.clone(), object);
+                if before.as_ref() == self.current.get(&name) {
+                    return Vec::new();
+                }
+                vec![(name, before)]
+            }
+            Event::Apply((name, None)) | Event::Delete((name, _)) => {
+                let before = self.current.remove(&name);
+                before
+                    .map(|before| (name, Some(before)))
+                    .into_iter()
+                    .collect()
+            }
+        }
+    }
+}
+
+/// Everything that is watched, and what of it is not published yet.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    objects: [Objects; 3],
+    /// Names of `WaveApp`s by the app they hold.
+    holders: HashMap<AppRef, BTreeSet<String>>,
+    /// Names of slices by service.
+    slices: HashMap<String, BTreeSet<String>>,
+    /// Instances whose route must be made anew.
+    dirty: HashSet<String>,
+    dirty_apps: HashSet<AppRef>,
+    connector: Connector,
+}
+
+impl State {
+    /// Nothing is known yet; routes will connect to their pods by `connector`.
+    pub(super) fn new(connector: Connector) -> Self {
+        Self {
+            connector,
+            ..Self::default()
+        }
+    }
+
+    /// Takes in what a watch says.
+    pub(super) fn observe(&mut self, kind: Kind, change: Change, health: &Health) {
+        let event = match change {
+            Ok(event) => event,
+            Err(error) => {
+                health.note(kind, |watch| watch.last_error = Some(Instant::now()));
+                warn!(
+                    error = &error as &dyn std::error::Error,
+                    "Could not watch {kind}; the last known table stays in force"
+                );
+                return;
+            }
+        };
+        let listed = matches!(event, Event::InitDone);
+        health.note(kind, |watch| {
+            if watch.last_error > watch.last_event {
+                info!("Watching {kind} again");
+            }
+            watch.last_event = Some(Instant::now());
+            watch.synced |= listed;
+        });
+        for (name, before) in self.objects[kind as usize].apply(event) {
+            let now = self.objects[kind as usize].current.get(&name).cloned();
+            if let Some(object) = &before {
+                self.unindex(&name, object);
+            }
+            if let Some(object) = &now {
+                self.index(&name, object);
+            }
+            if kind == Kind::WaveInstances {
+                self.dirty.insert(name);
+            }
+        }
+    }
+
+    fn unindex(&mut self, name: &str, object: &Object) {
+        match object {
+            Object::Instance(_) => {}
+            Object::App(entry) => {
+                remove_name(&mut self.holders, &entry.app, name);
+                self.dirty_apps.insert(entry.app.clone());
+            }
+            Object::Slice(slice) => {
+                remove_name(&mut self.slices, &slice.service, name);
+                self.dirty.insert(slice.service.clone());
+            }
+        }
+    }
+
+    fn index(&mut self, name: &str, object: &Object) {
+        match object {
+            Object::Instance(_) => {}
+            Object::App(entry) => {
+                self.holders
+                    .entry(entry.app.clone())
+                    .or_default()
+                    .insert(name.to_owned());
+                self.dirty_apps.insert(entry.app.clone());
+            }
+            Object::Slice(slice) => {
+                self.slices
+                    .entry(slice.service.clone())
+                    .or_default()
+                    .insert(name.to_owned());
+                self.dirty.insert(slice.service.clone());
+            }
+        }
+    }
+
+    /// Makes the changed routes anew and puts them in force; the others stay as they are.
+    pub(super) fn publish(&mut self, table: &Table) {
+        if self.dirty.is_empty() && self.dirty_apps.is_empty() {
+            return;
+        }
+        let services_only = self.dirty_apps.is_empty() && {
+            let instances = &self.objects[Kind::WaveInstances as usize].current;
+            let routes = &table.load().routes;
+            let ours =
+                |name: &String| instances.contains_key(name) || routes.contains_key(name.as_str());
+            !self.dirty.iter().any(ours)
+        };
+        if services_only {
+            self.dirty.clear(); // services of others in the namespace
+            return;
+        }
+        let mut snapshot = Snapshot::clone(&table.load());
+        if !self.dirty_apps.is_empty() {
+            for app in &self.dirty_apps {
+                match self.app(app) {
+                    Some(entry) => snapshot.apps.insert(app.clone(), Arc::new(entry.clone())),
+                    None => snapshot.apps.remove(app),
+                };
+            }
+            let instances = &self.objects[Kind::WaveInstances as usize].current;
+            for (name, object) in instances {
+                if let Object::Instance(instance) = object
+                    && self.dirty_apps.contains(&instance.app)
+                {
+                    self.dirty.insert(name.clone());
+                }
+            }
+            self.dirty_apps.clear();
+        }
+        for name in std::mem::take(&mut self.dirty) {
+            let old = snapshot.routes.get(name.as_str()).cloned();
+            match self.route(&name, old.as_deref()) {
+                Some(route) => drop(snapshot.routes.insert(route.id.clone(), Arc::new(route))),
+                None => drop(snapshot.routes.remove(name.as_str())),
+            }
+        }
+        table.publish(snapshot);
+    }
+
+    /// The app in force when several objects claim it: one that is ready.
+    fn app(&self, app: &AppRef) -> Option<&AppEntry> {
+        let apps = &self.objects[Kind::WaveApps as usize].current;
+        let entries = || {
+            self.holders
+                .get(app)
+                .into_iter()
+                .flatten()
+                .filter_map(|name| match apps.get(name) {
+                    Some(Object::App(entry)) => Some(entry),
+                    _ => None,
+                })
+        };
+        entries()
+            .find(|entry| entry.ready)
+            .or_else(|| entries().next())
+    }
+
+    fn route(&self, name: &str, old: Option<&Route>) -> Option<Route> {
+        let instances = &self.objects[Kind::WaveInstances as usize].current;
+        let Some(Object::Instance(instance)) = instances.get(name) else {
+            return None;
+        };
+        let app = self.app(&instance.app);
+        let slices = &self.objects[Kind::EndpointSlices as usize].current;
+        let mut keys: Vec<&UpstreamKey> = Vec::new();
+        for slice in self.slices.get(name).into_iter().flatten() {
+            if let Some(Object::Slice(slice)) = slices.get(slice) {
+                keys.extend(
+                    slice
+                        .ready
+                        .iter()
+                        .filter(|key| !keys.contains(key))
+                        .collect::<Vec<_>>(),
+                );
+            }
+        }
+        let upstreams = keys
+            .into_iter()
+            .map(|key| {
+                let known =
+                    old.and_then(|old| old.upstreams.iter().find(|known| known.key() == key));
+                known
+                    .cloned()
+                    .unwrap_or_else(|| Arc::new(Upstream::new(key.clone(), &self.connector)))
+            })
+            .collect();
+        Some(Route {
+            id: name.parse().ok()?,
+            uid: instance.uid.clone(),
+            app: instance.app.clone(),
+            title: app.and_then(|app| app.title.clone()),
+            owner: instance.owner.clone(),
+            visibility: instance.visibility,
+            form: app.map(|app| app.routing_mode.into()),
+            mode: app.and_then(|app| app.mode),
+            digest: app.and_then(|app| app.digest.clone()),
+            phase: instance.phase.clone(),
+            ready: instance.ready,
+            failing: instance.failing,
+            message: instance.message.clone(),
+            upstreams,
+            turn: AtomicUsize::new(0),
+        })
+    }
+}
+
+fn remove_name<K: Eq + std::hash::Hash>(
+    index: &mut HashMap<K, BTreeSet<String>>,
+    key: &K,
+    name: &str,
+) {
+    if let Some(names) = index.get_mut(key) {
+        names.remove(name);
+        if names.is_empty() {
+            index.remove(key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::table::object::{SERVICE_LABEL, read_app, read_instance, read_slice};
+    use crate::target::Form;
+
+    type Given = Event<(String, Option<Object>)>;
+
+    fn instance(name: &str) -> (String, Option<Object>) {
+        let object = serde_json::from_value(json!({
+            "apiVersion": "wavestore.io/v1alpha1", "kind": "WaveInstance",
+            "metadata": { "name": name, "uid": "1" },
+            "spec": { "app": { "name": "hello", "version": "1.0.0" }, "owner": "alice" },
+        }));
+        (
+            name.into(),
+            Some(Object::Instance(read_instance(
+                object.expect("an instance"),
+            ))),
+        )
+    }
+
+    fn app(resource: &str, ready: &str, mode: &str) -> (String, Option<Object>) {
+        let object = serde_json::from_value(json!({
+            "apiVersion": "wavestore.io/v1alpha1", "kind": "WaveApp",
+            "metadata": { "name": resource },
+            "spec": { "bundle": {}, "owner": "alice" },
+            "status": {
+                "app": { "name": "hello", "version": "1.0.0" },
+                "digest": resource,
+                "routingMode": mode,
+                "conditions": [{
+                    "type": "Ready", "status": ready, "reason": "x", "message": "",
+                    "lastTransitionTime": "2026-01-01T00:00:00Z",
+                }],
+            },
+        }));
+        (
+            resource.into(),
+            read_app(object.expect("an app")).map(Object::App),
+        )
+    }
+
+    fn slice(name: &str, service: &str, pods: &[(&str, Option<bool>)]) -> (String, Option<Object>) {
+        let endpoints: Vec<_> = pods
+            .iter()
+            .map(|(address, ready)| {
+                json!({
+                    "addresses": [address], "conditions": { "ready": ready },
+                    "targetRef": { "kind": "Pod", "uid": address },
+                })
+            })
+            .collect();
+        let object = serde_json::from_value(json!({
+            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+            "metadata": { "name": name, "labels": { SERVICE_LABEL: service } },
+            "addressType": "IPv4", "endpoints": endpoints,
+            "ports": [{ "name": "health", "port": 10102 }, { "name": "http", "port": 10101 }],
+        }));
+        (
+            name.into(),
+            read_slice(object.expect("a slice")).map(Object::Slice),
+        )
+    }
+
+    fn list(objects: Vec<(String, Option<Object>)>) -> Vec<Given> {
+        let objects = objects.into_iter().map(Event::InitApply);
+        std::iter::once(Event::Init)
+            .chain(objects)
+            .chain([Event::InitDone])
+            .collect()
+    }
+
+    struct Watched {
+        state: State,
+        health: Health,
+        table: Table,
+    }
+
+    impl Watched {
+        fn start() -> Self {
+            let mut watched = Self {
+                state: State::default(),
+                health: Health::default(),
+                table: Table::default(),
+            };
+            watched.see(
+                Kind::WaveInstances,
+                list(vec![instance("sales"), instance("other")]),
+            );
+            watched.see(Kind::WaveApps, list(vec![app("first", "True", "BaseUrl")]));
+            watched.see(
+                Kind::EndpointSlices,
+                list(vec![slice("sales-x", "sales", &[("10.0.0.1", None)])]),
+            );
+            watched
+        }
+
+        fn see(&mut self, kind: Kind, events: Vec<Given>) {
+            for event in events {
+                self.state.observe(kind, Ok(event), &self.health);
+            }
+            if self.health.is_synced() {
+                self.state.publish(&self.table);
+            }
+        }
+
+        fn upstreams(&self, id: &str) -> Vec<String> {
+            let route = self.table.route(id).expect("a route");
+            route
+                .upstreams
+                .iter()
+                .map(|upstream| upstream.key().address.to_string())
+                .collect()
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_is_published_before_everything_was_listed() {
+        let mut watched = Watched {
+            state: State::default(),
+            health: Health::default(),
+            table: Table::default(),
+        };
+        watched.see(Kind::WaveInstances, list(vec![instance("sales")]));
+        assert!(watched.table.route("sales").is_none());
+        assert!(
+            watched
+                .health
+                .describe()
+                .contains("WaveApps: waiting for the first list")
+        );
+        let watched = Watched::start();
+        let route = watched.table.route("sales").expect("a route");
+        assert_eq!(
+            (route.form, route.digest.as_deref()),
+            (Some(Form::BaseUrl), Some("first"))
+        );
+    }
+
+    #[tokio::test]
+    async fn only_ready_endpoints_of_the_named_port_are_used() {
+        let mut watched = Watched::start();
+        assert_eq!(watched.upstreams("sales"), ["10.0.0.1:10101"]);
+        let pods = [
+            ("10.0.0.2", Some(true)),
+            ("10.0.0.3", Some(false)),
+            ("10.0.0.4", None),
+        ];
+        watched.see(
+            Kind::EndpointSlices,
+            vec![Event::Apply(slice("sales-x", "sales", &pods))],
+        );
+        assert_eq!(
+            watched.upstreams("sales"),
+            ["10.0.0.2:10101", "10.0.0.4:10101"]
+        );
+        watched.see(
+            Kind::EndpointSlices,
+            vec![Event::Delete(("sales-x".into(), None))],
+        );
+        assert!(watched.upstreams("sales").is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_change_keeps_other_routes_and_known_connections() {
+        let mut watched = Watched::start();
+        let before = (
+            watched.table.route("sales").expect("it"),
+            watched.table.route("other").expect("it"),
+        );
+        let pods = [("10.0.0.1", Some(true)), ("10.0.0.2", Some(true))];
+        watched.see(
+            Kind::EndpointSlices,
+            vec![Event::Apply(slice("sales-x", "sales", &pods))],
+        );
+        let after = (
+            watched.table.route("sales").expect("it"),
+            watched.table.route("other").expect("it"),
+        );
+        assert!(Arc::ptr_eq(&before.1, &after.1));
+        assert!(Arc::ptr_eq(&before.0.upstreams[0], &after.0.upstreams[0]));
+    }
+
+    #[tokio::test]
+    async fn a_new_list_removes_what_is_gone() {
+        let mut watched = Watched::start();
+        watched.see(Kind::WaveInstances, list(vec![instance("other")]));
+        assert!(watched.table.route("sales").is_none());
+        assert!(watched.table.route("other").is_some());
+    }
+
+    #[tokio::test]
+    async fn an_unreadable_object_has_no_route() {
+        let mut watched = Watched::start();
+        watched.see(
+            Kind::WaveInstances,
+            vec![Event::Apply(("sales".into(), None))],
+        );
+        assert!(watched.table.route("sales").is_none());
+    }
+
+    #[tokio::test]
+    async fn services_that_are_no_instances_change_nothing() {
+        let mut watched = Watched::start();
+        let before = watched.table.load();
+        let event = Event::Apply(slice("store-x", "store", &[("10.0.0.9", None)]));
+        watched.see(Kind::EndpointSlices, vec![event]);
+        assert!(Arc::ptr_eq(&before, &watched.table.load()));
+    }
+
+    #[tokio::test]
+    async fn the_ready_app_counts_when_two_claim_a_name() {
+        let mut watched = Watched::start();
+        watched.see(
+            Kind::WaveApps,
+            vec![Event::Apply(app("a-copy", "False", "Domain"))],
+        );
+        assert_eq!(
+            watched.table.route("sales").expect("it").digest.as_deref(),
+            Some("first")
+        );
+        watched.see(Kind::WaveApps, vec![Event::Delete(("first".into(), None))]);
+        assert_eq!(
+            watched.table.route("sales").expect("it").digest.as_deref(),
+            Some("a-copy")
+        );
+        watched.see(Kind::WaveApps, vec![Event::Delete(("a-copy".into(), None))]);
+        assert_eq!(watched.table.route("sales").expect("it").form, None);
+    }
+}
