@@ -70,6 +70,10 @@ impl Proxy {
             .ok_or_else(|| Error::NotReady(route.clone()))?
             .clone();
         let slot = upstream.request_slot()?;
+        let tunnel_slots = match &upgrade {
+            Some(_) => Some([upstream.tunnel_slot()?, self.tunnels.slot()?]),
+            None => None,
+        };
 
         let downstream = upgrade.as_ref().map(|_| hyper::upgrade::on(&mut request));
         prepare_request(request.headers_mut(), arrival);
@@ -84,11 +88,11 @@ impl Proxy {
             parts.version = Version::default();
             return Ok(Response::from_parts(parts, Body::Upstream(body, slot)));
         }
-        let (Some(asked), Some(downstream)) = (upgrade, downstream) else {
+        let (Some(asked), Some(downstream), Some(slots)) = (upgrade, downstream, tunnel_slots)
+        else {
             return Err(Error::UnaskedUpgrade);
         };
         let agreed = asked.agreed(response.headers())?;
-        let slots = [upstream.tunnel_slot()?, self.tunnels.slot()?];
         let app = hyper::upgrade::on(&mut response);
         prepare_response(response.headers_mut());
         agreed.insert_into(response.headers_mut());

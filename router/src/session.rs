@@ -33,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// How many sessions are remembered.
-const CAPACITY: u64 = 100_000;
+const CAPACITY: u64 = 20_000;
 
 /// Questions about sessions that are not known here that may be open at once. Made-up cookies must not keep known
 /// sessions from the database.

@@ -131,6 +131,13 @@ impl Upstream {
             .map_err(|_| Error::InstanceBusy)
     }
 
+    /// Whether nothing is open.
+    #[cfg(test)]
+    pub(crate) fn is_idle(&self) -> bool {
+        self.requests.available_permits() == MAX_REQUESTS
+            && self.tunnels.available_permits() == MAX_TUNNELS
+    }
+
     /// Sends a request; its path and query stay as they are. Sent again if nothing of it had left, and a reading
     /// request without a body once more if the connection broke: servers close idle ones at any moment.
     pub(crate) async fn send(

@@ -137,6 +137,35 @@ async fn another_apps_page_opens_no_socket_with_a_visitors_session() {
 }
 
 #[tokio::test]
+async fn sockets_that_break_off_leave_nothing_behind() {
+    let store = TestStore::start().await;
+    let browser = store.browser();
+    let url = store.instance("public", "/socket");
+    for _ in 0..5 {
+        let mut sockets = Vec::new();
+        for _ in 0..20 {
+            let mut socket = browser.socket(&url, &[]).await.expect("a socket");
+            echo(&mut socket, "hello").await;
+            sockets.push(socket);
+        }
+        assert!(store.tunnels.count() >= 20);
+        drop(sockets); // no goodbye
+        eventually("all are forgotten", async || store.tunnels.count() == 0).await;
+    }
+    let upstream = store.table.route("public").expect("a route").upstreams[0].clone();
+    eventually("all slots are free", async || upstream.is_idle()).await;
+}
+
+#[tokio::test]
+async fn more_sockets_than_allowed_are_refused() {
+    let store = TestStore::start().await;
+    let url = store.instance("public", "/socket");
+    let _taken: Vec<_> = std::iter::from_fn(|| store.tunnels.slot().ok()).collect();
+    assert_eq!(store.browser().socket(&url, &[]).await.err(), Some(503));
+    assert!(store.app.take_seen().is_empty());
+}
+
+#[tokio::test]
 async fn a_drain_ends_sockets_and_lets_requests_finish() {
     let mut store = TestStore::start().await;
     let (_, mut socket) = open(&store, "private", "alice").await;
