@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use argon2::password_hash::phc::PasswordHash;
-use argon2::password_hash::{self, PasswordHasher, PasswordVerifier};
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::password_hash;
+use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use tokio::sync::Semaphore;
 
 use crate::error::Error;
@@ -14,6 +14,13 @@ use crate::error::Error;
 const MEMORY_KIB: u32 = 19 * 1024;
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
+
+/// Room that is asked for, in blocks of 1 KiB, though only `MEMORY_KIB` of it is touched. glibc gives pieces of more
+/// than 32 MiB back to the system when they are freed; smaller ones it keeps, one for each thread that ever hashed.
+const ROOM_BLOCKS: usize = 33 * 1024;
+
+/// Length of a salt.
+const SALT_BYTES: usize = 16;
 
 /// Longest password that is looked at, in bytes.
 pub(crate) const MAX_PASSWORD: usize = 1024;
@@ -37,7 +44,7 @@ impl Passwords {
     /// No random bytes for the decoy.
     pub(crate) fn new() -> Result<Self, password_hash::Error> {
         let mut unknown = [0; 32];
-        getrandom::fill(&mut unknown).map_err(|_| password_hash::Error::Crypto)?;
+        getrandom::fill(&mut unknown).map_err(|_| password_hash::Error::RngFailure)?;
         let decoy = hash(&unknown)?.into();
         Ok(Self {
             turns: Arc::new(Semaphore::new(AT_ONCE)),
@@ -74,14 +81,57 @@ impl Passwords {
 /// No random bytes for the salt.
 pub(crate) fn hash(password: &[u8]) -> Result<String, password_hash::Error> {
     let params = Params::new(MEMORY_KIB, PASSES, LANES, None).expect("constants in argon2's range");
-    let hash = Argon2::new(Algorithm::Argon2id, Version::V0x13, params).hash_password(password)?;
-    Ok(hash.to_string())
+    let mut salt = [0; SALT_BYTES];
+    getrandom::fill(&mut salt).map_err(|_| password_hash::Error::RngFailure)?;
+    let hash = PasswordHash {
+        algorithm: Algorithm::Argon2id.ident(),
+        version: Some(Version::V0x13.into()),
+        params: ParamsString::try_from(&params)?,
+        salt: Some(Salt::new(&salt)?),
+        hash: None,
+    };
+    let output = derive(password, &hash, params)?;
+    Ok(PasswordHash {
+        hash: Some(output),
+        ..hash
+    }
+    .to_string())
 }
 
 fn matches(password: &[u8], hash: &str) -> bool {
+    let Ok(hash) = PasswordHash::new(hash) else {
+        return false;
+    };
     // The parameters come from the hash itself, so that raising ours keeps old accounts working.
-    PasswordHash::new(hash)
-        .is_ok_and(|hash| Argon2::default().verify_password(password, &hash).is_ok())
+    let derived = Params::try_from(&hash).and_then(|params| derive(password, &hash, params));
+    // Comparing outputs takes the same time wherever they differ.
+    derived.is_ok_and(|derived| hash.hash.as_ref() == Some(&derived))
+}
+
+/// Does argon2's work with the algorithm, version and salt of `hash`.
+fn derive(
+    password: &[u8],
+    hash: &PasswordHash,
+    params: Params,
+) -> Result<Output, password_hash::Error> {
+    let algorithm = Algorithm::try_from(hash.algorithm.as_str())?;
+    let version = hash.version.map(Version::try_from).transpose()?;
+    let salt = hash
+        .salt
+        .as_ref()
+        .ok_or(password_hash::Error::SaltInvalid)?;
+    let length = params.output_len().unwrap_or(Params::DEFAULT_OUTPUT_LEN);
+    let blocks = params.block_count();
+    let mut memory = Vec::with_capacity(blocks.max(ROOM_BLOCKS));
+    memory.resize(blocks, Block::default());
+    let mut output = vec![0; length];
+    Argon2::new(algorithm, version.unwrap_or_default(), params).hash_password_into_with_memory(
+        password,
+        salt,
+        &mut output,
+        &mut memory,
+    )?;
+    Ok(Output::new(&output)?)
 }
 
 #[cfg(test)]
@@ -96,6 +146,11 @@ mod tests {
             hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"),
             "{hash}"
         );
+        // Made by argon2's own code, with other parameters.
+        let foreign =
+            "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
+        assert!(matches(b"password", foreign));
+        assert!(!matches(b"passwort", foreign));
         let verify = |password: &str, hash: Option<&String>| {
             passwords.verify(password.to_owned(), hash.cloned())
         };
