@@ -95,7 +95,8 @@ pub struct Runtime {
     /// Mounts a memory file system at `/dev/shm`.
     #[serde(default)]
     pub shared_memory: bool,
-    /// `ConfigMap` with the key `ca.crt`: certificate authorities to trust beside the usual ones.
+    /// `ConfigMap` with the key `ca.crt`: certificate authorities of the site. The launcher makes one file of them and
+    /// the usual ones, and programs trust both.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_config_map: Option<String>,
 }

@@ -65,11 +65,11 @@ pub struct Args {
     /// Where instances fetch their bundles. Default: `http://wavestore-internal.<namespace>.svc:8081`.
     #[arg(long, env = "WAVESTORE_INSTANCE_STORE_URL")]
     pub(crate) instance_store_url: Option<Url>,
-    /// `ConfigMap` with the key `ca.crt`: the certificate authorities that instances trust.
+    /// `ConfigMap` with the key `ca.crt`: certificate authorities that instances trust beside the usual ones.
     #[arg(long, env = "WAVESTORE_CA_CONFIG_MAP", value_parser = parse_nonempty)]
     pub(crate) ca_config_map: Option<String>,
-    /// Variable that every instance gets, as `NAME=VALUE`; once for each, or separated by commas.
-    #[arg(long, env = "WAVESTORE_INSTANCE_ENV", value_delimiter = ',', value_parser = parse_variable)]
+    /// Variable that every instance gets, as `NAME=VALUE`; once for each.
+    #[arg(long, value_parser = parse_variable)]
     pub(crate) instance_env: Vec<EnvVar>,
     /// What apps see as `H2O_CLOUD_ENVIRONMENT`. Default: the store's URL.
     #[arg(long, env = "WAVESTORE_ENVIRONMENT")]
@@ -151,6 +151,22 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
+
+    #[test]
+    fn values_of_variables_keep_their_commas() {
+        let args = Args::parse_from([
+            "wavestore-operator",
+            "--instance-image=registry/instance:1",
+            "--instance-env=NO_PROXY=localhost,.svc",
+            "--instance-env=A=b",
+        ]);
+        let values: Vec<&str> = args
+            .instance_env
+            .iter()
+            .filter_map(|variable| variable.value.as_deref())
+            .collect();
+        assert_eq!(values, ["localhost,.svc", "b"]);
+    }
 
     #[test]
     fn flags_are_consistent() {
