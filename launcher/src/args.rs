@@ -6,6 +6,7 @@ use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 
 use crate::digest::Digest;
+use crate::files::AppFiles;
 use crate::settings::{AppArgs, BaseUrl, Mode};
 use crate::store_url::StoreUrl;
 
@@ -44,6 +45,10 @@ pub struct Args {
     /// Arguments of a Python app, as a JSON list of strings.
     #[arg(long = "app-args", env = "WAVESTORE_APP_ARGS", default_value = "[]")]
     pub(crate) arguments: AppArgs,
+
+    /// Files from outside the bundle, as a JSON object: places in the app's folder, and where the files are mounted.
+    #[arg(long, env = "WAVESTORE_APP_FILES", default_value = "{}")]
+    pub(crate) app_files: AppFiles,
 
     /// Port on which a Python app listens by itself.
     #[arg(long, env = "WAVESTORE_APP_PORT", value_parser = clap::value_parser!(u16).range(1024..))]

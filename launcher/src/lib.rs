@@ -15,6 +15,7 @@ mod error;
 mod exit;
 mod family;
 mod fetch;
+mod files;
 mod front;
 mod http1;
 mod output;

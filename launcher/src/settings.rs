@@ -10,6 +10,7 @@ use tracing_subscriber::EnvFilter;
 use crate::args::Args;
 use crate::digest::Digest;
 use crate::error::Error;
+use crate::files::AppFiles;
 use crate::store_url::StoreUrl;
 use crate::variables::Variables;
 
@@ -103,6 +104,7 @@ pub(crate) struct Settings {
     pub(crate) store_url: StoreUrl,
     pub(crate) token_file: PathBuf,
     pub(crate) app: App,
+    pub(crate) files: AppFiles,
     pub(crate) port: u16,
     pub(crate) health_port: u16,
     pub(crate) internal_port: u16,
@@ -130,6 +132,7 @@ impl Settings {
             app_mode,
             app_module,
             arguments: AppArgs(arguments),
+            app_files,
             app_port,
             base_url,
             port,
@@ -180,6 +183,7 @@ impl Settings {
             store_url,
             token_file,
             app,
+            files: app_files,
             port,
             health_port,
             internal_port,

@@ -15,10 +15,17 @@ use crate::settings::Settings;
 /// Says which bundle the folder holds, once it holds all of it.
 const MARKER: &str = ".wavestore-bundle";
 
-/// Fetches and unpacks the bundle, unless a container before this one in the same pod did.
+/// Fetches and unpacks the bundle, unless a container before this one in the same pod did, and links the files from
+/// outside of it.
 ///
 /// Files that the app itself wrote stay either way.
 pub(crate) async fn source(settings: &Settings, board: &Board) -> Result<(), Error> {
+    bring(settings, board).await?;
+    // A few links take no time.
+    settings.files.link(&settings.folders.app)
+}
+
+async fn bring(settings: &Settings, board: &Board) -> Result<(), Error> {
     let folder = &settings.folders.app;
     let digest = settings.digest;
     let marker = folder.join(MARKER);

@@ -324,6 +324,32 @@ fn the_next_container_of_a_pod_starts_without_store_and_uv() {
     again.wait_until_ready();
 }
 
+#[test]
+fn files_from_outside_the_bundle_are_there_in_the_next_container_too() {
+    let pod = Pod::new();
+    let app = "print('the app reads', open('conf/key.pem').read(), flush=True)\n";
+    let body = bundle(&[
+        ("app.py", app),
+        ("uvicorn.py", include_str!("stand-ins/uvicorn.py")),
+        ("requirements.txt", "h2o-wave\n"),
+        ("conf/key.pem", "an example"),
+    ]);
+    let digest = digest(&body);
+    let store = Store::start(body, &[]);
+    fs::write(pod.path("mounted"), "the key").unwrap();
+    let files = serde_json::json!({ "conf/key.pem": pod.path("mounted") });
+    for _container in 0..2 {
+        let mut command = pod.command(&digest, &format!("http://{}", store.address), &uv());
+        command.env("WAVESTORE_APP_FILES", files.to_string());
+        let mut launcher = pod.start(command);
+        launcher.wait_until_ready();
+        let log = launcher.log();
+        assert!(log.contains("the app reads the key"), "{log}");
+        launcher.send(Signal::SIGTERM);
+        assert_eq!(launcher.exit_code(), Some(0));
+    }
+}
+
 /// Leaves three things behind: zombies for the launcher, a process in a session of its own, and a refusal to
 /// stop.
 const STUBBORN: &str = r#"
