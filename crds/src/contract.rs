@@ -9,6 +9,12 @@ pub const FINALIZER: &str = "wavestore.io/release";
 /// Label on every object of an instance; its value is the instance's name.
 pub const INSTANCE_LABEL: &str = "wavestore.io/instance";
 
+/// Label by which a Secret is open to apps. What does not carry it, the store's own Secrets among them, is closed.
+pub const APP_SECRET_LABEL: &str = "wavestore.io/app-secret";
+
+/// The value of [`APP_SECRET_LABEL`] that opens a Secret.
+pub const APP_SECRET_OPEN: &str = "true";
+
 /// Port on which an instance's app answers, and the launcher before it.
 pub const APP_PORT: u16 = 10101;
 

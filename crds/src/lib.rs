@@ -14,8 +14,8 @@ mod schema;
 pub use app::{BundleSource, ConfigMapKey, WaveApp, WaveAppSpec, WaveAppStatus};
 pub use condition::{ConditionStatus, ConditionType, condition, set_condition};
 pub use contract::{
-    APP_PORT, FINALIZER, GROUP, HEALTH_PORT, INSTANCE_LABEL, INSTANCE_PATH, RESERVED_INSTANCE_NAME,
-    TOKEN_AUDIENCE,
+    APP_PORT, APP_SECRET_LABEL, APP_SECRET_OPEN, FINALIZER, GROUP, HEALTH_PORT, INSTANCE_LABEL,
+    INSTANCE_PATH, RESERVED_INSTANCE_NAME, TOKEN_AUDIENCE,
 };
 pub use instance::{
     InstanceRelease, Operation, WaveInstance, WaveInstanceSpec, WaveInstanceStatus,

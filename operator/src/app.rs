@@ -3,6 +3,7 @@
 pub(crate) mod import;
 mod reconcile;
 pub(crate) mod resolve;
+pub(crate) mod secrets;
 mod status;
 
 pub(crate) use reconcile::{Context, run};

@@ -19,6 +19,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::app::import::Importer;
 use crate::app::resolve::StoreSettings;
+use crate::app::secrets::Readers;
 use crate::args::{Args, LogFormat};
 use crate::attempts::Attempts;
 use crate::error::{Error, chain};
@@ -149,6 +150,7 @@ async fn serve(args: Args) -> Result<(), Error> {
         world: world.clone(),
         events: events.clone(),
         errors: Attempts::default(),
+        readers: Readers::default(),
         stop: stop.clone(),
     });
     let settings = instance::Settings {

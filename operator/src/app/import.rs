@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use tracing::info;
 
 use super::resolve;
+use super::secrets::{self, Refusal};
 
 /// Redirects that a download may take.
 const REDIRECTS: usize = 5;
@@ -116,6 +117,9 @@ pub enum Error {
     /// The bundle cannot be run here.
     #[error(transparent)]
     Resolve(#[from] resolve::Error),
+    /// The app names a Secret that it does not get.
+    #[error(transparent)]
+    Secret(#[from] secrets::Error),
     /// Another `WaveApp` has this name and version.
     #[error("app `{name}` version `{version}` is already published, by WaveApp `{holder}`")]
     Duplicate {
@@ -142,6 +146,8 @@ impl Error {
             Self::Url { .. } => "BadUrl",
             Self::Catalog(catalog::Error::DuplicateApp { .. }) => "Duplicate",
             Self::Resolve(_) => "NotSupported",
+            Self::Secret(secrets::Error::Refused(refusal)) => refusal.code(),
+            Self::Secret(secrets::Error::Read { .. }) => "SecretUnreadable",
             Self::Catalog(error) => error.code(),
             Self::NoConfigMap(_)
             | Self::NoKey { .. }
@@ -162,6 +168,14 @@ impl Error {
     pub(crate) fn stalls(&self) -> bool {
         match self {
             Self::Bundle(error) => error.blames_archive(),
+            Self::Secret(secrets::Error::Refused(refusal)) => match refusal {
+                Refusal::BadSecretName { .. }
+                | Refusal::BadSecretKey { .. }
+                | Refusal::ReservedSecret { .. }
+                | Refusal::SecretKeyNotFound { .. }
+                | Refusal::SecretNotOpen { .. } => true,
+                Refusal::SecretNotFound { .. } => false,
+            },
             Self::Url { .. }
             | Self::NoKey { .. }
             | Self::TooLarge { .. }
@@ -175,6 +189,30 @@ impl Error {
             | Self::Fetch { .. }
             | Self::TooSlow { .. }
             | Self::NotStored(_)
+            | Self::Secret(secrets::Error::Read { .. })
+            | Self::Catalog(_)
+            | Self::Temporary(_) => false,
+        }
+    }
+
+    /// Whether nothing but another bundle helps.
+    pub(crate) fn blames_bundle(&self) -> bool {
+        match self {
+            Self::Bundle(_) | Self::Resolve(_) => self.stalls(),
+            Self::Secret(secrets::Error::Refused(refusal)) => refusal.blames_bundle(),
+            Self::NoConfigMap(_)
+            | Self::NoKey { .. }
+            | Self::ConfigMap { .. }
+            | Self::Url { .. }
+            | Self::File { .. }
+            | Self::Status { .. }
+            | Self::Fetch { .. }
+            | Self::TooSlow { .. }
+            | Self::TooLarge { .. }
+            | Self::OtherDigest { .. }
+            | Self::NotStored(_)
+            | Self::Secret(secrets::Error::Read { .. })
+            | Self::Duplicate { .. }
             | Self::Catalog(_)
             | Self::Temporary(_) => false,
         }
@@ -205,6 +243,7 @@ impl Error {
             }
             Self::Bundle(error) => error.hint(),
             Self::Resolve(error) => Some(error.hint().to_owned()),
+            Self::Secret(error) => error.hint(),
             Self::Catalog(error) => error.hint(),
             Self::ConfigMap { .. }
             | Self::File { .. }

@@ -6,11 +6,12 @@ use std::time::Duration;
 use bundle::Bundle;
 use catalog::{Catalog, Digest, Viewer};
 use crds::{Runtime, WaveApp, WaveAppStatus};
-use futures::{FutureExt, StreamExt, TryStreamExt};
-use k8s_openapi::api::core::v1::ConfigMap;
+use futures::{FutureExt, Stream, StreamExt, TryStreamExt, stream};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, Patch, PatchParams};
+use kube::core::PartialObjectMeta;
 use kube::runtime::controller::{self, Action};
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt, applier, predicates, watcher};
@@ -22,6 +23,7 @@ use tracing::{info, warn};
 
 use super::import::{self, Fetched, Importer};
 use super::resolve::{StoreSettings, resolve};
+use super::secrets::{self, Readers};
 use super::status;
 use crate::attempts::Attempts;
 use crate::error::{Error, message};
@@ -48,6 +50,7 @@ pub(crate) struct Context {
     pub(crate) world: Arc<World>,
     pub(crate) events: Arc<Events>,
     pub(crate) errors: Attempts,
+    pub(crate) readers: Readers,
     pub(crate) stop: CancellationToken,
 }
 
@@ -63,7 +66,8 @@ pub(crate) async fn run(ctx: Arc<Context>) {
             predicates::generation.combine(predicates::finalizers),
             PredicateConfig::default(),
         )
-        .map_ok(|app| ObjectRef::from_obj(&app))
+        .map_ok(|app| ObjectRef::from_obj(&app));
+    let queue = stream::select(queue, readers_of_changed_secrets(&ctx))
         .boxed()
         .take_until(ctx.stop.clone().cancelled_owned());
     let others = apps.clone();
@@ -87,6 +91,33 @@ pub(crate) async fn run(ctx: Arc<Context>) {
         futures::future::ready(())
     })
     .await;
+}
+
+/// The apps that name a Secret which was opened, closed, or changed while open.
+fn readers_of_changed_secrets(
+    ctx: &Arc<Context>,
+) -> impl Stream<Item = watcher::Result<ObjectRef<WaveApp>>> + Send + 'static {
+    let secrets: Api<PartialObjectMeta<Secret>> =
+        Api::namespaced(ctx.client.clone(), &ctx.namespace);
+    let ctx = ctx.clone();
+    watcher(secrets, secrets::watch())
+        .default_backoff()
+        .flat_map(move |event| {
+            let apps = match event {
+                Err(error) => return stream::iter(vec![Err(error)]),
+                Ok(watcher::Event::Apply(secret) | watcher::Event::Delete(secret)) => {
+                    ctx.readers.of(&secret.name_any())
+                }
+                Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => Vec::new(),
+                // What was closed while the watch was interrupted is not in the list.
+                Ok(watcher::Event::InitDone) => ctx.readers.all(),
+            };
+            let found: Vec<_> = apps
+                .iter()
+                .map(|app| Ok(ObjectRef::new(app).within(&ctx.namespace)))
+                .collect();
+            stream::iter(found)
+        })
 }
 
 fn error_policy(app: &WaveApp, error: &Error, ctx: &Context) -> Action {
@@ -193,9 +224,7 @@ async fn reconcile(
             ctx.publish(&app, &status, Tone::Warning, error.code(), &note)
                 .await?;
             // A bundle that its digest names will be as bad tomorrow.
-            let for_ever = matches!(error, import::Error::Bundle(_) | import::Error::Resolve(_))
-                && error.stalls()
-                && app.spec.bundle.digest.is_some();
+            let for_ever = error.blames_bundle() && app.spec.bundle.digest.is_some();
             if for_ever {
                 info!(app.resource = name, "WaveApp {name} is refused: {note}");
                 return Ok(Action::await_change());
@@ -229,11 +258,17 @@ async fn import(
         .await?;
     let bundle = ctx.importer.read(&fetched).await?;
     let Fetched { file, digest } = fetched;
+    let name = app.name_any();
+    let references = secrets::references(&bundle.manifest).map_err(secrets::Error::from)?;
+    ctx.readers.note(&name, &references);
+    let secrets: Api<Secret> = Api::namespaced(ctx.client.clone(), &ctx.namespace);
+    let grant = secrets::authorize(&secrets, &references).await?;
     let runtime = resolve(
         &bundle.manifest,
-        &app.name_any(),
+        &name,
         &digest.to_string(),
         &ctx.store,
+        &grant,
     )?;
     refuse_duplicate(app, &bundle, others)?;
     let row = row(app, &bundle, digest);
@@ -394,6 +429,7 @@ async fn withdraw(ctx: &Context, app: &WaveApp, others: &Store<WaveApp>) -> Resu
         drop_unused_blobs(ctx, app, digest, others).await?;
     }
     finalizer::remove(&ctx.api(), app, FINALIZER).await?;
+    ctx.readers.forget(&app.name_any());
     ctx.errors.clear(&app.name_any());
     info!(
         app.resource = app.name_any(),

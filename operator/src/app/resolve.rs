@@ -8,6 +8,8 @@ use crds::{AppRef, Lifecycle, RoutingMode, Runtime, RuntimeFile, RuntimeVolume};
 use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource, ResourceRequirements, SecretKeySelector};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Amount;
 
+use super::secrets::Grant;
+
 /// Memory that an app may take when it does not say.
 const MEMORY_LIMIT: &str = "2Gi";
 
@@ -37,9 +39,6 @@ pub enum Error {
     /// An image of the app's own.
     #[error("app.toml: `[Runtime] AppMode` is `container`, which is not supported yet")]
     ContainerMode,
-    /// A Secret that holds no app's secrets.
-    #[error("app.toml: `Secret` is `{0}`, which is one of Helm's own records")]
-    ReservedSecret(String),
 }
 
 impl Error {
@@ -48,17 +47,18 @@ impl Error {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::ContainerMode => "use `wave` or `python`",
-            Self::ReservedSecret(_) => "put the value into a Secret of its own",
         }
     }
 }
 
-/// Resolves an app; nothing for links, which nobody runs. `id` is the name of its `WaveApp`.
+/// Resolves an app; nothing for links, which nobody runs. `id` is the name of its `WaveApp`. Secrets that are not
+/// granted are left out.
 pub(crate) fn resolve(
     manifest: &Manifest,
     id: &str,
     digest: &str,
     store: &StoreSettings,
+    grant: &Grant,
 ) -> Result<Option<Runtime>, Error> {
     let Some(runtime) = &manifest.runtime else {
         return Ok(None);
@@ -91,7 +91,6 @@ pub(crate) fn resolve(
         AppMode::Python => (crds::AppMode::Python, *port),
         AppMode::Container => return Err(Error::ContainerMode),
     };
-    let files = manifest.files.iter().map(file).collect::<Result<_, _>>()?;
     Ok(Some(Runtime {
         app: app_ref(manifest),
         digest: digest.to_owned(),
@@ -103,8 +102,12 @@ pub(crate) fn resolve(
         args: args.clone(),
         port,
         routing_mode: routing(*routing_mode),
-        env: env(manifest, id, store)?,
-        files,
+        env: env(manifest, id, store, grant),
+        files: manifest
+            .files
+            .iter()
+            .filter_map(|file| self::file(file, grant))
+            .collect(),
         resources: resources(runtime),
         volume: volume.as_ref().map(|volume| RuntimeVolume {
             mount_path: volume.mount.clone(),
@@ -142,7 +145,7 @@ pub(crate) fn routing(mode: bundle::RoutingMode) -> RoutingMode {
 }
 
 /// The store's variables, then the app's; a name that comes again takes the place of the first.
-fn env(manifest: &Manifest, id: &str, store: &StoreSettings) -> Result<Vec<EnvVar>, Error> {
+fn env(manifest: &Manifest, id: &str, store: &StoreSettings, grant: &Grant) -> Vec<EnvVar> {
     let plain = |name: &str, value: &str| EnvVar {
         name: name.to_owned(),
         value: Some(value.to_owned()),
@@ -152,7 +155,7 @@ fn env(manifest: &Manifest, id: &str, store: &StoreSettings) -> Result<Vec<EnvVa
         plain("H2O_CLOUD_ENVIRONMENT", &store.environment),
         plain("H2O_CLOUD_APP_ID", id),
     ];
-    let apps = manifest.env.iter().map(|variable| {
+    let apps = manifest.env.iter().filter_map(|variable| {
         let mut made = EnvVar {
             name: variable.name.clone(),
             ..EnvVar::default()
@@ -162,44 +165,42 @@ fn env(manifest: &Manifest, id: &str, store: &StoreSettings) -> Result<Vec<EnvVa
             Source::Value(value) => made.value = Some(value.replace("$(", "$$(")),
             Source::Secret(key) => {
                 made.value_from = Some(EnvVarSource {
-                    secret_key_ref: Some(secret(key)?),
+                    secret_key_ref: Some(secret(key, grant)?),
                     ..EnvVarSource::default()
                 });
             }
         }
-        Ok(made)
+        Some(made)
     });
-    for variable in store.env.iter().cloned().map(Ok).chain(apps) {
-        let variable: EnvVar = variable?;
+    for variable in store.env.iter().cloned().chain(apps) {
         match all.iter_mut().find(|held| held.name == variable.name) {
             Some(held) => *held = variable,
             None => all.push(variable),
         }
     }
-    Ok(all)
+    all
 }
 
-fn file(file: &File) -> Result<RuntimeFile, Error> {
+fn file(file: &File, grant: &Grant) -> Option<RuntimeFile> {
     let (value, secret_key_ref) = match &file.source {
         Source::Value(value) => (Some(value.clone()), None),
-        Source::Secret(key) => (None, Some(secret(key)?)),
+        Source::Secret(key) => (None, Some(secret(key, grant)?)),
     };
-    Ok(RuntimeFile {
+    Some(RuntimeFile {
         path: file.path.clone(),
         value,
         secret_key_ref,
     })
 }
 
-fn secret(key: &SecretKey) -> Result<SecretKeySelector, Error> {
-    if key.secret.starts_with("sh.helm.") {
-        return Err(Error::ReservedSecret(key.secret.clone()));
-    }
-    Ok(SecretKeySelector {
-        name: key.secret.clone(),
-        key: key.key.clone(),
-        optional: key.optional.then_some(true),
-    })
+fn secret(key: &SecretKey, grant: &Grant) -> Option<SecretKeySelector> {
+    grant
+        .holds(&key.secret, &key.key)
+        .then(|| SecretKeySelector {
+            name: key.secret.clone(),
+            key: key.key.clone(),
+            optional: key.optional.then_some(true),
+        })
 }
 
 fn resources(runtime: &bundle::Runtime) -> ResourceRequirements {
@@ -272,7 +273,8 @@ mod tests {
     fn resolved(toml: &str) -> Result<Option<Runtime>, Error> {
         let text = format!("[App]\nName = \"hello\"\nVersion = \"1.0.0\"\n{toml}");
         let (manifest, _) = Manifest::parse(&text, &EnvRules::default()).expect("a manifest");
-        resolve(&manifest, "hello-1", "sha256:00", &store())
+        let grant = Grant::of(&[("database", "password"), ("database", "key")]);
+        resolve(&manifest, "hello-1", "sha256:00", &store(), &grant)
     }
 
     #[test]
@@ -361,13 +363,40 @@ mod tests {
             "[Runtime]\nModule = \"app\"\nAppMode = \"container\"\nCustomImage = \"x\"\nPort = 8080",
         );
         assert_eq!(container, Err(Error::ContainerMode));
-        let secret = resolved(
-            "[Runtime]\nModule = \"app\"\n[[Env]]\nName = \"A\"\nSecret = \"sh.helm.release.v1.x.v1\"\nSecretKey = \"release\"",
+    }
+
+    #[test]
+    fn secrets_that_are_not_granted_are_left_out() {
+        let runtime = resolved(
+            r#"
+            [Runtime]
+            Module = "app"
+            [[Env]]
+            Name = "PASSWORD"
+            Secret = "database"
+            SecretKey = "password"
+            [[Env]]
+            Name = "TOKEN"
+            Secret = "absent"
+            SecretKey = "password"
+            Optional = true
+            [[File]]
+            Path = "conf/key.pem"
+            Secret = "database"
+            SecretKey = "other"
+            Optional = true
+            "#,
         );
-        assert_eq!(
-            secret,
-            Err(Error::ReservedSecret("sh.helm.release.v1.x.v1".to_owned()))
-        );
+        let runtime = runtime.expect("resolved").expect("a runtime");
+        let from_secrets: Vec<&str> = runtime
+            .env
+            .iter()
+            .filter(|variable| variable.value_from.is_some())
+            .map(|variable| variable.name.as_str())
+            .collect();
+        assert_eq!(from_secrets, ["PASSWORD"]);
+        assert_eq!(runtime.files, []);
+        assert!(!runtime.env.iter().any(|variable| variable.name == "TOKEN"));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crds::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::import::Error;
-use super::resolve;
+use super::{resolve, secrets};
 use crate::error::message;
 
 /// Most instances that are named when an app is held by them.
@@ -65,6 +65,10 @@ pub(super) fn failed(app: &WaveApp, error: &Error, now: &Time) -> WaveAppStatus 
             observed_generation: status.observed_generation,
             ..WaveAppStatus::default()
         };
+    }
+    // Nobody may start a pod with what the app may no longer read; helm users' charts take it from here.
+    if matches!(error, Error::Secret(secrets::Error::Refused(_))) {
+        status.runtime = None;
     }
     let text = message(error, error.hint());
     let second = if error.stalls() {
@@ -155,6 +159,15 @@ mod tests {
                 holder: "first".to_owned(),
             },
             Error::Resolve(resolve::Error::ContainerMode),
+            Error::Secret(secrets::Error::Refused(secrets::Refusal::SecretNotFound {
+                entry: "[[Env]] PASSWORD".to_owned(),
+                secret: "database".to_owned(),
+                key: "password".to_owned(),
+            })),
+            Error::Secret(secrets::Error::Refused(secrets::Refusal::SecretNotOpen {
+                entry: "[[File]] /app/conf/key.pem".to_owned(),
+                secret: "wavestore-admin".to_owned(),
+            })),
         ];
         let lines: Vec<String> = errors
             .iter()

@@ -14,6 +14,8 @@ use tracing::{error, info, warn};
 use super::observe::Seen;
 use super::plan::{Action, Plan, Reason};
 use super::reconcile::Context;
+use super::status;
+use crate::app::secrets;
 use crate::error::{Error, message};
 use crate::events::Tone;
 use crate::finalizer;
@@ -80,7 +82,16 @@ async fn apply(
     let resolved = match (plan.action, seen.app.as_ref()) {
         (Action::ApplyKept, _) => Resolved::Kept,
         (_, Some(app)) => match &app.runtime {
-            Some(runtime) => Resolved::Fresh(runtime),
+            Some(runtime) => {
+                let refused = secrets::authorize_again(&ctx.api(), runtime).await.err();
+                if let Some(error) = refused {
+                    let verdict = status::secret_refused(&message(&error, error.hint()));
+                    ctx.publish(instance, seen, &verdict, None).await?;
+                    // The controller of apps sees the same, and resolves the app anew.
+                    return Ok(Done::Acted(LATER));
+                }
+                Resolved::Fresh(runtime)
+            }
             None => return Ok(Done::Acted(SOON)),
         },
         (_, None) => return Ok(Done::Acted(SOON)),

@@ -183,7 +183,7 @@ impl Context {
     }
 
     /// Writes the status when it has changed, and an Event when its Ready condition has.
-    async fn publish(
+    pub(super) async fn publish(
         &self,
         instance: &WaveInstance,
         seen: &Seen,

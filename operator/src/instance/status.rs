@@ -187,6 +187,16 @@ pub(super) fn run_failed(seen: &Seen) -> Verdict {
     }
 }
 
+/// What to tell when the app does not get a Secret any more that it was resolved with.
+pub(super) fn secret_refused(message: &str) -> Verdict {
+    Verdict {
+        state: State::Reconciling,
+        reason: Reason::AppNotReady.to_string(),
+        message: message.to_owned(),
+        phase: None,
+    }
+}
+
 fn link(seen: &Seen) -> Option<&str> {
     seen.app.as_ref()?.link.as_deref()
 }

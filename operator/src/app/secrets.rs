@@ -1,0 +1,556 @@
+//! Which Secrets an app may read: those that carry the label, and no others.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use bundle::{Manifest, Source};
+use crds::{APP_SECRET_LABEL, APP_SECRET_OPEN, Runtime};
+use k8s_openapi::api::core::v1::{Secret, SecretKeySelector};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::Api;
+use kube::runtime::watcher;
+use parking_lot::Mutex;
+
+/// Most characters of a Secret's name and of a key.
+const NAME: usize = 253;
+
+/// How the names of Helm's own records begin.
+const HELM: &str = "sh.helm.";
+
+/// One place of an app that reads one key of one Secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Reference {
+    /// The place in `app.toml`, such as `[[Env]] PASSWORD`.
+    entry: String,
+    secret: String,
+    key: String,
+    /// The app also starts without it.
+    optional: bool,
+}
+
+/// How a Secret looks to apps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Seen {
+    /// There is none.
+    Absent,
+    /// It does not carry the label.
+    Closed,
+    /// It does, and has these keys.
+    Open(BTreeSet<String>),
+}
+
+/// Proof of which keys an app may read; what is not in it is left out of the app's pods.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Grant(BTreeSet<(String, String)>);
+
+/// Why an app does not get a Secret that it names.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr)]
+pub enum Refusal {
+    /// No Secret can have this name.
+    #[error("app.toml: `Secret` of `{entry}` is `{value}`, which is no name of a Secret")]
+    BadSecretName {
+        /// The place in `app.toml`.
+        entry: String,
+        /// What is there.
+        value: String,
+    },
+    /// No Secret can have this key.
+    #[error("app.toml: `SecretKey` of `{entry}` is `{value}`, which is no key of a Secret")]
+    BadSecretKey {
+        /// The place in `app.toml`.
+        entry: String,
+        /// What is there.
+        value: String,
+    },
+    /// One of Helm's own records.
+    #[error("app.toml: `Secret` of `{entry}` is `{secret}`, which is one of Helm's own records")]
+    ReservedSecret {
+        /// The place in `app.toml`.
+        entry: String,
+        /// The Secret.
+        secret: String,
+    },
+    /// There is no such Secret.
+    #[error("app.toml: `{entry}` needs the Secret `{secret}`, which does not exist")]
+    SecretNotFound {
+        /// The place in `app.toml`.
+        entry: String,
+        /// The Secret.
+        secret: String,
+        /// The key in it.
+        key: String,
+    },
+    /// The Secret has no such key.
+    #[error("app.toml: `{entry}` needs the key `{key}`, which the Secret `{secret}` does not have")]
+    SecretKeyNotFound {
+        /// The place in `app.toml`.
+        entry: String,
+        /// The Secret.
+        secret: String,
+        /// The key in it.
+        key: String,
+    },
+    /// The Secret does not carry the label.
+    #[error("app.toml: `{entry}` names the Secret `{secret}`, which is not open to apps")]
+    SecretNotOpen {
+        /// The place in `app.toml`.
+        entry: String,
+        /// The Secret.
+        secret: String,
+    },
+}
+
+impl Refusal {
+    /// Stable code for conditions, such as `SecretNotOpen`.
+    pub(crate) fn code(&self) -> &'static str {
+        self.into()
+    }
+
+    /// No change in the cluster helps, only another `app.toml`.
+    pub(crate) fn blames_bundle(&self) -> bool {
+        match self {
+            Self::BadSecretName { .. }
+            | Self::BadSecretKey { .. }
+            | Self::ReservedSecret { .. } => true,
+            Self::SecretNotFound { .. }
+            | Self::SecretKeyNotFound { .. }
+            | Self::SecretNotOpen { .. } => false,
+        }
+    }
+
+    /// The one next step that helps.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        let open =
+            |secret| format!("kubectl label secret {secret} {APP_SECRET_LABEL}={APP_SECRET_OPEN}");
+        match self {
+            Self::BadSecretName { .. } => {
+                "use lower-case letters, digits, `-` and `.`, with a letter or digit at both ends"
+                    .to_owned()
+            }
+            Self::BadSecretKey { .. } => "use letters, digits, `-`, `_` and `.`".to_owned(),
+            Self::ReservedSecret { .. } => "put the value into a Secret of its own".to_owned(),
+            Self::SecretNotFound { secret, key, .. } => format!(
+                "make it with `kubectl create secret generic {secret} --from-literal={key}=<value>`, and open it to apps with `{}`",
+                open(secret)
+            ),
+            Self::SecretKeyNotFound { secret, .. } => {
+                format!("see its keys with `kubectl describe secret {secret}`")
+            }
+            Self::SecretNotOpen { secret, .. } => {
+                format!("if every app may read it, open it with `{}`", open(secret))
+            }
+        }
+    }
+}
+
+/// All places of an app that read a Secret.
+pub(crate) fn references(manifest: &Manifest) -> Result<Vec<Reference>, Refusal> {
+    let variables = manifest
+        .env
+        .iter()
+        .map(|variable| (format!("[[Env]] {}", variable.name), &variable.source));
+    let files = manifest
+        .files
+        .iter()
+        .map(|file| (format!("[[File]] {}", file.path), &file.source));
+    let mut found = Vec::new();
+    for (entry, source) in variables.chain(files) {
+        let Source::Secret(key) = source else {
+            continue;
+        };
+        let reference = Reference {
+            entry,
+            secret: key.secret.clone(),
+            key: key.key.clone(),
+            optional: key.optional,
+        };
+        check_names(&reference)?;
+        found.push(reference);
+    }
+    Ok(found)
+}
+
+/// All places of a resolved app that read a Secret. What is optional was there when it was resolved, and has to be
+/// there still: a Secret of that name that comes later may be another's.
+fn references_of(runtime: &Runtime) -> Vec<Reference> {
+    let reference = |entry: String, selector: &SecretKeySelector| Reference {
+        entry,
+        secret: selector.name.clone(),
+        key: selector.key.clone(),
+        optional: false,
+    };
+    let variables = runtime.env.iter().filter_map(|variable| {
+        let selector = variable.value_from.as_ref()?.secret_key_ref.as_ref()?;
+        Some(reference(format!("[[Env]] {}", variable.name), selector))
+    });
+    let files = runtime.files.iter().filter_map(|file| {
+        let selector = file.secret_key_ref.as_ref()?;
+        Some(reference(format!("[[File]] {}", file.path), selector))
+    });
+    variables.chain(files).collect()
+}
+
+fn check_names(reference: &Reference) -> Result<(), Refusal> {
+    let Reference {
+        entry,
+        secret,
+        key,
+        optional: _,
+    } = reference;
+    if !is_name(secret) {
+        return Err(Refusal::BadSecretName {
+            entry: entry.clone(),
+            value: secret.clone(),
+        });
+    }
+    if !is_key(key) {
+        return Err(Refusal::BadSecretKey {
+            entry: entry.clone(),
+            value: key.clone(),
+        });
+    }
+    if secret.starts_with(HELM) {
+        return Err(Refusal::ReservedSecret {
+            entry: entry.clone(),
+            secret: secret.clone(),
+        });
+    }
+    Ok(())
+}
+
+/// Whether Kubernetes takes this as the name of a Secret: a DNS subdomain.
+fn is_name(text: &str) -> bool {
+    let alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    text.len() <= NAME
+        && text.split('.').all(|label| {
+            let bytes = label.as_bytes();
+            bytes.first().copied().is_some_and(alphanumeric)
+                && bytes.last().copied().is_some_and(alphanumeric)
+                && bytes
+                    .iter()
+                    .all(|byte| alphanumeric(*byte) || *byte == b'-')
+        })
+}
+
+/// Whether Kubernetes takes this as a key of a Secret.
+fn is_key(text: &str) -> bool {
+    (1..=NAME).contains(&text.len())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+        && !text.starts_with("..")
+        && text != "."
+}
+
+/// Decides what an app may read. An optional key that is not there is left out of the grant.
+fn grant(references: &[Reference], seen: &BTreeMap<String, Seen>) -> Result<Grant, Refusal> {
+    let mut granted = BTreeSet::new();
+    for reference in references {
+        let Reference {
+            entry,
+            secret,
+            key,
+            optional,
+        } = reference;
+        match seen.get(secret).unwrap_or(&Seen::Absent) {
+            Seen::Closed => {
+                return Err(Refusal::SecretNotOpen {
+                    entry: entry.clone(),
+                    secret: secret.clone(),
+                });
+            }
+            Seen::Open(keys) if keys.contains(key) => {
+                granted.insert((secret.clone(), key.clone()));
+            }
+            Seen::Absent | Seen::Open(_) if *optional => {}
+            Seen::Absent => {
+                return Err(Refusal::SecretNotFound {
+                    entry: entry.clone(),
+                    secret: secret.clone(),
+                    key: key.clone(),
+                });
+            }
+            Seen::Open(_) => {
+                return Err(Refusal::SecretKeyNotFound {
+                    entry: entry.clone(),
+                    secret: secret.clone(),
+                    key: key.clone(),
+                });
+            }
+        }
+    }
+    Ok(Grant(granted))
+}
+
+impl Grant {
+    #[cfg(test)]
+    pub(crate) fn of(keys: &[(&str, &str)]) -> Self {
+        let own = |(secret, key): &(&str, &str)| ((*secret).to_owned(), (*key).to_owned());
+        Self(keys.iter().map(own).collect())
+    }
+
+    /// Whether the app may read this key.
+    pub(crate) fn holds(&self, secret: &str, key: &str) -> bool {
+        self.0.contains(&(secret.to_owned(), key.to_owned()))
+    }
+}
+
+/// Why it is not known what an app may read.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It may not.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The API server did not tell.
+    #[error("could not read the Secret `{secret}`")]
+    Read {
+        /// The Secret.
+        secret: String,
+        /// The API server's words.
+        source: kube::Error,
+    },
+}
+
+impl Error {
+    /// The one next step that helps, if there is one.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Refused(refusal) => Some(refusal.hint()),
+            Self::Read { .. } => None,
+        }
+    }
+}
+
+/// Asks the API server for all that these places name, and decides.
+pub(crate) async fn authorize(
+    secrets: &Api<Secret>,
+    references: &[Reference],
+) -> Result<Grant, Error> {
+    let mut seen = BTreeMap::new();
+    for Reference { secret, .. } in references {
+        if !seen.contains_key(secret) {
+            let found = look(secrets, secret).await.map_err(|source| Error::Read {
+                secret: secret.clone(),
+                source,
+            })?;
+            seen.insert(secret.clone(), found);
+        }
+    }
+    Ok(grant(references, &seen)?)
+}
+
+/// Decides again, right before pods get what an app was resolved to some time ago.
+pub(crate) async fn authorize_again(secrets: &Api<Secret>, runtime: &Runtime) -> Result<(), Error> {
+    authorize(secrets, &references_of(runtime)).await.map(drop)
+}
+
+async fn look(secrets: &Api<Secret>, name: &str) -> Result<Seen, kube::Error> {
+    // The values of a closed one are not even fetched.
+    match secrets.get_metadata_opt(name).await? {
+        None => return Ok(Seen::Absent),
+        Some(secret) if !is_open(&secret.metadata) => return Ok(Seen::Closed),
+        Some(_) => {}
+    }
+    Ok(match secrets.get_opt(name).await? {
+        None => Seen::Absent,
+        Some(secret) if is_open(&secret.metadata) => {
+            Seen::Open(secret.data.unwrap_or_default().into_keys().collect())
+        }
+        Some(_) => Seen::Closed,
+    })
+}
+
+fn is_open(metadata: &ObjectMeta) -> bool {
+    metadata
+        .labels
+        .as_ref()
+        .and_then(|labels| labels.get(APP_SECRET_LABEL))
+        .is_some_and(|value| value == APP_SECRET_OPEN)
+}
+
+/// What to watch: open Secrets. One that is closed leaves the watch as if it were deleted.
+pub(crate) fn watch() -> watcher::Config {
+    watcher::Config::default().labels(&format!("{APP_SECRET_LABEL}={APP_SECRET_OPEN}"))
+}
+
+/// Which apps name which Secrets: whom a change of one concerns.
+#[derive(Default)]
+pub(crate) struct Readers {
+    by_app: Mutex<HashMap<String, BTreeSet<String>>>,
+}
+
+impl Readers {
+    /// Notes what an app names. Before anybody looks at the Secrets, so that no change is missed in between.
+    pub(crate) fn note(&self, app: &str, references: &[Reference]) {
+        let names: BTreeSet<String> = references
+            .iter()
+            .map(|reference| reference.secret.clone())
+            .collect();
+        let mut by_app = self.by_app.lock();
+        if names.is_empty() {
+            by_app.remove(app);
+        } else {
+            by_app.insert(app.to_owned(), names);
+        }
+    }
+
+    /// Forgets an app that is gone.
+    pub(crate) fn forget(&self, app: &str) {
+        self.by_app.lock().remove(app);
+    }
+
+    /// The apps that name `secret`.
+    pub(crate) fn of(&self, secret: &str) -> Vec<String> {
+        let by_app = self.by_app.lock();
+        by_app
+            .iter()
+            .filter(|(_, names)| names.contains(secret))
+            .map(|(app, _)| app.clone())
+            .collect()
+    }
+
+    /// The apps that name any Secret.
+    pub(crate) fn all(&self) -> Vec<String> {
+        self.by_app.lock().keys().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bundle::EnvRules;
+
+    use super::*;
+    use crate::error::message;
+
+    /// What becomes of an app with these tables, where `open` has the key `password` and `closed` no label.
+    fn outcome(tables: &str) -> Result<Grant, Refusal> {
+        let text = format!(
+            "[App]\nName = \"hello\"\nVersion = \"1.0.0\"\n[Runtime]\nModule = \"app\"\n{tables}"
+        );
+        let (manifest, _) = Manifest::parse(&text, &EnvRules::default()).expect("a manifest");
+        let seen = BTreeMap::from([
+            (
+                "open".to_owned(),
+                Seen::Open(BTreeSet::from(["password".to_owned()])),
+            ),
+            ("closed".to_owned(), Seen::Closed),
+            ("gone".to_owned(), Seen::Absent),
+        ]);
+        grant(&references(&manifest)?, &seen)
+    }
+
+    fn env(secret: &str, key: &str, more: &str) -> String {
+        format!(
+            "[[Env]]\nName = \"PASSWORD\"\nSecret = \"{secret}\"\nSecretKey = \"{key}\"\n{more}\n"
+        )
+    }
+
+    #[test]
+    fn an_app_reads_what_is_open_and_nothing_else() {
+        let long = "x".repeat(254);
+        let cases = [
+            ("no secret", String::new()),
+            ("an open one", env("open", "password", "")),
+            (
+                "an open one, optional",
+                env("open", "password", "Optional = true"),
+            ),
+            ("a closed one", env("closed", "password", "")),
+            (
+                "a closed one, optional",
+                env("closed", "password", "Optional = true"),
+            ),
+            ("an absent one", env("gone", "password", "")),
+            (
+                "an absent one, optional",
+                env("gone", "password", "Optional = true"),
+            ),
+            (
+                "one that nobody has looked at",
+                env("unknown", "password", ""),
+            ),
+            ("an absent key", env("open", "user", "")),
+            (
+                "an absent key, optional",
+                env("open", "user", "Optional = true"),
+            ),
+            (
+                "a closed one in a file, beside an open one",
+                env("open", "password", "")
+                    + "[[File]]\nPath = \"conf/key.pem\"\nSecret = \"closed\"\nSecretKey = \"key\"\n",
+            ),
+            (
+                "a record of Helm",
+                env("sh.helm.release.v1.x.v1", "release", ""),
+            ),
+            ("capital letters", env("Open", "password", "")),
+            ("a path", env("../open", "password", "")),
+            ("an underscore", env("my_secret", "password", "")),
+            (
+                "a name that is optional and wrong",
+                env("-open", "password", "Optional = true"),
+            ),
+            ("a key with a blank", env("open", "pass word", "")),
+            ("a key that is a path", env("open", "..", "")),
+            ("a key with a slash", env("open", "a/b", "")),
+        ];
+        let lines: Vec<String> = cases
+            .iter()
+            .map(|(name, tables)| match outcome(tables) {
+                Ok(Grant(keys)) => format!("{name}: reads {keys:?}"),
+                Err(refusal) => {
+                    let words = message(&refusal, Some(refusal.hint()));
+                    format!("{name}: {}: {words}", refusal.code())
+                }
+            })
+            .collect();
+        insta::assert_snapshot!(lines.join("\n"));
+        assert!(!is_name(&long) && !is_key(&long) && !is_name("") && !is_key(""));
+        assert!(is_name("a.b-1") && !is_name("a..b") && is_key("ca.crt") && is_key("A_b-1"));
+    }
+
+    #[test]
+    fn a_change_of_a_secret_concerns_the_apps_that_name_it() {
+        let reference = |secret: &str| Reference {
+            entry: "[[Env]] A".to_owned(),
+            secret: secret.to_owned(),
+            key: "a".to_owned(),
+            optional: false,
+        };
+        let readers = Readers::default();
+        readers.note("one", &[reference("shared"), reference("own")]);
+        readers.note("two", &[reference("shared")]);
+        readers.note("none", &[]);
+        let sorted = |mut apps: Vec<String>| {
+            apps.sort();
+            apps
+        };
+        assert_eq!(sorted(readers.of("shared")), ["one", "two"]);
+        assert_eq!(readers.of("own"), ["one"]);
+        assert_eq!(sorted(readers.all()), ["one", "two"]);
+        readers.note("one", &[]);
+        readers.forget("two");
+        assert!(readers.all().is_empty());
+    }
+
+    #[test]
+    fn what_was_resolved_is_checked_again_optional_or_not() {
+        let runtime: Runtime = serde_json::from_value(serde_json::json!({
+            "app": {"name": "hello", "version": "1.0.0"},
+            "digest": "", "image": "", "imagePullPolicy": "", "storeUrl": "", "mode": "Wave", "module": "app",
+            "routingMode": "Domain", "resources": {},
+            "env": [
+                {"name": "PLAIN", "value": "x"},
+                {"name": "PASSWORD", "valueFrom": {"secretKeyRef": {"name": "gone", "key": "a", "optional": true}}},
+            ],
+            "files": [{"path": "/etc/app/key", "secretKeyRef": {"name": "open", "key": "b"}}],
+        }))
+        .expect("a runtime");
+        let found = references_of(&runtime);
+        let names: Vec<&str> = found.iter().map(|found| found.secret.as_str()).collect();
+        assert_eq!(names, ["gone", "open"]);
+        let refused = grant(&found, &BTreeMap::new()).expect_err("refused");
+        assert_eq!(refused.code(), "SecretNotFound");
+    }
+}
