@@ -22,7 +22,6 @@ use crate::{AppRef, Lifecycle, RoutingMode, Runtime, Visibility};
     version = "v1alpha1",
     kind = "WaveApp",
     shortname = "wapp",
-    annotation("helm.sh/resource-policy", "keep"),
     category = "wavestore",
     namespaced,
     derive = "PartialEq",

@@ -18,7 +18,6 @@ use crate::{AppRef, Visibility};
     version = "v1alpha1",
     kind = "WaveInstance",
     shortname = "winst",
-    annotation("helm.sh/resource-policy", "keep"),
     category = "wavestore",
     namespaced,
     derive = "PartialEq",

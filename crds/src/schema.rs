@@ -1,7 +1,7 @@
 //! Manifests made from the types.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::CustomResourceExt;
+use kube::{CustomResourceExt, ResourceExt};
 use serde_json::{Value, json};
 
 use crate::{Runtime, WaveApp, WaveInstance, WaveInstanceSpec};
@@ -13,9 +13,16 @@ pub(crate) const RESERVED_VALUES: [&str; 2] = ["resolved", "global"];
 #[must_use]
 pub fn crd_manifests() -> Vec<(&'static str, CustomResourceDefinition)> {
     vec![
-        ("wavestore.io_waveapps.yaml", WaveApp::crd()),
-        ("wavestore.io_waveinstances.yaml", WaveInstance::crd()),
+        ("wavestore.io_waveapps.yaml", kept(WaveApp::crd())),
+        ("wavestore.io_waveinstances.yaml", kept(WaveInstance::crd())),
     ]
+}
+
+/// A CRD that `helm uninstall` leaves alone: with it would go every object of its kind.
+fn kept(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
+    crd.annotations_mut()
+        .insert("helm.sh/resource-policy".into(), "keep".into());
+    crd
 }
 
 /// The JSON schema of the chart `wave-instance`: the spec's own, and the reserved values.

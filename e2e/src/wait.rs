@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 
 /// How long anything that the tests wait for may take: installing an app's packages on a busy machine is the longest.
 pub const PATIENCE: Duration = Duration::from_mins(5);
@@ -14,17 +14,13 @@ pub const PATIENCE: Duration = Duration::from_mins(5);
 pub async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Result<T>) -> Result<T> {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     let mut pace = tokio::time::interval(Duration::from_millis(100));
+    let mut last = anyhow!("nothing was heard at all");
     loop {
         pace.tick().await;
         match tokio::time::timeout_at(deadline, probe()).await {
             Ok(Ok(answer)) => return Ok(answer),
-            Ok(Err(error)) if tokio::time::Instant::now() >= deadline => {
-                return Err(error).with_context(|| format!("waited in vain for {what}"));
-            }
-            Ok(Err(_)) => {}
-            Err(elapsed) => {
-                return Err(elapsed).with_context(|| format!("waited in vain for {what}"));
-            }
+            Ok(Err(error)) => last = error,
+            Err(_elapsed) => return Err(last).context(format!("waited in vain for {what}")),
         }
     }
 }

@@ -197,6 +197,7 @@ async fn an_app_that_does_not_exist_is_named_to_kubectl_and_helm_users() -> Resu
     let store = Store::connect().await?;
     store.publish("hello").await?;
     let name = "e2e-no-app";
+    store.delete(name).await?;
     store
         .apply(
             name,

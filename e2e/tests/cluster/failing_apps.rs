@@ -35,6 +35,7 @@ async fn requirements_that_cannot_be_installed() -> Result<()> {
     let store = Store::connect().await?;
     store.publish("broken-requirements").await?;
     let name = "e2e-broken-requirements";
+    store.delete(name).await?;
     store
         .apply(
             name,
@@ -51,6 +52,7 @@ async fn an_app_that_crashes_at_start() -> Result<()> {
     let store = Store::connect().await?;
     store.publish("crash-start").await?;
     let name = "e2e-crash-start";
+    store.delete(name).await?;
     store
         .apply(
             name,
@@ -72,6 +74,7 @@ async fn an_app_that_crashes_on_a_click_comes_back() -> Result<()> {
     let store = Store::connect().await?;
     store.publish("crash-click").await?;
     let name = "e2e-crash-click";
+    store.delete(name).await?;
     store
         .apply(
             name,

@@ -79,6 +79,7 @@ async fn helm_alone_installs_opens_closes_and_ends_an_instance() -> Result<()> {
     let store = Store::connect().await?;
     store.publish("hello").await?;
     let name = "e2e-helm";
+    store.delete(name).await?;
     helm_install(&store, name).await?;
     // `--wait` has returned: it is usable now, not soon.
     let pods = kubectl(
@@ -128,6 +129,7 @@ async fn made_by_kubectl_changed_and_deleted_by_helm() -> Result<()> {
     let store = Store::connect().await?;
     store.publish("hello").await?;
     let name = "e2e-kubectl-helm";
+    store.delete(name).await?;
     store
         .apply(name, instance("hello", &store.admin, Visibility::Private))
         .await?;
@@ -185,6 +187,7 @@ async fn made_by_helm_changed_and_deleted_by_kubectl() -> Result<()> {
     let store = Store::connect().await?;
     store.publish("hello").await?;
     let name = "e2e-helm-kubectl";
+    store.delete(name).await?;
     helm_install(&store, name).await?;
     kubectl(
         &[
@@ -224,6 +227,7 @@ async fn a_gitops_writer_every_second_changes_nothing() -> Result<()> {
     let store = Store::connect().await?;
     store.publish("hello").await?;
     let name = "e2e-gitops";
+    store.delete(name).await?;
     let manifest = json!({
         "apiVersion": "wavestore.io/v1alpha1",
         "kind": "WaveInstance",

@@ -31,6 +31,7 @@ async fn the_router_routes_without_operator_and_api_server() -> Result<()> {
     let store = Store::connect().await?;
     store.publish("hello").await?;
     let name = "e2e-outage";
+    store.delete(name).await?;
     store
         .apply(name, instance("hello", &store.admin, Visibility::Public))
         .await?;

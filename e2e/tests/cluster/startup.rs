@@ -202,7 +202,8 @@ async fn a_chart_that_fails_to_render_is_told_in_helms_own_words() -> Result<()>
         )
         .await?;
 
-    let mut operator = with_broken_chart(namespace)?.start("wavestore-operator")?;
+    let settings = with_broken_chart(namespace)?;
+    let mut operator = settings.start("wavestore-operator")?;
 
     let bundle = e2e::pack(&[
         (
