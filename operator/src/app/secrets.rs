@@ -1,6 +1,9 @@
 //! Which Secrets an app may read: those that carry the label, and no others.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod readers;
+mod refusal;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use bundle::{Manifest, Source};
 use crds::{APP_SECRET_LABEL, APP_SECRET_OPEN, Runtime};
@@ -8,7 +11,9 @@ use k8s_openapi::api::core::v1::{Secret, SecretKeySelector};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::Api;
 use kube::runtime::watcher;
-use parking_lot::Mutex;
+
+pub(crate) use readers::Readers;
+pub(crate) use refusal::Refusal;
 
 /// Most characters of a Secret's name and of a key.
 const NAME: usize = 253;
@@ -29,7 +34,7 @@ pub(crate) struct Reference {
 
 /// How a Secret looks to apps.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Seen {
+enum Seen {
     /// There is none.
     Absent,
     /// It does not carry the label.
@@ -41,107 +46,6 @@ pub(crate) enum Seen {
 /// Proof of which keys an app may read; what is not in it is left out of the app's pods.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Grant(BTreeSet<(String, String)>);
-
-/// Why an app does not get a Secret that it names.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr)]
-pub enum Refusal {
-    /// No Secret can have this name.
-    #[error("app.toml: `Secret` of `{entry}` is `{value}`, which is no name of a Secret")]
-    BadSecretName {
-        /// The place in `app.toml`.
-        entry: String,
-        /// What is there.
-        value: String,
-    },
-    /// No Secret can have this key.
-    #[error("app.toml: `SecretKey` of `{entry}` is `{value}`, which is no key of a Secret")]
-    BadSecretKey {
-        /// The place in `app.toml`.
-        entry: String,
-        /// What is there.
-        value: String,
-    },
-    /// One of Helm's own records.
-    #[error("app.toml: `Secret` of `{entry}` is `{secret}`, which is one of Helm's own records")]
-    ReservedSecret {
-        /// The place in `app.toml`.
-        entry: String,
-        /// The Secret.
-        secret: String,
-    },
-    /// There is no such Secret.
-    #[error("app.toml: `{entry}` needs the Secret `{secret}`, which does not exist")]
-    SecretNotFound {
-        /// The place in `app.toml`.
-        entry: String,
-        /// The Secret.
-        secret: String,
-        /// The key in it.
-        key: String,
-    },
-    /// The Secret has no such key.
-    #[error("app.toml: `{entry}` needs the key `{key}`, which the Secret `{secret}` does not have")]
-    SecretKeyNotFound {
-        /// The place in `app.toml`.
-        entry: String,
-        /// The Secret.
-        secret: String,
-        /// The key in it.
-        key: String,
-    },
-    /// The Secret does not carry the label.
-    #[error("app.toml: `{entry}` names the Secret `{secret}`, which is not open to apps")]
-    SecretNotOpen {
-        /// The place in `app.toml`.
-        entry: String,
-        /// The Secret.
-        secret: String,
-    },
-}
-
-impl Refusal {
-    /// Stable code for conditions, such as `SecretNotOpen`.
-    pub(crate) fn code(&self) -> &'static str {
-        self.into()
-    }
-
-    /// No change in the cluster helps, only another `app.toml`.
-    pub(crate) fn blames_bundle(&self) -> bool {
-        match self {
-            Self::BadSecretName { .. }
-            | Self::BadSecretKey { .. }
-            | Self::ReservedSecret { .. } => true,
-            Self::SecretNotFound { .. }
-            | Self::SecretKeyNotFound { .. }
-            | Self::SecretNotOpen { .. } => false,
-        }
-    }
-
-    /// The one next step that helps.
-    #[must_use]
-    pub fn hint(&self) -> String {
-        let open =
-            |secret| format!("kubectl label secret {secret} {APP_SECRET_LABEL}={APP_SECRET_OPEN}");
-        match self {
-            Self::BadSecretName { .. } => {
-                "use lower-case letters, digits, `-` and `.`, with a letter or digit at both ends"
-                    .to_owned()
-            }
-            Self::BadSecretKey { .. } => "use letters, digits, `-`, `_` and `.`".to_owned(),
-            Self::ReservedSecret { .. } => "put the value into a Secret of its own".to_owned(),
-            Self::SecretNotFound { secret, key, .. } => format!(
-                "make it with `kubectl create secret generic {secret} --from-literal={key}=<value>`, and open it to apps with `{}`",
-                open(secret)
-            ),
-            Self::SecretKeyNotFound { secret, .. } => {
-                format!("see its keys with `kubectl describe secret {secret}`")
-            }
-            Self::SecretNotOpen { secret, .. } => {
-                format!("if every app may read it, open it with `{}`", open(secret))
-            }
-        }
-    }
-}
 
 /// All places of an app that read a Secret.
 pub(crate) fn references(manifest: &Manifest) -> Result<Vec<Reference>, Refusal> {
@@ -374,48 +278,6 @@ pub(crate) fn watch() -> watcher::Config {
     watcher::Config::default().labels(&format!("{APP_SECRET_LABEL}={APP_SECRET_OPEN}"))
 }
 
-/// Which apps name which Secrets: whom a change of one concerns.
-#[derive(Default)]
-pub(crate) struct Readers {
-    by_app: Mutex<HashMap<String, BTreeSet<String>>>,
-}
-
-impl Readers {
-    /// Notes what an app names. Before anybody looks at the Secrets, so that no change is missed in between.
-    pub(crate) fn note(&self, app: &str, references: &[Reference]) {
-        let names: BTreeSet<String> = references
-            .iter()
-            .map(|reference| reference.secret.clone())
-            .collect();
-        let mut by_app = self.by_app.lock();
-        if names.is_empty() {
-            by_app.remove(app);
-        } else {
-            by_app.insert(app.to_owned(), names);
-        }
-    }
-
-    /// Forgets an app that is gone.
-    pub(crate) fn forget(&self, app: &str) {
-        self.by_app.lock().remove(app);
-    }
-
-    /// The apps that name `secret`.
-    pub(crate) fn of(&self, secret: &str) -> Vec<String> {
-        let by_app = self.by_app.lock();
-        by_app
-            .iter()
-            .filter(|(_, names)| names.contains(secret))
-            .map(|(app, _)| app.clone())
-            .collect()
-    }
-
-    /// The apps that name any Secret.
-    pub(crate) fn all(&self) -> Vec<String> {
-        self.by_app.lock().keys().cloned().collect()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use bundle::EnvRules;
@@ -508,30 +370,6 @@ mod tests {
         insta::assert_snapshot!(lines.join("\n"));
         assert!(!is_name(&long) && !is_key(&long) && !is_name("") && !is_key(""));
         assert!(is_name("a.b-1") && !is_name("a..b") && is_key("ca.crt") && is_key("A_b-1"));
-    }
-
-    #[test]
-    fn a_change_of_a_secret_concerns_the_apps_that_name_it() {
-        let reference = |secret: &str| Reference {
-            entry: "[[Env]] A".to_owned(),
-            secret: secret.to_owned(),
-            key: "a".to_owned(),
-            optional: false,
-        };
-        let readers = Readers::default();
-        readers.note("one", &[reference("shared"), reference("own")]);
-        readers.note("two", &[reference("shared")]);
-        readers.note("none", &[]);
-        let sorted = |mut apps: Vec<String>| {
-            apps.sort();
-            apps
-        };
-        assert_eq!(sorted(readers.of("shared")), ["one", "two"]);
-        assert_eq!(readers.of("own"), ["one"]);
-        assert_eq!(sorted(readers.all()), ["one", "two"]);
-        readers.note("one", &[]);
-        readers.forget("two");
-        assert!(readers.all().is_empty());
     }
 
     #[test]
