@@ -72,6 +72,8 @@ async fn an_app_gets_its_files_and_the_secrets_that_are_open() -> Result<()> {
     let _store = crate::shared().await;
     let store = Store::connect().await?;
     let (name, other) = ("e2e-secrets", "e2e-secrets-late");
+    store.delete(name).await?;
+    store.delete(other).await?;
     kubectl(&["delete", "secret", SECRET, "--ignore-not-found"], None).await?;
     let published = submit(&store).await?;
     says(
