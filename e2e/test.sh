@@ -4,7 +4,8 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/cluster/lib.sh"
 cd "$REPOSITORY"
 
-was_up=$(mode)
+# What a dead cluster left behind does not count.
+was_up=$(PATH=$STATE/bin:$PATH kubectl --kubeconfig "$STATE/kubeconfig" --request-timeout=5s get --raw /readyz 2>/dev/null || true)
 finish() {
     local code=$?
     if ((code != 0)) && [[ -r $STATE/kubeconfig ]]; then
