@@ -67,6 +67,10 @@ deny: ## Check licences, sources and banned crates (cargo-deny), and unused depe
 fuzz: ## Fuzz the bundle reader for a minute each (needs nightly Rust and cargo-fuzz)
 	cd bundle && for target in $$(cargo +nightly fuzz list); do cargo +nightly fuzz run $$target -- -max_total_time=60 || exit 1; done
 
+.PHONY: bench
+bench: ## Measure from kubectl apply to a usable app, on the store of `make up`
+	KUBECONFIG=$(WAVESTORE_STATE)/kubeconfig PATH=$(WAVESTORE_STATE)/bin:$$PATH e2e/bench/usable.py
+
 ##@ Generate
 
 .PHONY: manifests
