@@ -7,6 +7,7 @@ mod bad_input;
 mod failing_apps;
 mod one_truth;
 mod outages;
+mod secrets_and_files;
 mod startup;
 
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
