@@ -61,7 +61,7 @@ async fn kubectl_runs_an_app_that_a_browser_uses_in_domain_mode() -> Result<()> 
 async fn kubectl_runs_an_app_that_a_browser_uses_in_base_url_mode() -> Result<()> {
     let _store = crate::shared().await;
     let store = Store::connect().await?;
-    store.publish("hello-base").await?;
+    let app = store.publish("hello-base").await?;
     let name = "e2e-base";
     store.delete(name).await?;
     store
@@ -84,7 +84,8 @@ async fn kubectl_runs_an_app_that_a_browser_uses_in_base_url_mode() -> Result<()
     let at = browser.page.current_url().await?;
     ensure!(at.as_str() == right, "{wrong} leads to {at}");
     browser.close().await?;
-    store.delete(name).await
+    store.delete(name).await?;
+    store.retract(&app).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

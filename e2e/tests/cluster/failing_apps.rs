@@ -33,7 +33,7 @@ async fn fails_with(store: &Store, name: &str, cause: &str) -> Result<()> {
 async fn requirements_that_cannot_be_installed() -> Result<()> {
     let _store = crate::shared().await;
     let store = Store::connect().await?;
-    store.publish("broken-requirements").await?;
+    let app = store.publish("broken-requirements").await?;
     let name = "e2e-broken-requirements";
     store.delete(name).await?;
     store
@@ -43,14 +43,15 @@ async fn requirements_that_cannot_be_installed() -> Result<()> {
         )
         .await?;
     fails_with(&store, name, "wavestore-no-such-package").await?;
-    store.delete(name).await
+    store.delete(name).await?;
+    store.retract(&app).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_app_that_crashes_at_start() -> Result<()> {
     let _store = crate::shared().await;
     let store = Store::connect().await?;
-    store.publish("crash-start").await?;
+    let app = store.publish("crash-start").await?;
     let name = "e2e-crash-start";
     store.delete(name).await?;
     store
@@ -65,14 +66,15 @@ async fn an_app_that_crashes_at_start() -> Result<()> {
         "RuntimeError: the database password is missing",
     )
     .await?;
-    store.delete(name).await
+    store.delete(name).await?;
+    store.retract(&app).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_app_that_crashes_on_a_click_comes_back() -> Result<()> {
     let _store = crate::shared().await;
     let store = Store::connect().await?;
-    store.publish("crash-click").await?;
+    let app = store.publish("crash-click").await?;
     let name = "e2e-crash-click";
     store.delete(name).await?;
     store
@@ -97,5 +99,6 @@ async fn an_app_that_crashes_on_a_click_comes_back() -> Result<()> {
     })
     .await?;
     browser.close().await?;
-    store.delete(name).await
+    store.delete(name).await?;
+    store.retract(&app).await
 }
