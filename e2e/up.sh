@@ -54,7 +54,7 @@ if [[ -r ${SSL_CERT_FILE:-} ]]; then
         kubectl apply --server-side --force-conflicts -f - >/dev/null
     settings+=(--set instances.caConfigMap=extra-ca)
 fi
-helm upgrade --install wavestore "$REPOSITORY/config/wavestore" --namespace "$NAMESPACE" --take-ownership \
+helm upgrade --install wavestore "$REPOSITORY/config/wavestore" --namespace "$NAMESPACE" --take-ownership --force-conflicts \
     --set images.store="$images/store:$tag" --set images.instance="$images/instance:$tag" \
     --set storeUrl="http://localhost:$PORT" --set appsDomain="localhost:$PORT" "${settings[@]}" >/dev/null
 for deployment in wavestore-operator wavestore-router; do
