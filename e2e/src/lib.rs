@@ -4,10 +4,12 @@
 
 mod browser;
 mod command;
+mod condition;
 mod store;
 mod wait;
 
 pub use browser::Browser;
 pub use command::{Output, helm, kubectl, run};
+pub use condition::{Conditioned, condition};
 pub use store::{Published, Store, instance, pack};
 pub use wait::{PATIENCE, eventually};

@@ -14,7 +14,6 @@ use k8s_openapi::{
         apps::v1::Deployment,
         core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret, Service},
     },
-    apimachinery::pkg::apis::meta::v1::Condition,
 };
 use kube::{
     Api, Client, CustomResourceExt, Resource, ResourceExt,
@@ -25,7 +24,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use zip::{ZipWriter, write::SimpleFileOptions};
 
-use crate::{eventually, run};
+use crate::{condition, eventually, run};
 
 /// The running store: its API server, its address, its admin.
 #[derive(Clone)]
@@ -170,8 +169,8 @@ impl Store {
         let published = self
             .submit(folder, std::fs::read(bundle)?, Visibility::AllUsers)
             .await?;
-        self.app_condition(&published.resource, "Ready", "True")
-            .await?;
+        let apps = self.api::<WaveApp>();
+        condition(&apps, folder, "Ready", |ready| ready.status == "True").await?;
         Ok(published)
     }
 
@@ -217,48 +216,14 @@ impl Store {
         })
     }
 
-    /// Waits for a condition of a `WaveApp`; returns its message.
+    /// Waits until an instance is ready.
     ///
     /// # Errors
-    /// It does not come.
-    pub async fn app_condition(&self, name: &str, type_: &str, status: &str) -> Result<String> {
-        let api = self.api::<WaveApp>();
-        eventually(&format!("WaveApp {name} {type_}={status}"), async || {
-            let app = api.get(name).await?;
-            let generation = app.metadata.generation;
-            let conditions = app
-                .status
-                .map(|status| status.conditions)
-                .unwrap_or_default();
-            expect_condition(&conditions, generation, type_, status)
-        })
-        .await
-    }
-
-    /// Waits for a condition of a `WaveInstance`; returns its message.
-    ///
-    /// # Errors
-    /// It does not come.
-    pub async fn instance_condition(
-        &self,
-        name: &str,
-        type_: &str,
-        status: &str,
-    ) -> Result<String> {
+    /// It does not become ready.
+    pub async fn ready(&self, name: &str) -> Result<()> {
         let api = self.api::<WaveInstance>();
-        eventually(
-            &format!("WaveInstance {name} {type_}={status}"),
-            async || {
-                let instance = api.get(name).await?;
-                let generation = instance.metadata.generation;
-                let conditions = instance
-                    .status
-                    .map(|status| status.conditions)
-                    .unwrap_or_default();
-                expect_condition(&conditions, generation, type_, status)
-            },
-        )
-        .await
+        condition(&api, name, "Ready", |ready| ready.status == "True").await?;
+        Ok(())
     }
 
     /// Creates an instance as `kubectl apply` does.
@@ -383,27 +348,6 @@ impl Store {
             Err(error) => Err(error.into()),
         }
     }
-}
-
-fn expect_condition(
-    conditions: &[Condition],
-    generation: Option<i64>,
-    type_: &str,
-    status: &str,
-) -> Result<String> {
-    let found = conditions
-        .iter()
-        .find(|condition| condition.type_ == type_)
-        .context("no such condition yet")?;
-    ensure!(
-        found.status == status
-            && (found.observed_generation.is_none() || found.observed_generation == generation),
-        "{type_}={} ({}): {}",
-        found.status,
-        found.reason,
-        found.message,
-    );
-    Ok(found.message.clone())
 }
 
 fn path(path: &Path) -> String {

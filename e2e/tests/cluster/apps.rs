@@ -70,7 +70,7 @@ async fn kubectl_runs_an_app_that_a_browser_uses_in_base_url_mode() -> Result<()
             instance("hello-base", &store.admin, Visibility::Private),
         )
         .await?;
-    store.instance_condition(name, "Ready", "True").await?;
+    store.ready(name).await?;
 
     let browser = Browser::start().await?;
     let right = format!("http://{}/instance/{name}/", store.host("apps"));
@@ -121,7 +121,7 @@ async fn strangers_and_other_users_stay_outside() -> Result<()> {
     store
         .apply(name, instance("hello", "alice", Visibility::Private))
         .await?;
-    store.instance_condition(name, "Ready", "True").await?;
+    store.ready(name).await?;
 
     let private = store.get(&store.host(name), "/").await?;
     let unknown = store.get(&store.host("e2e-no-such-instance"), "/").await?;

@@ -4,7 +4,7 @@ use std::io::{Cursor, Write};
 
 use anyhow::{Context, Result, ensure};
 use crds::{Visibility, WaveApp, WaveInstance};
-use e2e::{Store, eventually, helm, instance, kubectl, pack};
+use e2e::{Store, condition, helm, instance, kubectl, pack};
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
@@ -64,7 +64,9 @@ async fn bad_bundles_are_refused_with_a_reason() -> Result<()> {
     ];
     for (name, bundle, words) in cases {
         let published = store.submit(name, bundle, Visibility::Private).await?;
-        let message = store.app_condition(name, "Stalled", "True").await?;
+        let message = condition(&store.api::<WaveApp>(), name, "Stalled", |_| true)
+            .await?
+            .message;
         for word in words {
             ensure!(
                 message.contains(word),
@@ -87,19 +89,10 @@ async fn stalled_source(store: &Store, name: &str, bundle: serde_json::Value) ->
         .api::<WaveApp>()
         .patch(name, &PatchParams::apply("e2e"), &Patch::Apply(&app))
         .await?;
-    let message = eventually(&format!("{name} to say what is wrong"), async || {
-        let app = store.api::<WaveApp>().get(name).await?;
-        let conditions = app.status.context("no status yet")?.conditions;
-        let ready = conditions
-            .iter()
-            .find(|condition| condition.type_ == "Ready")
-            .context("no condition yet")?;
-        ensure!(ready.status == "False", "{name} is {}", ready.status);
-        Ok(ready.message.clone())
-    })
-    .await?;
+    let apps = store.api::<WaveApp>();
+    let ready = condition(&apps, name, "Ready", |ready| ready.status == "False").await?;
     kubectl(&["delete", "waveapp", name], None).await?;
-    Ok(message)
+    Ok(ready.message)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -204,20 +197,9 @@ async fn an_app_that_does_not_exist_is_named_to_kubectl_and_helm_users() -> Resu
             instance("no-such-app", &store.admin, Visibility::Private),
         )
         .await?;
-    eventually("the instance to name the missing app", async || {
-        let object = store.api::<WaveInstance>().get(name).await?;
-        let conditions = object.status.context("no status yet")?.conditions;
-        let ready = conditions
-            .iter()
-            .find(|condition| condition.type_ == "Ready")
-            .context("no condition yet")?;
-        ensure!(
-            ready.reason == "AppNotFound" && ready.message.contains("no-such-app"),
-            "{}: {}",
-            ready.reason,
-            ready.message
-        );
-        Ok(())
+    let instances = store.api::<WaveInstance>();
+    condition(&instances, name, "Ready", |ready| {
+        ready.reason == "AppNotFound" && ready.message.contains("no-such-app")
     })
     .await?;
     store.delete(name).await?;

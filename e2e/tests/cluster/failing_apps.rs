@@ -1,25 +1,14 @@
 //! Apps that do not work say why, where people look first.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use crds::{Visibility, WaveInstance};
-use e2e::{Browser, Store, eventually, instance, kubectl};
+use e2e::{Browser, Store, condition, eventually, instance, kubectl};
 
 /// Waits until the instance says that it is not ready because of `cause`, in its condition, in the table and in `describe`.
 async fn fails_with(store: &Store, name: &str, cause: &str) -> Result<()> {
-    eventually(&format!("{name} to name its cause `{cause}`"), async || {
-        let object = store.api::<WaveInstance>().get(name).await?;
-        let conditions = object.status.context("no status yet")?.conditions;
-        let ready = conditions
-            .iter()
-            .find(|condition| condition.type_ == "Ready")
-            .context("no condition yet")?;
-        ensure!(
-            ready.status == "False" && ready.message.contains(cause),
-            "{}: {}",
-            ready.reason,
-            ready.message
-        );
-        Ok(())
+    let instances = store.api::<WaveInstance>();
+    condition(&instances, name, "Ready", |ready| {
+        ready.status == "False" && ready.message.contains(cause)
     })
     .await?;
     let row = kubectl(&["get", "waveinstance", name], None).await?;
@@ -83,7 +72,7 @@ async fn an_app_that_crashes_on_a_click_comes_back() -> Result<()> {
             instance("crash-click", &store.admin, Visibility::Private),
         )
         .await?;
-    store.instance_condition(name, "Ready", "True").await?;
+    store.ready(name).await?;
     let browser = Browser::start().await?;
     let url = format!("http://{}/", store.host(name));
     browser.page.goto(&url).await?;

@@ -26,6 +26,17 @@ async fn helm_install(store: &Store, name: &str) -> Result<()> {
     Ok(())
 }
 
+async fn helm_opens(name: &str) -> Result<()> {
+    let public = ["--reuse-values", "--set", "visibility=Public"];
+    helm(&[&["upgrade", name, CHART], &public[..]].concat()).await?;
+    Ok(())
+}
+
+async fn pod(name: &str) -> Result<String> {
+    let label = format!("wavestore.io/instance={name}");
+    kubectl(&["get", "pods", "-l", &label, "-o", "name"], None).await
+}
+
 async fn is_open(store: &Store, name: &str) -> Result<()> {
     eventually(&format!("{name} to be open to strangers"), async || {
         let answer = store.get(&store.host(name), "/").await?;
@@ -69,7 +80,7 @@ async fn revision(store: &Store, name: &str) -> Result<(i64, u32)> {
 
 /// Waits until the operator has carried the newest spec into a release.
 async fn settled(store: &Store, name: &str) -> Result<(i64, u32)> {
-    store.instance_condition(name, "Ready", "True").await?;
+    store.ready(name).await?;
     revision(store, name).await
 }
 
@@ -100,15 +111,7 @@ async fn helm_alone_installs_opens_closes_and_ends_an_instance() -> Result<()> {
     );
     is_closed(&store, name).await?;
 
-    helm(&[
-        "upgrade",
-        name,
-        CHART,
-        "--reuse-values",
-        "--set",
-        "visibility=Public",
-    ])
-    .await?;
+    helm_opens(name).await?;
     is_open(&store, name).await?;
     let page = store.get(&store.host(name), "/").await?.text().await?;
     ensure!(page.contains("<title>"), "the app does not answer: {page}");
@@ -134,44 +137,11 @@ async fn made_by_kubectl_changed_and_deleted_by_helm() -> Result<()> {
         .apply(name, instance("hello", &store.admin, Visibility::Private))
         .await?;
     settled(&store, name).await?;
-    let pod_before = kubectl(
-        &[
-            "get",
-            "pods",
-            "-l",
-            &format!("wavestore.io/instance={name}"),
-            "-o",
-            "name",
-        ],
-        None,
-    )
-    .await?;
-    helm(&[
-        "upgrade",
-        name,
-        CHART,
-        "--reuse-values",
-        "--set",
-        "visibility=Public",
-    ])
-    .await?;
+    let before = pod(name).await?;
+    helm_opens(name).await?;
     is_open(&store, name).await?;
-    let pod_after = kubectl(
-        &[
-            "get",
-            "pods",
-            "-l",
-            &format!("wavestore.io/instance={name}"),
-            "-o",
-            "name",
-        ],
-        None,
-    )
-    .await?;
-    ensure!(
-        pod_before == pod_after,
-        "opening an instance restarted its app"
-    );
+    let after = pod(name).await?;
+    ensure!(before == after, "opening an instance restarted its app");
     let spec = store.api::<WaveInstance>().get(name).await?.spec;
     ensure!(
         spec.visibility == Visibility::Public,

@@ -35,7 +35,7 @@ async fn the_router_routes_without_operator_and_api_server() -> Result<()> {
     store
         .apply(name, instance("hello", &store.admin, Visibility::Public))
         .await?;
-    store.instance_condition(name, "Ready", "True").await?;
+    store.ready(name).await?;
 
     kubectl(
         &["scale", "deployment/wavestore-operator", "--replicas=0"],
@@ -88,7 +88,7 @@ async fn the_router_routes_without_operator_and_api_server() -> Result<()> {
 
     // And all of it goes on afterwards.
     eventually("the operator to work again", async || {
-        store.instance_condition(name, "Ready", "True").await
+        store.ready(name).await
     })
     .await?;
     store.delete(name).await

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use crds::{Visibility, WaveApp, WaveInstance};
-use e2e::{Published, Store, eventually, instance, kubectl, pack};
+use e2e::{Published, Store, condition, eventually, instance, kubectl, pack};
 
 /// The app, its `WaveApp` and its folder.
 const APP: &str = "secrets-and-files";
@@ -94,10 +94,13 @@ async fn an_app_gets_its_files_and_the_secrets_that_are_open() -> Result<()> {
         None,
     )
     .await?;
-    store.app_condition(APP, "Ready", "True").await?;
+    condition(&store.api::<WaveApp>(), APP, "Ready", |ready| {
+        ready.status == "True"
+    })
+    .await?;
     let spec = instance(APP, &store.admin, Visibility::Public);
     store.apply(name, spec.clone()).await?;
-    store.instance_condition(name, "Ready", "True").await?;
+    store.ready(name).await?;
     answers(&store, name).await?;
 
     // What runs goes on; nothing new begins.
@@ -108,20 +111,9 @@ async fn an_app_gets_its_files_and_the_secrets_that_are_open() -> Result<()> {
     .await?;
     says(&store, APP, "Stalled", &[SECRET, "not open to apps"]).await?;
     store.apply(other, spec).await?;
-    eventually("the late instance to wait for its app", async || {
-        let object = store.api::<WaveInstance>().get(other).await?;
-        let conditions = object.status.context("no status yet")?.conditions;
-        let ready = conditions
-            .iter()
-            .find(|condition| condition.type_ == "Ready")
-            .context("no condition yet")?;
-        ensure!(
-            ready.reason == "AppNotReady",
-            "{}: {}",
-            ready.reason,
-            ready.message
-        );
-        Ok(())
+    let instances = store.api::<WaveInstance>();
+    condition(&instances, other, "Ready", |ready| {
+        ready.reason == "AppNotReady"
     })
     .await?;
     answers(&store, name).await?;

@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::Stdio, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use crds::{Visibility, WaveApp, WaveInstance};
-use e2e::{PATIENCE, Store, eventually, instance, run};
+use e2e::{PATIENCE, Store, condition, eventually, instance, run};
 use k8s_openapi::{
     ByteString,
     api::core::v1::{ConfigMap, Namespace},
@@ -237,20 +237,8 @@ async fn a_chart_that_fails_to_render_is_told_in_helms_own_words() -> Result<()>
         let object = WaveInstance::new("tiny", instance("tiny", "alice", Visibility::Private));
         instances.create(&PostParams::default(), &object).await?;
     }
-    eventually("the instance to say why it is not there", async || {
-        let object = instances.get("tiny").await?;
-        let conditions = object.status.context("no status yet")?.conditions;
-        let ready = conditions
-            .iter()
-            .find(|condition| condition.type_ == "Ready")
-            .context("no condition yet")?;
-        ensure!(
-            ready.message.contains("the chart is broken on purpose"),
-            "{}: {}",
-            ready.reason,
-            ready.message
-        );
-        Ok(())
+    condition(&instances, "tiny", "Ready", |ready| {
+        ready.message.contains("the chart is broken on purpose")
     })
     .await?;
 
