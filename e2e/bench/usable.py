@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""From `kubectl apply` to an app that answers, on the store of `make up`, and Helm's share of it.
+"""From `kubectl apply` to an app that answers, on the store of `make up`, and how soon sharing is in force.
 
 usage: usable.py [RUNS]
 
 Each run applies a new public instance of the sample app, asks for its page through the router until it
-answers 200, and deletes it. Helm's share is read off the operator's log.
+answers 200, closes and opens it to strangers again, and deletes it. Helm's share is read off the operator's log.
 """
 
 import datetime
@@ -48,11 +48,25 @@ def usable_after(name: str) -> float:
     }
     start = time.monotonic()
     kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
-    while status(name) != 200:
-        if time.monotonic() - start > PATIENCE_SECONDS:
-            raise SystemExit(f"error: {name} does not answer: see `kubectl describe waveinstance {name}`")
-        time.sleep(0.02)
-    return time.monotonic() - start
+    return until(name, 200) - start
+
+
+def until(name: str, wanted: int) -> float:
+    """When a stranger gets this status."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while status(name) != wanted:
+        if time.monotonic() > deadline:
+            raise SystemExit(f"error: {name} does not answer {wanted}: see `kubectl describe waveinstance {name}`")
+        time.sleep(0.005)
+    return time.monotonic()
+
+
+def in_force_after(name: str, visibility: str, wanted: int) -> float:
+    """Seconds from the API server's answer to a change until the router acts on it."""
+    patch = json.dumps({"spec": {"visibility": visibility}})
+    kubectl("patch", "waveinstance", name, "--type=merge", "--patch", patch)
+    start = time.monotonic()
+    return until(name, wanted) - start
 
 
 def helm_took(name: str, log: list[str]) -> float:
@@ -68,16 +82,24 @@ def helm_took(name: str, log: list[str]) -> float:
 def main() -> None:
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else 10
     names = [f"bench-{os.getpid()}-{run}" for run in range(runs)]
-    usable = []
+    usable, closed, opened = [], [], []
     for name in names:
         usable.append(usable_after(name))
+        closed.append(in_force_after(name, "Private", 401))
+        opened.append(in_force_after(name, "Public", 200))
         print(f"{name}: usable after {usable[-1]:.2f} s", file=sys.stderr)
         kubectl("delete", "waveinstance", name)
     log = kubectl("logs", "deployment/wavestore-operator", "--since=1h").splitlines()
     helm = [helm_took(name, log) for name in names]
-    for what, seconds in (("apply to usable", usable), ("of it Helm", helm)):
+    rows = {
+        "apply to usable": usable,
+        "of it Helm": helm,
+        "change to closed": closed,
+        "change to open": opened,
+    }
+    for what, seconds in rows.items():
         low, middle, high = min(seconds), statistics.median(seconds), max(seconds)
-        print(f"{what:16} min {low:.2f} s  median {middle:.2f} s  max {high:.2f} s  ({runs} runs)")
+        print(f"{what:16} min {low:.3f} s  median {middle:.3f} s  max {high:.3f} s  ({runs} runs)")
 
 
 if __name__ == "__main__":
