@@ -135,19 +135,42 @@ impl Tunnels {
 
     /// Watches over all tunnels until the process ends.
     pub(crate) async fn watch_over(&self, table: &Table, sessions: &Sessions) {
+        let holds = |key| async move {
+            let session = sessions.session(key, RECHECK_MAX_AGE).await;
+            // When nobody can say any more whether it holds, it does not.
+            matches!(session, Ok(Some(_)))
+        };
+        self.watch(table, holds).await;
+    }
+
+    /// Side by side: a database that takes its time must not keep open what the table has closed.
+    async fn watch<F>(&self, table: &Table, holds: impl Fn(SessionKey) -> F)
+    where
+        F: Future<Output = bool>,
+    {
+        tokio::select! {
+            () = self.follow_table(table) => {}
+            () = self.follow_sessions(holds) => {}
+        }
+    }
+
+    async fn follow_table(&self, table: &Table) {
         let mut changes = table.changes();
+        // It ends with the table, and so with the process.
+        while changes.changed().await.is_ok() {
+            self.close_where(|open| !open.permit.still_holds(table), None);
+        }
+    }
+
+    async fn follow_sessions<F>(&self, holds: impl Fn(SessionKey) -> F)
+    where
+        F: Future<Output = bool>,
+    {
         let mut tick = interval(RECHECK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            tokio::select! {
-                alive = changes.changed() => {
-                    if alive.is_err() {
-                        return; // the table is gone, and so is the process
-                    }
-                    self.close_where(|open| !open.permit.still_holds(table), None);
-                }
-                _ = tick.tick() => self.recheck_sessions(sessions).await,
-            }
+            tick.tick().await;
+            self.recheck_sessions(&holds).await;
         }
     }
 
@@ -158,7 +181,10 @@ impl Tunnels {
         self.tasks.wait().await;
     }
 
-    async fn recheck_sessions(&self, sessions: &Sessions) {
+    async fn recheck_sessions<F>(&self, holds: &impl Fn(SessionKey) -> F)
+    where
+        F: Future<Output = bool>,
+    {
         let keys: HashSet<SessionKey> = self
             .open
             .lock()
@@ -166,10 +192,9 @@ impl Tunnels {
             .filter_map(|open| open.permit.session())
             .collect();
         let ended: HashSet<SessionKey> = stream::iter(keys)
-            .map(|key| async move {
-                let session = sessions.session(key, RECHECK_MAX_AGE).await;
-                // When nobody can say any more whether it holds, it does not.
-                matches!(session, Ok(None) | Err(_)).then_some(key)
+            .map(|key| {
+                let holds = holds(key);
+                async move { (!holds.await).then_some(key) }
             })
             .buffer_unordered(RECHECK_AT_ONCE)
             .filter_map(std::future::ready)
@@ -315,9 +340,14 @@ impl Activity {
 
 #[cfg(test)]
 mod tests {
+    use catalog::{Role, SessionId};
+    use crds::Visibility;
     use tokio::io::duplex;
+    use tokio::sync::Notify;
 
     use super::*;
+    use crate::table::{Route, Snapshot};
+    use crate::viewer::{SignedIn, Viewer};
 
     const IDLE: Duration = Duration::from_mins(10);
 
@@ -353,6 +383,51 @@ mod tests {
         drop(app);
         let carried = carry(near, far, Duration::from_millis(50));
         drop(timeout(LINGER, carried).await.expect("an end in time"));
+    }
+
+    #[tokio::test]
+    async fn what_the_table_closes_does_not_wait_for_a_silent_database() {
+        let table = Table::default();
+        let route = Route::example("sales", "alice", Visibility::Private);
+        let id = route.id.clone();
+        table.publish(Snapshot {
+            routes: [(id.clone(), Arc::new(route))].into(),
+            ..Snapshot::default()
+        });
+        let alice = SignedIn {
+            viewer: Viewer {
+                name: "alice".into(),
+                role: Role::Full,
+            },
+            session: SessionId::random().expect("random bytes").key(),
+        };
+        let permit = table.authorize(&id, Some(alice)).expect("a permit");
+        let tunnels = Arc::new(Tunnels::new(IDLE, 2));
+        let slots = [tunnels.slot(), tunnels.slot()].map(|slot| slot.expect("a slot"));
+        let (browser, near) = duplex(64);
+        let (far, app) = duplex(64);
+        tunnels.open(&table, permit, slots, async { Ok((near, far)) });
+
+        let asked = Notify::new();
+        let silent = |_| {
+            asked.notify_one();
+            std::future::pending()
+        };
+        let unshare = async {
+            asked.notified().await;
+            table.publish(Snapshot::default());
+            tunnels.tasks.close();
+            tunnels.tasks.wait().await;
+        };
+        let ended = async {
+            tokio::select! {
+                () = tunnels.watch(&table, silent) => {}
+                () = unshare => {}
+            }
+        };
+        timeout(LINGER, ended).await.expect("it closes in time");
+        assert_eq!(tunnels.count(), 0);
+        drop((browser, app));
     }
 
     #[tokio::test]
