@@ -1,6 +1,7 @@
 //! How the watches are doing.
 
 use std::fmt::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -19,6 +20,8 @@ const KINDS: [Kind; 3] = [Kind::WaveInstances, Kind::WaveApps, Kind::EndpointSli
 #[derive(Debug, Default)]
 pub(crate) struct Health {
     watches: Mutex<[WatchHealth; 3]>,
+    /// Whether the table in force was made of whole lists.
+    in_force: AtomicBool,
 }
 
 /// How one watch is doing.
@@ -40,13 +43,24 @@ impl Health {
         for watch in health.watches.lock().iter_mut() {
             watch.synced = true;
         }
+        health.note_in_force();
         health
     }
 
-    /// Whether every kind has been listed once.
+    /// Whether a table made of whole lists is in force, however old it is.
     #[must_use]
     pub(crate) fn is_synced(&self) -> bool {
+        self.in_force.load(Ordering::Acquire)
+    }
+
+    /// Whether every kind has been listed once.
+    pub(super) fn is_listed(&self) -> bool {
         self.watches.lock().iter().all(|watch| watch.synced)
+    }
+
+    /// Writes down that what was listed is in force.
+    pub(super) fn note_in_force(&self) {
+        self.in_force.store(true, Ordering::Release);
     }
 
     /// One line a kind, for people.

@@ -160,8 +160,16 @@ impl State {
         }
     }
 
+    /// Puts what changed in force, once every kind has been listed.
+    pub(super) fn publish(&mut self, table: &Table, health: &Health) {
+        if health.is_listed() {
+            self.publish_changes(table);
+            health.note_in_force();
+        }
+    }
+
     /// Makes the changed routes anew and puts them in force; the others stay as they are.
-    pub(super) fn publish(&mut self, table: &Table) {
+    fn publish_changes(&mut self, table: &Table) {
         if self.dirty.is_empty() && self.dirty_apps.is_empty() {
             return;
         }
@@ -388,9 +396,7 @@ mod tests {
             for event in events {
                 self.state.observe(kind, Ok(event), &self.health);
             }
-            if self.health.is_synced() {
-                self.state.publish(&self.table);
-            }
+            self.state.publish(&self.table, &self.health);
         }
 
         fn upstreams(&self, id: &str) -> Vec<String> {
@@ -424,6 +430,30 @@ mod tests {
             (route.form, route.digest.as_deref()),
             (Some(Form::BaseUrl), Some("first"))
         );
+    }
+
+    /// A router that calls itself ready in between would deny instances that exist.
+    #[tokio::test]
+    async fn lists_count_once_they_are_in_force() {
+        let mut watched = Watched {
+            state: State::default(),
+            health: Health::default(),
+            table: Table::default(),
+        };
+        let lists = [
+            (Kind::WaveApps, Vec::new()),
+            (Kind::EndpointSlices, Vec::new()),
+            (Kind::WaveInstances, vec![instance("sales")]),
+        ];
+        for (kind, objects) in lists {
+            for event in list(objects) {
+                watched.state.observe(kind, Ok(event), &watched.health);
+            }
+        }
+        assert!(!watched.health.is_synced());
+        watched.state.publish(&watched.table, &watched.health);
+        assert!(watched.health.is_synced());
+        assert!(watched.table.route("sales").is_some());
     }
 
     #[tokio::test]

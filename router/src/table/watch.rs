@@ -67,9 +67,7 @@ pub(crate) async fn keep(
                 next = Some(change.ok_or(WatchEnded)?);
             }
         }
-        if health.is_synced() {
-            state.publish(table);
-        }
+        state.publish(table, health);
     }
 }
 
