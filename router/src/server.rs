@@ -27,6 +27,9 @@ use crate::{Body, backoff};
 /// How long a client may take to send a request's head, and how long a connection waits for the next one.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long a client may take nothing of what it is sent.
+const WRITE_TIMEOUT: Duration = Duration::from_mins(1);
+
 /// Largest request head over HTTP/1.1, in bytes, and how many headers it may have.
 const MAX_HEAD: usize = 64 * 1024;
 const MAX_HEADERS: usize = 128;
@@ -110,7 +113,7 @@ async fn serve_connection<H, F>(
         async move { Ok::<_, Infallible>(answer.await) }
     });
     let builder = builder();
-    let io = TokioIo::new(PrefaceDeadline::new(stream));
+    let io = TokioIo::new(Deadlines::new(stream, WRITE_TIMEOUT));
     let mut connection = pin!(builder.serve_connection_with_upgrades(io, service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
@@ -146,24 +149,48 @@ fn builder() -> Builder<TokioExecutor> {
     builder
 }
 
-/// A stream that breaks when the bytes which tell the protocol do not come in time. hyper bounds everything after.
-struct PrefaceDeadline<S> {
+/// A stream that breaks when the bytes which tell the protocol do not come in time, since hyper bounds only what comes
+/// after; and when the other side stops reading, since its connection, the app's answer and its slots would be held
+/// for as long.
+struct Deadlines<S> {
     stream: S,
     missing: usize,
     deadline: Option<Pin<Box<Sleep>>>,
+    write_timeout: Duration,
+    stalled: Option<Pin<Box<Sleep>>>,
 }
 
-impl<S> PrefaceDeadline<S> {
-    fn new(stream: S) -> Self {
+impl<S> Deadlines<S> {
+    fn new(stream: S, write_timeout: Duration) -> Self {
         Self {
             stream,
             missing: PREFACE,
             deadline: Some(Box::pin(sleep(HEADER_TIMEOUT))),
+            write_timeout,
+            stalled: None,
         }
+    }
+
+    /// Passes on what came of a write, until there were only vain ones for too long.
+    fn bound(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let write_timeout = self.write_timeout;
+        let stalled = self
+            .stalled
+            .get_or_insert_with(|| Box::pin(sleep(write_timeout)));
+        ready!(stalled.as_mut().poll(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for PrefaceDeadline<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for Deadlines<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -187,13 +214,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for PrefaceDeadline<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for PrefaceDeadline<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Deadlines<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buffer)
+        let written = Pin::new(&mut self.stream).poll_write(cx, buffer);
+        self.bound(cx, written)
     }
 
     fn poll_write_vectored(
@@ -201,7 +229,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for PrefaceDeadline<S> {
         cx: &mut Context<'_>,
         buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, buffers)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, buffers);
+        self.bound(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -214,5 +243,39 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for PrefaceDeadline<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+
+    const SHORT: Duration = Duration::from_millis(100);
+
+    #[tokio::test]
+    async fn a_client_that_reads_nothing_is_given_up() {
+        let (_client, near) = duplex(64);
+        let mut stream = Deadlines::new(near, SHORT);
+        let written = tokio::time::timeout(HEADER_TIMEOUT, stream.write_all(&[0; 1000]));
+        let error = written.await.expect("in time").expect_err("nobody reads");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_reads_slowly_gets_everything() {
+        let (mut client, near) = duplex(64);
+        let mut stream = Deadlines::new(near, SHORT);
+        let read = async {
+            let mut tick = tokio::time::interval(SHORT / 4);
+            let mut piece = [0; 64];
+            for _ in 0..10 {
+                tick.tick().await;
+                client.read_exact(&mut piece).await.expect("a read");
+            }
+        };
+        let (written, ()) = tokio::join!(stream.write_all(&[0; 640]), read);
+        written.expect("everything is written");
     }
 }
