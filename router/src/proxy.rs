@@ -31,6 +31,14 @@ const CONFINED: [HeaderName; 3] = [
     HeaderName::from_static(crate::web::ERROR_HEADER),
 ];
 
+/// Headers by which an app could act on everything of its host, for longer than it is open: answer for all paths from a
+/// service worker, have all addresses reported to it. Where apps share a host, they stay in their own path.
+const CONFINED_ON_SHARED_HOST: [HeaderName; 3] = [
+    HeaderName::from_static("service-worker-allowed"),
+    HeaderName::from_static("nel"),
+    HeaderName::from_static("report-to"),
+];
+
 /// Forwards what the policy has let through.
 #[derive(Debug)]
 pub(crate) struct Proxy {
@@ -83,7 +91,7 @@ impl Proxy {
         let mut response = upstream.send(request).await?;
 
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            prepare_response(response.headers_mut());
+            prepare_response(response.headers_mut(), form);
             let (mut parts, body) = response.into_parts();
             parts.version = Version::default();
             return Ok(Response::from_parts(parts, Body::Upstream(body, slot)));
@@ -94,7 +102,7 @@ impl Proxy {
         };
         let agreed = asked.agreed(response.headers())?;
         let app = hyper::upgrade::on(&mut response);
-        prepare_response(response.headers_mut());
+        prepare_response(response.headers_mut(), form);
         agreed.insert_into(response.headers_mut());
         self.tunnels.open(&self.table, permit, slots, async move {
             let (browser, app) = tokio::try_join!(downstream, app)?;
@@ -119,11 +127,16 @@ fn prepare_request(headers: &mut HeaderMap, arrival: &Arrival<'_>) {
     headers::set_forwarded(headers, arrival);
 }
 
-fn prepare_response(headers: &mut HeaderMap) {
+fn prepare_response(headers: &mut HeaderMap, form: Form) {
     headers::strip_hop_by_hop(headers);
     cookies::confine_set_cookies(headers);
     for name in &CONFINED {
         headers.remove(name);
+    }
+    if form == Form::BaseUrl {
+        for name in &CONFINED_ON_SHARED_HOST {
+            headers.remove(name);
+        }
     }
 }
 

@@ -132,6 +132,9 @@ async fn answer(inner: Inner, mut request: Request<Incoming>) -> Response<Body> 
             ] {
                 headers.append(header::SET_COOKIE, line.parse().expect("a value"));
             }
+            for name in ["service-worker-allowed", "nel", "report-to"] {
+                headers.insert(name, "/".parse().expect("a value"));
+            }
             headers.insert("clear-site-data", "\"cookies\"".parse().expect("a value"));
             headers.insert("connection", "x-hop".parse().expect("a value"));
             headers.insert("x-hop", "1".parse().expect("a value"));

@@ -105,6 +105,23 @@ async fn an_app_cannot_set_the_platforms_cookies_or_anything_beyond_its_host() {
     }
 }
 
+/// With them, one visit to an app would let it answer for all others on the host, or hear of their addresses.
+#[tokio::test]
+async fn an_app_on_the_shared_host_cannot_act_beyond_its_path() {
+    let store = TestStore::start().await;
+    let mut alice = store.signed_in("alice").await;
+    let own = store.instance("private", "/cookies");
+    let shared = store.instance("apps", "/instance/based/cookies");
+    for (url, passes) in [(own, true), (shared, false)] {
+        let answer = alice.visit(&url).await;
+        assert_eq!(answer.headers()["x-own"], "1", "{url}");
+        for name in ["service-worker-allowed", "nel", "report-to"] {
+            let passed = answer.headers().contains_key(name);
+            assert_eq!(passed, passes, "{name} from {url}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn events_arrive_one_by_one() {
     let store = TestStore::start().await;
