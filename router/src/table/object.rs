@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crds::{AppRef, ConditionType, Visibility, WaveApp, WaveInstance};
+use crds::{AppRef, ConditionType, INSTANCE_LABEL, Visibility, WaveApp, WaveInstance};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
@@ -97,9 +97,13 @@ pub(super) fn read_app(object: WaveApp) -> Option<AppEntry> {
     })
 }
 
-/// Keeps the ready endpoints of a service.
+/// Keeps the ready endpoints of an instance's service. Kubernetes copies a service's labels to its slices; without this
+/// one it is somebody else's service, and an instance of its name must not open it.
 pub(super) fn read_slice(object: EndpointSlice) -> Option<Slice> {
     let service = object.labels().get(SERVICE_LABEL)?.clone();
+    if object.labels().get(INSTANCE_LABEL) != Some(&service) {
+        return None;
+    }
     let ports = object.ports.unwrap_or_default();
     let port = ports
         .iter()

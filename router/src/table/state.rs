@@ -294,7 +294,8 @@ fn remove_name<K: Eq + std::hash::Hash>(
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use crds::INSTANCE_LABEL;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::table::object::{SERVICE_LABEL, read_app, read_instance, read_slice};
@@ -347,9 +348,14 @@ mod tests {
                 })
             })
             .collect();
+        let labels = json!({ SERVICE_LABEL: service, INSTANCE_LABEL: service });
+        labelled_slice(name, &labels, &json!(endpoints))
+    }
+
+    fn labelled_slice(name: &str, labels: &Value, endpoints: &Value) -> (String, Option<Object>) {
         let object = serde_json::from_value(json!({
             "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
-            "metadata": { "name": name, "labels": { SERVICE_LABEL: service } },
+            "metadata": { "name": name, "labels": labels },
             "addressType": "IPv4", "endpoints": endpoints,
             "ports": [{ "name": "health", "port": 10102 }, { "name": "http", "port": 10101 }],
         }));
@@ -516,6 +522,25 @@ mod tests {
             vec![Event::Apply(("sales".into(), None))],
         );
         assert!(watched.table.route("sales").is_none());
+    }
+
+    /// CVE-2020-15110: an instance that takes the name of another service gets that service's traffic.
+    #[tokio::test]
+    async fn an_instance_does_not_open_a_service_that_has_its_name() {
+        let mut watched = Watched::start();
+        let endpoints = json!([{ "addresses": ["10.0.0.9"] }]);
+        for labels in [
+            json!({ SERVICE_LABEL: "other" }),
+            json!({ SERVICE_LABEL: "other", INSTANCE_LABEL: "sales" }),
+        ] {
+            let event = Event::Apply(labelled_slice("other-x", &labels, &endpoints));
+            watched.see(Kind::EndpointSlices, vec![event]);
+            assert!(watched.upstreams("other").is_empty(), "{labels}");
+        }
+        let labels = json!({ SERVICE_LABEL: "other", INSTANCE_LABEL: "other" });
+        let event = Event::Apply(labelled_slice("other-x", &labels, &endpoints));
+        watched.see(Kind::EndpointSlices, vec![event]);
+        assert_eq!(watched.upstreams("other"), ["10.0.0.9:10101"]);
     }
 
     #[tokio::test]

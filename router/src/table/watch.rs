@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crds::{WaveApp, WaveInstance};
+use crds::{INSTANCE_LABEL, WaveApp, WaveInstance};
 use futures::stream::{BoxStream, StreamExt, select_all};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::core::DeserializeGuard;
@@ -17,7 +17,7 @@ use tracing::warn;
 
 use super::Table;
 use super::health::{Health, Kind};
-use super::object::{Object, SERVICE_LABEL, read_app, read_instance, read_slice};
+use super::object::{Object, read_app, read_instance, read_slice};
 use super::state::{Change, State};
 use crate::proxy::upstream::Connector;
 
@@ -41,7 +41,7 @@ pub(crate) async fn keep(
     connector: Connector,
 ) -> Result<(), WatchEnded> {
     let plain = watcher::Config::default();
-    let services = plain.clone().labels(SERVICE_LABEL);
+    let services = plain.clone().labels(INSTANCE_LABEL);
     let mut changes = select_all([
         changes::<WaveInstance>(
             client.clone(),
