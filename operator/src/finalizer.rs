@@ -1,13 +1,38 @@
 //! Finalizers, set and dropped only on the version of the object that was looked at.
 
 use std::fmt::Debug;
+use std::time::Duration;
 
 use kube::api::{Api, Patch, PatchParams};
+use kube::runtime::controller::Action;
 use kube::{Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use crate::error::Error;
+
+/// When to look again at an object that was changed in the very moment.
+const SOON: Duration = Duration::from_millis(300);
+
+/// What became of a change of finalizers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "what was overtaken has to be done again: the watch is silent about changes that touch no spec"]
+pub(crate) enum Change {
+    /// It is made, or the object is gone.
+    Made,
+    /// Somebody has changed the object since it was looked at.
+    Overtaken,
+}
+
+impl Change {
+    /// When to look at the object again.
+    pub(crate) fn requeue(self) -> Action {
+        match self {
+            Self::Made => Action::await_change(),
+            Self::Overtaken => Action::requeue(SOON),
+        }
+    }
+}
 
 /// Whether the object carries `finalizer`.
 pub(crate) fn has(object: &impl ResourceExt, finalizer: &str) -> bool {
@@ -15,7 +40,7 @@ pub(crate) fn has(object: &impl ResourceExt, finalizer: &str) -> bool {
 }
 
 /// Adds `finalizer`.
-pub(crate) async fn add<K>(api: &Api<K>, object: &K, finalizer: &str) -> Result<(), Error>
+pub(crate) async fn add<K>(api: &Api<K>, object: &K, finalizer: &str) -> Result<Change, Error>
 where
     K: Resource + Clone + DeserializeOwned + Debug,
 {
@@ -25,7 +50,7 @@ where
 }
 
 /// Drops `finalizer`.
-pub(crate) async fn remove<K>(api: &Api<K>, object: &K, finalizer: &str) -> Result<(), Error>
+pub(crate) async fn remove<K>(api: &Api<K>, object: &K, finalizer: &str) -> Result<Change, Error>
 where
     K: Resource + Clone + DeserializeOwned + Debug,
 {
@@ -34,7 +59,7 @@ where
     set(api, object, &finalizers).await
 }
 
-async fn set<K>(api: &Api<K>, object: &K, finalizers: &[String]) -> Result<(), Error>
+async fn set<K>(api: &Api<K>, object: &K, finalizers: &[String]) -> Result<Change, Error>
 where
     K: Resource + Clone + DeserializeOwned + Debug,
 {
@@ -48,12 +73,43 @@ where
         .patch_metadata(&name, &PatchParams::default(), &Patch::Merge(patch))
         .await
     {
-        Ok(_) => Ok(()),
-        // Gone meanwhile, or changed: then the change brings us back.
-        Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Ok(()),
+        Ok(_) => Ok(Change::Made),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(Change::Made),
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(Change::Overtaken),
         Err(source) => Err(Error::Kube {
             task: format!("set the finalizers of `{name}`"),
             source,
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crds::{AppRef, FINALIZER, Visibility, WaveInstance, WaveInstanceSpec};
+
+    use super::*;
+    use crate::fake_api;
+
+    #[tokio::test]
+    async fn what_was_overtaken_is_tried_again() {
+        let spec = WaveInstanceSpec {
+            app: AppRef::default(),
+            owner: "alice".to_owned(),
+            visibility: Visibility::Private,
+        };
+        let instance = WaveInstance::new("sales", spec);
+        let cases = [
+            ("a label came", 409, Some(Action::requeue(SOON))),
+            ("it is gone", 404, Some(Action::await_change())),
+            ("the API server is ill", 500, None),
+        ];
+        for (name, code, expected) in cases {
+            let (client, _log) = fake_api::start(move |_| Some(fake_api::refusal(code))).await;
+            let api = Api::namespaced(client, "wavestore");
+            let added = add(&api, &instance, FINALIZER).await.ok();
+            assert_eq!(added.map(Change::requeue), expected, "{name}");
+            let removed = remove(&api, &instance, FINALIZER).await.ok();
+            assert_eq!(removed.map(Change::requeue), expected, "{name}");
+        }
     }
 }

@@ -8,6 +8,8 @@ mod args;
 mod attempts;
 mod error;
 mod events;
+#[cfg(test)]
+mod fake_api;
 mod finalizer;
 mod health;
 mod helm;

@@ -28,7 +28,7 @@ use super::status;
 use crate::attempts::Attempts;
 use crate::error::{Error, message};
 use crate::events::{Events, FIELD_MANAGER, Tone};
-use crate::finalizer;
+use crate::finalizer::{self, Change};
 use crate::watches::World;
 
 /// Finalizer by which the operator keeps a deleted `WaveApp` until nobody runs it and it is withdrawn.
@@ -190,8 +190,8 @@ async fn reconcile(
     match (finalizer::has(&*app, FINALIZER), deleting) {
         (false, true) => return Ok(Action::await_change()),
         (false, false) => {
-            finalizer::add(&ctx.api(), &*app, FINALIZER).await?;
-            return Ok(Action::await_change());
+            let added = finalizer::add(&ctx.api(), &*app, FINALIZER).await?;
+            return Ok(added.requeue());
         }
         (true, true) => return withdraw(&ctx, &app, &others).await,
         (true, false) => {}
@@ -428,7 +428,10 @@ async fn withdraw(ctx: &Context, app: &WaveApp, others: &Store<WaveApp>) -> Resu
     if let Some(digest) = digest.and_then(|digest| digest.parse().ok()) {
         drop_unused_blobs(ctx, app, digest, others).await?;
     }
-    finalizer::remove(&ctx.api(), app, FINALIZER).await?;
+    let removed = finalizer::remove(&ctx.api(), app, FINALIZER).await?;
+    if removed == Change::Overtaken {
+        return Ok(removed.requeue());
+    }
     ctx.readers.forget(&app.name_any());
     ctx.errors.clear(&app.name_any());
     info!(

@@ -18,7 +18,7 @@ use super::status;
 use crate::app::secrets;
 use crate::error::{Error, message};
 use crate::events::Tone;
-use crate::finalizer;
+use crate::finalizer::{self, Change};
 use crate::helm::releases::{self, Status};
 use crate::helm::{self, Resolved};
 
@@ -277,8 +277,10 @@ async fn drop_finalizer(ctx: &Context, instance: &WaveInstance) -> Result<Done, 
         task: format!("read the WaveInstance `{name}`"),
         source,
     })?;
-    if let Some(latest) = latest.filter(|latest| latest.uid() == instance.uid()) {
-        finalizer::remove(&api, &latest, crds::FINALIZER).await?;
+    if let Some(latest) = latest.filter(|latest| latest.uid() == instance.uid())
+        && finalizer::remove(&api, &latest, crds::FINALIZER).await? == Change::Overtaken
+    {
+        return Ok(Done::Acted(SOON));
     }
     ctx.forget(&name);
     Ok(Done::Finished)

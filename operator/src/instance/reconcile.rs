@@ -350,10 +350,11 @@ async fn reconcile(instance: Arc<WaveInstance>, ctx: Arc<Context>) -> Result<Act
     let api: Api<WaveInstance> = ctx.api();
     let deleting = instance.metadata.deletion_timestamp.is_some();
     if !finalizer::has(&*instance, FINALIZER) {
-        if !deleting {
-            finalizer::add(&api, &*instance, FINALIZER).await?;
+        if deleting {
+            return Ok(Action::await_change());
         }
-        return Ok(Action::await_change());
+        let added = finalizer::add(&api, &*instance, FINALIZER).await?;
+        return Ok(added.requeue());
     }
 
     let mut instance = instance;
