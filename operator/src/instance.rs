@@ -3,6 +3,7 @@
 mod execute;
 mod judge;
 mod launcher;
+mod leftovers;
 mod observe;
 mod plan;
 mod reconcile;

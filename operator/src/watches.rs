@@ -65,6 +65,23 @@ impl World {
     }
 }
 
+#[cfg(test)]
+impl World {
+    /// A world in which nothing was seen.
+    pub(crate) fn empty() -> Self {
+        let (instances, _writer) = reflector::store();
+        Self {
+            instances,
+            instances_listed: Arc::new(watch::Sender::new(false)),
+            apps: Arc::default(),
+            releases: Arc::default(),
+            deployments: Arc::default(),
+            services: Arc::default(),
+            pods: Arc::default(),
+        }
+    }
+}
+
 /// Starts the watches of one namespace: what they show, and which instances to reconcile when.
 pub(crate) fn start(client: &Client, namespace: &str) -> (World, Queue<WaveInstance>) {
     let (instances, writer) = reflector::store();

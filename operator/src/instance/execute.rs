@@ -11,6 +11,7 @@ use kube::api::{Api, DeleteParams, ListParams, Preconditions};
 use kube::{Resource, ResourceExt};
 use tracing::{error, info, warn};
 
+use super::leftovers;
 use super::observe::Seen;
 use super::plan::{Action, Plan, Reason};
 use super::reconcile::Context;
@@ -263,8 +264,19 @@ async fn uninstall(
 }
 
 async fn finish(ctx: &Context, instance: &WaveInstance, seen: &Seen) -> Result<Done, Error> {
-    if confirm(ctx, &instance.name_any(), seen).await?.is_none() {
+    let name = instance.name_any();
+    let Some(latest) = confirm(ctx, &name, seen).await? else {
         return Ok(Done::Acted(SOON));
+    };
+    match (seen.release(), latest) {
+        // Uninstalled, or not ours.
+        (Some(_), _) => {}
+        (None, 0) => leftovers::delete(ctx, &name).await?,
+        // Only superseded revisions: the next one died at its very end, and its record was dropped.
+        (None, _) => {
+            let _slot = ctx.helm.slot().await;
+            helm::uninstall(&ctx.helm, &name).await?;
+        }
     }
     drop_finalizer(ctx, instance).await
 }
@@ -325,4 +337,89 @@ async fn objects_exist(ctx: &Context, name: &str) -> Result<bool, Error> {
         source,
     };
     Ok(deployment.map_err(failed)?.is_some() && service.map_err(failed)?.is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use crds::{AppRef, Visibility, WaveInstanceSpec};
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::fake_api;
+    use crate::instance::observe::observe;
+    use crate::instance::plan::plan;
+
+    fn deleted() -> WaveInstance {
+        let spec = WaveInstanceSpec {
+            app: AppRef::default(),
+            owner: "alice".to_owned(),
+            visibility: Visibility::Private,
+        };
+        let mut instance = WaveInstance::new("sales", spec);
+        instance.metadata.uid = Some("1".to_owned());
+        instance.metadata.finalizers = Some(vec![crds::FINALIZER.to_owned()]);
+        instance.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
+        instance
+    }
+
+    fn list(names: &[&str]) -> (u16, Value) {
+        let items: Vec<Value> = names
+            .iter()
+            .map(|name| json!({"metadata": {"name": name, "uid": name}}))
+            .collect();
+        let list = json!({
+            "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1",
+            "metadata": {}, "items": items,
+        });
+        (200, list)
+    }
+
+    #[tokio::test]
+    async fn what_a_dead_run_left_goes_with_the_instance() {
+        let instance = deleted();
+        let shown = serde_json::to_value(&instance).expect("JSON");
+        let (client, log) = fake_api::start(move |line| match line.rsplit('/').next() {
+            Some("deployments") => Some(list(&["sales"])),
+            Some("persistentvolumeclaims") => Some(list(&["sales-data", "sales-resources"])),
+            Some("secrets" | "services" | "configmaps") => Some(list(&[])),
+            Some("sales") if line.contains("waveinstances") => Some((200, shown.clone())),
+            _ if line.starts_with("DELETE") => Some((
+                200,
+                json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}),
+            )),
+            _ => None,
+        })
+        .await;
+        let ctx = Context::for_tests(client);
+        let seen = observe(&ctx, &instance);
+        let plan = plan(&seen.observed);
+        assert_eq!(
+            (plan.action, plan.reason),
+            (Action::Finish, Reason::ReleaseGone)
+        );
+        let done = execute(&ctx, &instance, &seen, plan).await.expect("done");
+        assert!(matches!(done, Done::Finished));
+        let changes: Vec<String> = log
+            .lock()
+            .iter()
+            .filter(|asked| !asked.line.starts_with("GET"))
+            .map(|asked| asked.line.replace("/namespaces/wavestore", ""))
+            .collect();
+        assert_eq!(
+            changes,
+            [
+                "DELETE /apis/apps/v1/deployments/sales",
+                "DELETE /api/v1/persistentvolumeclaims/sales-data",
+                "DELETE /api/v1/persistentvolumeclaims/sales-resources",
+                "PATCH /apis/wavestore.io/v1alpha1/waveinstances/sales",
+            ]
+        );
+        assert_eq!(
+            log.lock()
+                .iter()
+                .find_map(|asked| asked.body.pointer("/preconditions/uid").cloned()),
+            Some(json!("sales"))
+        );
+    }
 }

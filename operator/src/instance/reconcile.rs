@@ -290,6 +290,37 @@ impl Context {
     }
 }
 
+#[cfg(test)]
+impl Context {
+    /// A context with this API server, which has seen nothing and has no Helm.
+    pub(super) fn for_tests(client: Client) -> Self {
+        let settings = Settings {
+            namespace: "wavestore".to_owned(),
+            store_url: "https://store.example.com".parse().expect("a url"),
+            apps_domain: "apps.example.com".to_owned(),
+            helm_timeout: Duration::from_secs(1),
+            concurrency: 1,
+        };
+        let helm = Helm::new(
+            "/nowhere/helm".into(),
+            "/nowhere/chart".into(),
+            settings.namespace.clone(),
+            settings.helm_timeout,
+            1,
+        );
+        let events = Arc::new(Events::new(client.clone()));
+        let world = Arc::new(World::empty());
+        Self::new(
+            client,
+            settings,
+            helm,
+            world,
+            events,
+            CancellationToken::new(),
+        )
+    }
+}
+
 /// Reconciles instances until told to stop; then lets what runs come to its end.
 pub(crate) async fn run(ctx: Arc<Context>, queue: Queue<WaveInstance>) {
     let config = controller::Config::default().concurrency(ctx.settings.concurrency);
