@@ -31,6 +31,14 @@ pub enum Error {
         /// Its last words.
         words: String,
     },
+    /// Somebody killed it, most likely the kernel for want of memory.
+    #[error("helm {command} was killed: {words}")]
+    Killed {
+        /// The command, such as `upgrade`.
+        command: String,
+        /// Its last words.
+        words: String,
+    },
     /// It ran too long and was ended.
     #[error("helm {command} was ended after {}: {words}", humantime::format_duration(*limit))]
     TimedOut {
@@ -71,7 +79,22 @@ impl Error {
                 "see whether the API server answers, or give it longer with --helm-timeout"
                     .to_owned(),
             ),
+            Self::Killed { .. } => Some(
+                "if it needed more memory than the operator's container may have, raise the container's limit or lower --helm-concurrency"
+                    .to_owned(),
+            ),
             Self::Pipe { .. } | Self::Failed { .. } | Self::Output { .. } => None,
+        }
+    }
+
+    /// Whether it may have ended in the middle, and have left a pending revision of ours behind.
+    pub(crate) fn may_leave_pending(&self) -> bool {
+        match self {
+            Self::Pipe { .. } | Self::Killed { .. } | Self::TimedOut { .. } => true,
+            Self::Start { .. }
+            | Self::Failed { .. }
+            | Self::Output { .. }
+            | Self::Version { .. } => false,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -166,6 +167,8 @@ impl Helm {
                 limit: self.limit,
                 words,
             }
+        } else if status.signal().is_some() {
+            Error::Killed { command, words }
         } else {
             Error::Failed { command, words }
         })
@@ -248,7 +251,6 @@ fn last_words(lines: &VecDeque<String>, status: std::process::ExitStatus) -> Str
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::process::ExitStatusExt;
     use std::process::ExitStatus;
 
     use super::*;
@@ -289,6 +291,22 @@ mod tests {
             .await
             .expect_err("an error");
         assert_eq!(error.to_string(), "helm -c was ended after 200ms: waiting");
+    }
+
+    #[tokio::test]
+    async fn only_a_helm_that_ends_by_itself_leaves_nothing_pending() {
+        let cases = [
+            ("it says no", "exit 1", false),
+            ("the kernel kills it", "kill -KILL $$", true),
+            ("it hangs", "sleep 600", true),
+        ];
+        for (name, text, expected) in cases {
+            let ran = shell(Duration::from_millis(500))
+                .run(&script(text), Vec::new())
+                .await;
+            let error = ran.expect_err(name);
+            assert_eq!(error.may_leave_pending(), expected, "{name}: {error}");
+        }
     }
 
     #[tokio::test]

@@ -37,8 +37,8 @@ pub(super) enum Done {
     Acted(Duration),
     /// Helm said no, and has been counted.
     Failed {
-        /// It was ended by us, maybe in the middle of something.
-        timed_out: bool,
+        /// It was ended from outside, maybe in the middle of something.
+        left_pending: bool,
     },
     /// The instance is gone.
     Finished,
@@ -150,7 +150,7 @@ async fn apply(
                 "Could not apply instance {name}"
             );
             Ok(Done::Failed {
-                timed_out: matches!(failure, helm::Error::TimedOut { .. }),
+                left_pending: failure.may_leave_pending(),
             })
         }
     }
@@ -257,7 +257,7 @@ async fn uninstall(
                 "Could not uninstall instance {name}"
             );
             Ok(Done::Failed {
-                timed_out: matches!(failure, helm::Error::TimedOut { .. }),
+                left_pending: failure.may_leave_pending(),
             })
         }
     }

@@ -412,7 +412,7 @@ async fn reconcile(instance: Arc<WaveInstance>, ctx: Arc<Context>) -> Result<Act
     let requeue = match done {
         Done::Acted(after) => Some(after),
         Done::Finished => None,
-        Done::Failed { timed_out } => {
+        Done::Failed { left_pending } => {
             let seen = observe(&ctx, &instance);
             let wait = seen
                 .failed
@@ -420,7 +420,7 @@ async fn reconcile(instance: Arc<WaveInstance>, ctx: Arc<Context>) -> Result<Act
                 .map(|failed| failed.wait(Instant::now()));
             let verdict = status::run_failed(&seen);
             // A run that ended by itself has left nothing pending.
-            let operation = operation(&ctx, &instance, &seen).filter(|_| timed_out);
+            let operation = operation(&ctx, &instance, &seen).filter(|_| left_pending);
             ctx.publish(&instance, &seen, &verdict, operation).await?;
             wait
         }
