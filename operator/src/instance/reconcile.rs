@@ -8,6 +8,7 @@ use std::time::Duration;
 use crds::{FINALIZER, INSTANCE_PATH, Operation, RoutingMode, WaveInstance, WaveInstanceStatus};
 use futures::{FutureExt, StreamExt};
 use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, Patch, PatchParams};
@@ -28,7 +29,7 @@ use super::launcher::{Answer, Launchers};
 use super::observe::{ORPHAN_GRACE, Seen, observe};
 use super::plan::{self, Objects, Plan, Reason};
 use super::status::{self, Facts};
-use super::workload::ContainerSeen;
+use super::workload::{self, ContainerSeen, DeploymentSeen};
 use crate::attempts::Attempts;
 use crate::error::{Error, message};
 use crate::events::{Events, FIELD_MANAGER, Tone};
@@ -424,7 +425,7 @@ async fn reconcile(instance: Arc<WaveInstance>, ctx: Arc<Context>) -> Result<Act
             ctx.publish(&instance, &seen, &verdict, operation).await?;
             wait
         }
-        Done::Rested(after) => publish(&ctx, &instance, &seen, plan).await?.or(after),
+        Done::Rested(after) => publish(&ctx, &instance, seen, plan).await?.or(after),
     };
     ctx.errors.clear(&name);
     Ok(requeue.map_or_else(Action::await_change, Action::requeue))
@@ -434,18 +435,44 @@ async fn reconcile(instance: Arc<WaveInstance>, ctx: Arc<Context>) -> Result<Act
 async fn publish(
     ctx: &Context,
     instance: &WaveInstance,
-    seen: &Seen,
+    mut seen: Seen,
     plan: Plan,
 ) -> Result<Option<Duration>, Error> {
-    if !is_judged(plan, seen) {
-        let operation = operation(ctx, instance, seen);
-        ctx.publish_plan(instance, seen, plan, operation).await?;
+    if !is_judged(plan, &seen) {
+        let operation = operation(ctx, instance, &seen);
+        ctx.publish_plan(instance, &seen, plan, operation).await?;
         return Ok(None);
     }
-    let answer = ask_launcher(ctx, seen).await;
-    let verdict = judge(seen.deployment, seen.pod.as_ref(), answer.as_ref());
-    ctx.publish(instance, seen, &verdict, None).await?;
-    Ok(is_starting(seen).then_some(PHASE_INTERVAL))
+    let answer = ask_launcher(ctx, &seen).await;
+    let mut verdict = judge(seen.deployment, seen.pod.as_ref(), answer.as_ref());
+    if verdict.state != State::Reconciling && is_news(instance) {
+        seen.deployment = deployment_now(ctx, &instance.name_any()).await?;
+        verdict = judge(seen.deployment, seen.pod.as_ref(), answer.as_ref());
+    }
+    ctx.publish(instance, &seen, &verdict, None).await?;
+    Ok(is_starting(&seen).then_some(PHASE_INTERVAL))
+}
+
+/// Whether a final word would be the first on this spec. The watch of releases may be ahead of the one of Deployments, and
+/// the word be on the old pod.
+fn is_news(instance: &WaveInstance) -> bool {
+    let told = instance
+        .status
+        .as_ref()
+        .and_then(|status| status.observed_generation);
+    told != instance.metadata.generation
+}
+
+/// The Deployment as the API server has it.
+async fn deployment_now(ctx: &Context, name: &str) -> Result<Option<DeploymentSeen>, Error> {
+    let api: Api<Deployment> = ctx.api();
+    let found = api.get_opt(name).await.map_err(|source| Error::Kube {
+        task: format!("read the Deployment `{name}`"),
+        source,
+    })?;
+    Ok(found
+        .and_then(workload::keep_deployment)
+        .map(|kept| kept.value))
 }
 
 /// Whether the workload says how the instance is. It does so, too, while somebody else's `helm --wait` waits for
@@ -500,7 +527,73 @@ async fn ask_launcher(ctx: &Context, seen: &Seen) -> Option<Answer> {
 
 #[cfg(test)]
 mod tests {
+    use crds::{AppRef, Visibility, WaveInstanceSpec};
+    use kube::runtime::watcher::Event;
+
     use super::*;
+    use crate::{fake_api, index};
+
+    #[tokio::test]
+    async fn a_new_spec_is_not_ready_by_the_old_pod() {
+        // Generation 2 of the Deployment has the new pod's template.
+        let deployment = |generation: i64, observed: i64| {
+            json!({
+                "apiVersion": "apps/v1", "kind": "Deployment",
+                "metadata": {
+                    "name": "sales", "generation": generation,
+                    "labels": {crds::INSTANCE_LABEL: "sales"},
+                },
+                "status": {
+                    "observedGeneration": observed, "replicas": 1, "updatedReplicas": 1,
+                    "readyReplicas": 1,
+                },
+            })
+        };
+        let cases = [
+            ("the watch is late", deployment(2, 1), "False"),
+            ("the new pod is ready", deployment(2, 2), "True"),
+        ];
+        for (name, now, expected) in cases {
+            let (client, log) = fake_api::start(move |line| match line.split(' ').next() {
+                Some("GET") if line.contains("/deployments/") => Some((200, now.clone())),
+                _ => Some(fake_api::refusal(404)),
+            })
+            .await;
+            let ctx = Context::for_tests(client);
+            let shown = serde_json::from_value(deployment(1, 1)).expect("a Deployment");
+            let events = futures::stream::iter([Ok(Event::Apply(shown))]);
+            let fill = index::fill(
+                ctx.world.deployments.clone(),
+                events,
+                workload::keep_deployment,
+            );
+            assert_eq!(fill.count().await, 1);
+
+            let spec = WaveInstanceSpec {
+                app: AppRef::default(),
+                owner: "alice".to_owned(),
+                visibility: Visibility::Private,
+            };
+            let mut instance = WaveInstance::new("sales", spec);
+            instance.metadata.generation = Some(2);
+            instance.status = Some(WaveInstanceStatus {
+                observed_generation: Some(1),
+                ..WaveInstanceStatus::default()
+            });
+            let in_sync = Plan {
+                action: plan::Action::Nothing,
+                reason: Reason::InSync,
+            };
+            let seen = observe(&ctx, &instance);
+            publish(&ctx, &instance, seen, in_sync)
+                .await
+                .expect("published");
+            let log = log.lock();
+            let written = log.iter().find(|asked| asked.line.starts_with("PATCH"));
+            let ready = written.and_then(|asked| asked.body.pointer("/status/conditions/0/status"));
+            assert_eq!(ready, Some(&json!(expected)), "{name}");
+        }
+    }
 
     #[test]
     fn an_instance_has_a_host_or_a_path_of_its_own() {
