@@ -157,6 +157,18 @@ pub enum Fault {
         /// The value in the file.
         value: String,
     },
+    /// A mount whose folder Kubernetes would make, so that only root could put files beside the mount.
+    #[error(
+        "is `{value}`: Kubernetes makes the folder `{folder}` around it, and then `{other}` cannot be put there"
+    )]
+    ClosesFolder {
+        /// The value in the file.
+        value: String,
+        /// The outermost folder between the app's and the mount.
+        folder: String,
+        /// A file that belongs into that folder.
+        other: String,
+    },
     /// A value that another entry has already.
     #[error("is `{value}`, which another entry has already")]
     Duplicate {
@@ -267,7 +279,7 @@ impl Problem {
                     "write a path with a folder, such as `config/{name}`"
                 ))
             }
-            Fault::HidesBundle { .. } => Some(
+            Fault::HidesBundle { .. } | Fault::ClosesFolder { .. } => Some(
                 "mount the volume at a folder that the bundle does not have, such as `/data`"
                     .into(),
             ),

@@ -144,6 +144,14 @@ fn check_against_files(manifest: &Manifest, entries: &[Entry]) -> Result<(), Err
             },
         });
     }
+    if let Some(volume) = volume
+        && let Some(fault) = closed_folder(&volume.mount, manifest, entries)
+    {
+        problems.push(Problem {
+            key: "[Runtime] VolumeMount".into(),
+            fault,
+        });
+    }
     for (index, file) in manifest.files.iter().enumerate() {
         let key = || format!("[[File]] #{} Path", index + 1);
         let Some(name) = file
@@ -180,6 +188,48 @@ fn check_against_files(manifest: &Manifest, entries: &[Entry]) -> Result<(), Err
     } else {
         Err(Error::Invalid(problems))
     }
+}
+
+/// What a volume two or more levels below the app's folder makes impossible: Kubernetes makes the folders around a mount as
+/// root, so nothing else can be put into them.
+fn closed_folder(mount: &str, manifest: &Manifest, entries: &[Entry]) -> Option<Fault> {
+    let below_app = |path: &str| {
+        path.strip_prefix(APP_ROOT)
+            .and_then(|path| path.strip_prefix('/'))
+            .map(str::to_owned)
+    };
+    let below = |path: &str, folder: &str| {
+        path.strip_prefix(folder)
+            .is_some_and(|rest| rest.starts_with('/'))
+    };
+    let volume = below_app(mount)?;
+    let (folder, _) = volume.split_once('/')?;
+    // What is in the volume is hidden, or linked there; folders that are there already need not be made.
+    let outside = |path: &str| path != volume && !below(path, &volume);
+    let clashes = |entry: &&Entry| {
+        let name = entry.name.as_str();
+        outside(name)
+            && if entry.is_folder {
+                below(name, folder) && !below(&volume, name)
+            } else {
+                name == folder || below(name, folder)
+            }
+    };
+    let other = entries
+        .iter()
+        .find(clashes)
+        .map(|entry| entry.name.clone())
+        .or_else(|| {
+            let files = manifest.files.iter();
+            files
+                .filter_map(|file| below_app(&file.path))
+                .find(|path| outside(path) && below(path, folder))
+        })?;
+    Some(Fault::ClosesFolder {
+        value: mount.to_owned(),
+        folder: folder.to_owned(),
+        other,
+    })
 }
 
 /// Indexes of the files whose content the store shows.

@@ -26,6 +26,11 @@ fn stored() -> SimpleFileOptions {
 fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
     for (name, content) in files {
+        if name.ends_with('/') {
+            zip.add_directory(*name, options())
+                .expect("a name that can be written");
+            continue;
+        }
         zip.start_file(*name, options())
             .expect("a name that can be written");
         zip.write_all(content).expect("memory");
@@ -217,6 +222,58 @@ fn mounts_that_hide_the_bundle_are_refused() {
             problem.map(|problem| format!("app.toml: {problem}")),
             "{lines}"
         );
+    }
+}
+
+#[test]
+fn a_volume_may_not_close_a_folder_of_the_bundle() {
+    let refused = |other: &str| {
+        Some(format!(
+            "app.toml: `[Runtime] VolumeMount` is `/app/data/cache/x`: Kubernetes makes the folder `data` around it, and then `{other}` cannot be put there"
+        ))
+    };
+    let cases = [
+        (
+            "a file beside it",
+            "data/rows.csv",
+            "",
+            refused("data/rows.csv"),
+        ),
+        (
+            "a file one level up",
+            "data/cache/rows.csv",
+            "",
+            refused("data/cache/rows.csv"),
+        ),
+        (
+            "a folder beside it",
+            "data/other/",
+            "",
+            refused("data/other"),
+        ),
+        ("the very folders", "data/cache/", "", None),
+        ("a file of its folder's name", "data", "", refused("data")),
+        ("elsewhere", "database/rows.csv", "", None),
+        (
+            "a file of app.toml beside it",
+            "other.py",
+            "[[File]]\nPath = \"data/key.pem\"\nValue = \"\"",
+            refused("data/key.pem"),
+        ),
+        (
+            "a file of app.toml in it",
+            "other.py",
+            "[[File]]\nPath = \"data/cache/x/key.pem\"\nValue = \"\"",
+            None,
+        ),
+    ];
+    for (name, entry, lines, problem) in cases {
+        let app_toml = format!(
+            "{APP_TOML}VolumeMount = \"/app/data/cache/x\"\nVolumeSize = \"1Gi\"\n{lines}\n"
+        );
+        let bytes = archive(&[("app.toml", app_toml.as_bytes()), (entry, b"")]);
+        let error = read(&bytes).err().map(|error| error.to_string());
+        assert_eq!(error, problem, "{name}");
     }
 }
 
