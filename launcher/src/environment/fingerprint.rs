@@ -32,10 +32,13 @@ fn names_files(requirements: &str) -> bool {
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
         .any(|line| {
             let options = ["-r", "-c", "-e", "-f", "--req", "--con", "--edit", "--find"];
-            options.iter().any(|option| line.starts_with(option))
+            // One line may have several options.
+            line.split_whitespace()
+                .any(|word| options.iter().any(|option| word.starts_with(option)))
                 || line.ends_with('\\')
                 || line.contains(".whl")
-                || line.contains(".tar.gz")
+                || line.contains(".tar.")
+                || line.contains(".tgz")
                 || line.contains(".zip")
                 || line.contains("file:")
                 || line.contains('$')
@@ -64,6 +67,10 @@ mod tests {
             ("-r more.txt", true),
             ("--constraint=limits.txt", true),
             ("-e .", true),
+            ("--no-index --find-links wheels", true),
+            ("mine-1.0.tar.bz2", true),
+            ("mine-1.0.tgz", true),
+            ("h2o-wave==1.8.16 --hash=sha256:00", false),
             ("mine @ https://x.example/${TOKEN}/mine", true),
         ];
         for (requirements, expected) in cases {
