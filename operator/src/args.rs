@@ -45,7 +45,7 @@ pub struct Args {
     /// Longest time that one Helm command may run, for example `5m`.
     #[arg(long, env = "WAVESTORE_HELM_TIMEOUT", default_value = "5m", value_parser = humantime::parse_duration)]
     pub(crate) helm_timeout: Duration,
-    /// How many Helm commands may run at once. Default: four for each core, at most 16.
+    /// How many Helm commands may run at once. Default: four for each core, at most 16, and no more than memory allows.
     #[arg(long, env = "WAVESTORE_HELM_CONCURRENCY", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) helm_concurrency: Option<u16>,
     /// How many instances may be reconciled at once.

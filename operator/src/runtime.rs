@@ -265,10 +265,28 @@ fn absolute(path: &Path) -> Result<PathBuf, Error> {
     })
 }
 
-/// Helm is bound by CPU, but waits for the API server in between.
+/// Memory that one Helm takes, with some reserve.
+const HELM_BYTES: u64 = 64 << 20;
+
+/// Memory of the container that is not Helm's.
+const OWN_BYTES: u64 = 128 << 20;
+
+/// How many Helms a machine like this one bears.
 fn default_helm_concurrency() -> u16 {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    u16::try_from(cores.saturating_mul(4).min(16)).unwrap_or(16)
+    let limit = std::fs::read_to_string("/sys/fs/cgroup/memory.max");
+    helm_concurrency(cores, limit.ok().and_then(|text| text.trim().parse().ok()))
+}
+
+/// Helm is bound by CPU, but waits for the API server in between. One too many, and the kernel kills us all.
+fn helm_concurrency(cores: usize, memory_limit: Option<u64>) -> u16 {
+    let by_cores = u16::try_from(cores.saturating_mul(4).min(16)).unwrap_or(16);
+    let by_memory = memory_limit.map_or(u64::MAX, |limit| {
+        limit.saturating_sub(OWN_BYTES) / HELM_BYTES
+    });
+    by_cores
+        .min(u16::try_from(by_memory).unwrap_or(u16::MAX))
+        .max(1)
 }
 
 fn log(format: LogFormat) {
@@ -284,5 +302,24 @@ fn log(format: LogFormat) {
     match format {
         LogFormat::Text => log.with_ansi(colours).init(),
         LogFormat::Json => log.json().flatten_event(true).init(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn helms_fit_into_the_container() {
+        let cases = [
+            ("no limit", 2, None, 8),
+            ("a large machine without a limit", 64, None, 16),
+            ("the chart's limit", 64, Some(512 << 20), 6),
+            ("more memory", 64, Some(2 << 30), 16),
+            ("hardly any memory", 64, Some(64 << 20), 1),
+        ];
+        for (name, cores, limit, expected) in cases {
+            assert_eq!(helm_concurrency(cores, limit), expected, "{name}");
+        }
     }
 }
