@@ -55,6 +55,23 @@ pub(crate) fn judge(
     pod: Option<&PodSeen>,
     launcher: Option<&Answer>,
 ) -> Verdict {
+    let verdict = judge_pod(deployment, pod, launcher);
+    let is_new = deployment.is_some_and(|deployment| deployment.rolled_out);
+    if verdict.state == State::Stalled && !is_new {
+        // It is the old pod that cannot go on; the new one may.
+        return Verdict {
+            state: State::Reconciling,
+            ..verdict
+        };
+    }
+    verdict
+}
+
+fn judge_pod(
+    deployment: Option<DeploymentSeen>,
+    pod: Option<&PodSeen>,
+    launcher: Option<&Answer>,
+) -> Verdict {
     if deployment.is_some_and(|deployment| deployment.ready) {
         return Verdict::new(State::Ready, "Running", "the app is running", "Running");
     }
@@ -374,6 +391,31 @@ mod tests {
             (verdict.state, verdict.phase.as_deref()),
             (State::Ready, Some("Running"))
         );
+    }
+
+    #[test]
+    fn an_old_pod_that_cannot_go_on_says_nothing_of_the_new_one() {
+        let crashed = PodSeen {
+            restarts: 9,
+            last_end: Some(end("Error", "no")),
+            ..pod(ContainerSeen::Waiting(
+                "CrashLoopBackOff".into(),
+                String::new(),
+            ))
+        };
+        let cases = [(true, State::Stalled), (false, State::Reconciling)];
+        for (rolled_out, expected) in cases {
+            let deployment = DeploymentSeen {
+                rolled_out,
+                ready: false,
+            };
+            let verdict = judge(Some(deployment), Some(&crashed), None);
+            assert_eq!(
+                (verdict.state, verdict.message.as_str()),
+                (expected, "no"),
+                "{rolled_out}"
+            );
+        }
     }
 
     #[test]
