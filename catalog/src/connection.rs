@@ -9,13 +9,16 @@ use sea_orm::{DatabaseConnection, SqlxPostgresConnector, SqlxSqliteConnector};
 use sqlx::Connection as _;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions};
-use tokio::time::timeout_at;
+use tokio::time::{timeout, timeout_at};
 
 use crate::backoff::Backoff;
 use crate::{Error, Settings};
 
 /// How long a write waits for another process's write to the same SQLite file.
 const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long Postgres may take to finish what was asked of a connection before nobody waited any more.
+const POSTGRES_RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Where the database is. `Display` is fit for logs and errors.
 pub(crate) enum Location {
@@ -165,6 +168,19 @@ async fn connect_postgres(
     let pool = PgPoolOptions::new()
         .max_connections(settings.max_connections.max(1))
         .acquire_timeout(settings.connect_timeout)
+        // Without this the pool waits for a server that vanished until TCP gives up, a quarter of an hour later, and
+        // meanwhile counts the connection among those that may be open.
+        .after_release(|connection, _| {
+            Box::pin(async move {
+                match timeout(POSTGRES_RELEASE_TIMEOUT, connection.ping()).await {
+                    Ok(answered) => answered.map(|()| true),
+                    Err(elapsed) => Err(sqlx::Error::Io(std::io::Error::new(
+                        std::io::ErrorKind::TimedOut,
+                        elapsed,
+                    ))),
+                }
+            })
+        })
         .connect_lazy_with(options.clone());
     Ok(SqlxPostgresConnector::from_sqlx_postgres_pool(pool))
 }

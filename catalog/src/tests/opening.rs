@@ -208,6 +208,25 @@ async fn an_unreachable_postgres_is_named_without_its_password() {
     }
 }
 
+/// Such as one whose host is gone: TCP takes a quarter of an hour to notice.
+#[tokio::test]
+async fn a_postgres_that_does_not_answer_keeps_no_place_in_the_pool() {
+    let database = TestDatabase::postgres().await;
+    let settings = Settings {
+        max_connections: 2,
+        ..database.settings.clone()
+    };
+    let catalog = Catalog::open(&settings).await.expect("open");
+    let questions = (0..2).map(|_| {
+        let question = catalog.database.execute_unprepared("SELECT pg_sleep(3600)");
+        tokio::time::timeout(Duration::from_secs(1), question)
+    });
+    let given_up = join_all(questions).await;
+    assert!(given_up.iter().all(Result::is_err));
+    let accounts = tokio::time::timeout(settings.connect_timeout, catalog.accounts(1)).await;
+    assert_eq!(accounts.expect("in time").expect("an answer"), []);
+}
+
 #[tokio::test]
 async fn a_refusal_by_postgres_is_passed_on() {
     let database = TestDatabase::postgres().await;
