@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use catalog::{Blobs, Digest};
 use crds::{INSTANCE_LABEL, TOKEN_AUDIENCE};
@@ -13,15 +14,25 @@ use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, UserInf
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::PostParams;
 use kube::{Api, Client, ResourceExt};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::Body;
 use crate::body::{BoxError, Exclusive};
 use crate::error::Error;
+use crate::shares::{Share, Shares};
 use crate::table::Table;
 use crate::table::health::Health;
 
 const BUNDLES: &str = "/v1/bundles/";
+
+/// Bundles that are sent at once, and of them to one instance: each takes up to a MiB for as long as its reader takes.
+const MAX_SENDING: usize = 64;
+const MAX_SENDING_TO_ONE: usize = 4;
+
+/// How long a pod waits for its turn.
+const TURN: Duration = Duration::from_secs(20);
 
 /// Where a bound token names its pod.
 const POD_NAME: &str = "authentication.kubernetes.io/pod-name";
@@ -55,6 +66,39 @@ pub(crate) struct Internal {
     pub blobs: Blobs,
     /// Who asks for one.
     pub pods: Pods,
+    /// Bundles that are being sent.
+    pub sending: Sending,
+}
+
+/// Bundles that are being sent.
+#[derive(Debug)]
+pub(crate) struct Sending {
+    all: Arc<Semaphore>,
+    each: Shares<String>,
+}
+
+impl Default for Sending {
+    fn default() -> Self {
+        Self {
+            all: Arc::new(Semaphore::new(MAX_SENDING)),
+            each: Shares::new(MAX_SENDING_TO_ONE),
+        }
+    }
+}
+
+/// The turn of one bundle: it ends when this is dropped.
+type Turn = (Share<String>, OwnedSemaphorePermit);
+
+impl Sending {
+    /// Waits for a turn. An instance that has its share already is sent away, since it may be holding them all.
+    async fn turn(&self, instance: &str) -> Result<Turn, Error> {
+        let share = self.each.take(instance.to_owned()).ok_or(Error::Busy)?;
+        let all = timeout(TURN, self.all.clone().acquire_owned())
+            .await
+            .map_err(|_| Error::Busy)?
+            .expect("the semaphore is never closed");
+        Ok((share, all))
+    }
 }
 
 impl Internal {
@@ -111,15 +155,17 @@ impl Internal {
         if !runs {
             return Err(Error::ForeignBundle);
         }
+        let turn = self.sending.turn(&instance).await?;
         let blob = self
             .blobs
             .bundle(&digest)
             .await
             .map_err(|error| Error::BlobsAway(Box::new(error)))?;
         let blob = blob.ok_or(Error::NotFound)?;
-        let frames = blob
-            .stream
-            .map(|piece| piece.map(Frame::data).map_err(BoxError::from));
+        let frames = blob.stream.map(move |piece| {
+            let _held = &turn;
+            piece.map(Frame::data).map_err(BoxError::from)
+        });
         let mut response = Response::new(Body::stream(StreamBody::new(Exclusive::new(frames))));
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_LENGTH, blob.size.into());

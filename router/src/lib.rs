@@ -17,6 +17,7 @@ mod proxy;
 mod runtime;
 mod server;
 mod session;
+mod shares;
 mod sign_in;
 mod site;
 mod start_up;

@@ -10,7 +10,6 @@ use chrono::Utc;
 use kube::Client;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
@@ -19,11 +18,11 @@ use tracing_subscriber::EnvFilter;
 
 use crate::args::{Args, LogFormat};
 use crate::gateway::Gateway;
-use crate::internal::{Internal, Pods, Readiness};
+use crate::internal::{Internal, Pods, Readiness, Sending};
 use crate::proxy::Proxy;
 use crate::proxy::tunnels::Tunnels;
 use crate::proxy::upstream::Connector;
-use crate::server;
+use crate::server::{self, Slots};
 use crate::session::Sessions;
 use crate::sign_in::SignIn;
 use crate::site::Site;
@@ -35,8 +34,10 @@ use crate::table::health::Health;
 use crate::table::watch;
 use crate::web::Store;
 
-/// Connections of the cluster that may be open at once.
+/// Connections of the cluster that may be open at once, and of them from one address: apps are not trusted, and the
+/// kubelet's probes come here too.
 const MAX_INTERNAL_CONNECTIONS: usize = 1000;
+const MAX_INTERNAL_CONNECTIONS_OF_ONE: usize = 100;
 
 /// How often expired sessions are deleted.
 const SWEEP_EVERY: Duration = Duration::from_mins(15);
@@ -190,8 +191,9 @@ impl Core {
             table: self.table.clone(),
             blobs: self.blobs.clone(),
             pods: Pods::new(self.client.clone(), &self.namespace),
+            sending: Sending::default(),
         });
-        let slots = Arc::new(Semaphore::new(MAX_INTERNAL_CONNECTIONS));
+        let slots = Slots::new(MAX_INTERNAL_CONNECTIONS).each(MAX_INTERNAL_CONNECTIONS_OF_ONE);
         async move {
             let handle = move |_, request| internal.clone().handle(request);
             server::serve(listener, slots, stop, handle).await;
@@ -253,7 +255,7 @@ impl Core {
         max_connections: usize,
         gateway: Arc<Gateway>,
     ) -> impl Future<Output = ()> + use<> {
-        let slots = Arc::new(Semaphore::new(max_connections));
+        let slots = Slots::new(max_connections);
         let handle = move |peer, request| gateway.clone().handle(peer, request);
         server::serve(listener, slots, self.stop.clone(), handle)
     }

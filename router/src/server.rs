@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
+use crate::shares::{Share, Shares};
 use crate::{Body, backoff};
 
 /// How long a client may take to send a request's head, and how long a connection waits for the next one.
@@ -59,10 +60,38 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
+/// Room for connections.
+#[derive(Debug, Clone)]
+pub(crate) struct Slots {
+    all: Arc<Semaphore>,
+    each: Shares<IpAddr>,
+}
+
+/// Room for one connection, until it is dropped.
+type Slot = (OwnedSemaphorePermit, Share<IpAddr>);
+
+impl Slots {
+    /// Room for `limit` connections; when they are taken, more wait.
+    pub(crate) fn new(limit: usize) -> Self {
+        Self {
+            all: Arc::new(Semaphore::new(limit)),
+            each: Shares::new(limit),
+        }
+    }
+
+    /// Never more than `limit` of one address; more are closed at once.
+    pub(crate) fn each(self, limit: usize) -> Self {
+        Self {
+            each: Shares::new(limit),
+            ..self
+        }
+    }
+}
+
 /// Accepts until `stop`, then waits for open connections. The caller bounds that wait.
 pub(crate) async fn serve<H, F>(
     listener: TcpListener,
-    slots: Arc<Semaphore>,
+    slots: Slots,
     stop: CancellationToken,
     handle: H,
 ) where
@@ -73,6 +102,7 @@ pub(crate) async fn serve<H, F>(
     loop {
         let accept = async {
             let slot = slots
+                .all
                 .clone()
                 .acquire_owned()
                 .await
@@ -86,6 +116,11 @@ pub(crate) async fn serve<H, F>(
         };
         match accepted {
             Ok((stream, peer)) => {
+                let Some(share) = slots.each.take(peer.ip().to_canonical()) else {
+                    debug!("Closed a connection: {} has too many", peer.ip());
+                    continue;
+                };
+                let slot = (slot, share);
                 let connection = serve_connection(stream, peer, handle.clone(), stop.clone(), slot);
                 connections.spawn(connection);
             }
@@ -102,7 +137,7 @@ async fn serve_connection<H, F>(
     peer: SocketAddr,
     handle: H,
     stop: CancellationToken,
-    slot: OwnedSemaphorePermit,
+    slot: Slot,
 ) where
     H: Fn(SocketAddr, Request<Incoming>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,

@@ -10,7 +10,7 @@ use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -20,7 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::Body;
 use crate::body::BoxError;
-use crate::server;
+use crate::server::{self, Slots};
 
 /// A request as it reached the app.
 #[derive(Debug, Clone)]
@@ -51,7 +51,7 @@ impl FakeApp {
         let mut server = JoinSet::new();
         server.spawn(server::serve(
             listener,
-            Arc::new(Semaphore::new(1000)),
+            Slots::new(1000),
             CancellationToken::new(),
             move |_, request| answer(handler.clone(), request),
         ));

@@ -12,13 +12,16 @@ use hyper::body::Incoming;
 use kube::{Client, Config};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::sync::Semaphore;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::test_store::{DEADLINE, eventually};
 use crate::Body;
-use crate::internal::{Internal, Pods, Readiness};
-use crate::server;
+use crate::internal::{Internal, Pods, Readiness, Sending};
+use crate::server::{self, Slots};
 use crate::table::health::Health;
 use crate::table::{Route, Snapshot, Table};
 
@@ -109,7 +112,7 @@ impl Cluster {
         let mut tasks = JoinSet::new();
         let api = server::bind(([127, 0, 0, 1], 0).into()).expect("a free port");
         let api_address = api.local_addr().expect("an address");
-        let slots = || Arc::new(Semaphore::new(10));
+        let slots = || Slots::new(10).each(8);
         tasks.spawn(server::serve(
             api,
             slots(),
@@ -130,7 +133,7 @@ impl Cluster {
             digest
         };
         let (running, other) = (
-            store("the running bundle").await,
+            store(&"a bundle that no socket's buffers hold ".repeat(1 << 19)).await,
             store("another bundle").await,
         );
         let mut route = Route::example("sales", "alice", Visibility::Private);
@@ -151,6 +154,7 @@ impl Cluster {
             table,
             blobs,
             pods: Pods::new(client, "wavestore"),
+            sending: Sending::default(),
         });
         let listener = server::bind(([127, 0, 0, 1], 0).into()).expect("a free port");
         let address = listener.local_addr().expect("an address");
@@ -191,8 +195,10 @@ async fn a_pod_gets_the_bundle_that_its_instance_runs_and_no_other() {
     let other = format!("/v1/bundles/{}", cluster.other);
     let answer = cluster.get(&running, Some("good")).await;
     assert_eq!(answer.status(), 200);
-    assert_eq!(answer.headers()[header::CONTENT_LENGTH.as_str()], "18");
-    assert_eq!(answer.text().await.expect("a body"), "the running bundle");
+    let length = &answer.headers()[header::CONTENT_LENGTH.as_str()];
+    assert_eq!(length.to_str().expect("text"), (39 << 19).to_string());
+    let bundle = answer.bytes().await.expect("a body");
+    assert_eq!(Digest::of(&bundle), cluster.running);
     let cases = [
         ("another bundle", other.as_str(), Some("good"), 403),
         ("no token", running.as_str(), None, 401),
@@ -269,4 +275,50 @@ async fn readiness_follows_the_first_lists_and_the_end() {
     assert_eq!(answer.status(), 503);
     assert!(answer.text().await.expect("a body").contains("stopping"));
     assert_eq!(cluster.get("/livez", None).await.status(), 200);
+}
+
+/// Apps are not trusted: one that takes bundles and reads none must not take what all others start with.
+#[tokio::test]
+async fn an_instance_that_does_not_read_its_bundles_gets_no_more() {
+    let cluster = Cluster::start(Health::synced()).await;
+    let path = format!("/v1/bundles/{}", cluster.running);
+    let mut unread = Vec::new();
+    for _ in 0..4 {
+        let answer = cluster.get(&path, Some("good")).await;
+        assert_eq!(answer.status(), 200);
+        unread.push(answer);
+    }
+    assert_eq!(cluster.get(&path, Some("good")).await.status(), 503);
+    unread.clear();
+    eventually("its turns are free again", async || {
+        cluster.get(&path, Some("good")).await.status() == 200
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn one_address_cannot_take_all_connections() {
+    let cluster = Cluster::start(Health::synced()).await;
+    let mut taken = Vec::new();
+    for _ in 0..8 {
+        let mut stream = TcpStream::connect(cluster.address).await.expect("connect");
+        stream
+            .write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+            .await
+            .expect("write");
+        assert_ne!(stream.read(&mut [0; 64]).await.expect("read"), 0);
+        taken.push(stream);
+    }
+    let mut more = TcpStream::connect(cluster.address).await.expect("connect");
+    let closed = timeout(DEADLINE, more.read(&mut [0; 64])).await;
+    assert_eq!(closed.expect("at once").unwrap_or_default(), 0);
+    taken.clear();
+    eventually("there is room again", async || {
+        let mut stream = TcpStream::connect(cluster.address).await.expect("connect");
+        let asked = stream
+            .write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+            .await;
+        asked.is_ok() && stream.read(&mut [0; 64]).await.is_ok_and(|read| read > 0)
+    })
+    .await;
 }

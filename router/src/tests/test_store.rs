@@ -8,7 +8,6 @@ use std::time::Duration;
 use catalog::{App, Blobs, Catalog, Digest, NewAccount, Role, Settings};
 use crds::{AppMode, AppRef, Lifecycle, RoutingMode, Visibility};
 use tempfile::TempDir;
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval};
 use tokio_util::sync::CancellationToken;
@@ -20,7 +19,7 @@ use crate::gateway::Gateway;
 use crate::proxy::Proxy;
 use crate::proxy::tunnels::Tunnels;
 use crate::proxy::upstream::{Connector, Upstream, UpstreamKey};
-use crate::server;
+use crate::server::{self, Slots};
 use crate::session::Sessions;
 use crate::sign_in::{SignIn, hash_password};
 use crate::site::Site;
@@ -107,7 +106,7 @@ impl TestStore {
 
         let stop = CancellationToken::new();
         let mut server = JoinSet::new();
-        let slots = Arc::new(Semaphore::new(100));
+        let slots = Slots::new(100);
         let public_stop = stop.clone();
         server.spawn(async move {
             let handle = move |peer, request| gateway.clone().handle(peer, request);
