@@ -15,6 +15,9 @@ use crate::error::Error;
 use crate::phase::{Phase, Status};
 use crate::{http1, page};
 
+/// Connections to a Python app at once: each open page holds a socket or two. 16 KiB each.
+const RELAYED: usize = 2048;
+
 /// The app's port.
 pub(crate) struct Front {
     port: u16,
@@ -55,7 +58,8 @@ impl Front {
         let task = tokio::spawn({
             let stop = stop.clone();
             async move {
-                http1::serve(listener, stop, |stream| {
+                let connections = relay_to.map_or(http1::CONNECTIONS, |_| RELAYED);
+                http1::serve(listener, connections, stop, |stream| {
                     connection(stream, status.clone(), relay_to)
                 })
                 .await;
@@ -125,4 +129,42 @@ fn respond(phase: Phase) -> Response<Full<Bytes>> {
     }
     headers.insert(header::RETRY_AFTER, page::REFRESH_SECONDS.into());
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::phase::Board;
+
+    #[tokio::test]
+    async fn hundreds_of_open_pages_reach_a_python_app() {
+        const PAGES: usize = 300;
+        let app = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let port = free.local_addr().unwrap().port();
+        drop(free);
+        let board = Board::new();
+        board.running();
+        let relay_to = app.local_addr().unwrap().port();
+        let mut front = Front::new(port, Some(relay_to), board.watch());
+        front.open().await.unwrap();
+        let mut pages = Vec::new();
+        for page in 0..PAGES {
+            let open = async {
+                pages.push(
+                    TcpStream::connect((Ipv4Addr::LOCALHOST, port))
+                        .await
+                        .unwrap(),
+                );
+                app.accept().await.unwrap();
+            };
+            let opened = tokio::time::timeout(Duration::from_secs(10), open).await;
+            assert!(opened.is_ok(), "page {page} does not reach the app");
+        }
+        front.close().await;
+    }
 }

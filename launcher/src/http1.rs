@@ -20,8 +20,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::backoff;
 
-/// Connections at once; further ones wait in the kernel's backlog.
-const CONNECTIONS: usize = 256;
+/// Connections at once where the launcher itself answers.
+pub(crate) const CONNECTIONS: usize = 256;
 
 /// Longest time to receive a request's headers, and to keep an idle connection.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -38,13 +38,18 @@ pub(crate) async fn listen(port: u16) -> io::Result<TcpListener> {
     }
 }
 
-/// Accepts until `stop`, then cuts what is still open. `handle` answers one connection.
-pub(crate) async fn serve<H, F>(listener: TcpListener, stop: CancellationToken, handle: H)
-where
+/// Accepts until `stop`, then cuts what is still open. `handle` answers one connection; beyond `connections` at once, further
+/// ones wait in the kernel's backlog.
+pub(crate) async fn serve<H, F>(
+    listener: TcpListener,
+    connections: usize,
+    stop: CancellationToken,
+    handle: H,
+) where
     H: Fn(TcpStream) -> F,
     F: Future<Output = ()> + Send + 'static,
 {
-    let slots = Arc::new(Semaphore::new(CONNECTIONS));
+    let slots = Arc::new(Semaphore::new(connections));
     let connections = TaskTracker::new();
     loop {
         let accept = async {

@@ -16,7 +16,7 @@ pub(crate) async fn serve(
     status: watch::Receiver<Status>,
     stop: CancellationToken,
 ) {
-    http1::serve(listener, stop, |stream| {
+    http1::serve(listener, http1::CONNECTIONS, stop, |stream| {
         let status = status.clone();
         async move {
             http1::answer(stream, true, |request| {
