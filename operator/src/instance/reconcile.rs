@@ -377,7 +377,10 @@ fn error_policy(instance: &WaveInstance, error: &Error, ctx: &Context) -> Action
 }
 
 async fn reconcile(instance: Arc<WaveInstance>, ctx: Arc<Context>) -> Result<Action, Error> {
-    ctx.world.synced().await;
+    tokio::select! {
+        () = ctx.world.synced() => {}
+        () = ctx.stop.cancelled() => return Err(Error::Stopping),
+    }
     let name = instance.name_any();
     let api: Api<WaveInstance> = ctx.api();
     let deleting = instance.metadata.deletion_timestamp.is_some();
@@ -593,6 +596,21 @@ mod tests {
             let ready = written.and_then(|asked| asked.body.pointer("/status/conditions/0/status"));
             assert_eq!(ready, Some(&json!(expected)), "{name}");
         }
+    }
+
+    #[tokio::test]
+    async fn waiting_for_the_first_lists_does_not_hold_up_the_end() {
+        let (client, _log) = fake_api::start(|_| None).await;
+        let ctx = Arc::new(Context::for_tests(client));
+        ctx.stop.cancel();
+        let spec = WaveInstanceSpec {
+            app: AppRef::default(),
+            owner: "alice".to_owned(),
+            visibility: Visibility::Private,
+        };
+        let instance = Arc::new(WaveInstance::new("sales", spec));
+        let ended = tokio::time::timeout(Duration::from_secs(5), reconcile(instance, ctx)).await;
+        assert!(matches!(ended, Ok(Err(Error::Stopping))), "{ended:?}");
     }
 
     #[test]
