@@ -18,7 +18,7 @@ use hyper_util::rt::TokioIo;
 use crate::Body;
 use crate::error::Error;
 use crate::permit::Permit;
-use crate::table::Table;
+use crate::table::{Route, Table};
 use crate::target::Form;
 use headers::Arrival;
 use tunnels::Tunnels;
@@ -91,7 +91,7 @@ impl Proxy {
         let mut response = upstream.send(request).await?;
 
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            prepare_response(response.headers_mut(), form);
+            prepare_response(response.headers_mut(), route, form);
             let (mut parts, body) = response.into_parts();
             parts.version = Version::default();
             return Ok(Response::from_parts(parts, Body::Upstream(body, slot)));
@@ -102,7 +102,7 @@ impl Proxy {
         };
         let agreed = asked.agreed(response.headers())?;
         let app = hyper::upgrade::on(&mut response);
-        prepare_response(response.headers_mut(), form);
+        prepare_response(response.headers_mut(), route, form);
         agreed.insert_into(response.headers_mut());
         self.tunnels.open(&self.table, permit, slots, async move {
             let (browser, app) = tokio::try_join!(downstream, app)?;
@@ -127,9 +127,11 @@ fn prepare_request(headers: &mut HeaderMap, arrival: &Arrival<'_>) {
     headers::set_forwarded(headers, arrival);
 }
 
-fn prepare_response(headers: &mut HeaderMap, form: Form) {
+fn prepare_response(headers: &mut HeaderMap, route: &Route, form: Form) {
     headers::strip_hop_by_hop(headers);
-    cookies::confine_set_cookies(headers);
+    if headers.contains_key(header::SET_COOKIE) {
+        cookies::confine_set_cookies(headers, &route.base(form));
+    }
     for name in &CONFINED {
         headers.remove(name);
     }

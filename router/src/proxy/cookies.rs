@@ -39,15 +39,13 @@ pub(crate) fn strip_platform_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// Keeps an app from setting the platform's cookies, or any cookie beyond its own host.
-pub(crate) fn confine_set_cookies(headers: &mut HeaderMap) {
-    if !headers.contains_key(header::SET_COOKIE) {
-        return;
-    }
+/// Keeps an app from setting the platform's cookies, or any cookie beyond its own host and, where apps share a host,
+/// beyond `base`, the path it lives under: browsers would send it to its neighbours.
+pub(crate) fn confine_set_cookies(headers: &mut HeaderMap, base: &str) {
     let lines: Vec<HeaderValue> = headers
         .get_all(header::SET_COOKIE)
         .iter()
-        .filter_map(confine)
+        .filter_map(|line| confine(line, base))
         .collect();
     headers.remove(header::SET_COOKIE);
     for line in lines {
@@ -55,7 +53,7 @@ pub(crate) fn confine_set_cookies(headers: &mut HeaderMap) {
     }
 }
 
-fn confine(line: &HeaderValue) -> Option<HeaderValue> {
+fn confine(line: &HeaderValue, base: &str) -> Option<HeaderValue> {
     let mut parts = line.as_bytes().split(|byte| *byte == b';');
     let pair = parts.next().unwrap_or_default().trim_ascii();
     let name = name_of(pair);
@@ -64,15 +62,34 @@ fn confine(line: &HeaderValue) -> Option<HeaderValue> {
         return None;
     }
     let is_domain = |part: &&[u8]| name_of(part.trim_ascii()).eq_ignore_ascii_case(b"domain");
-    if !parts.clone().any(|part| is_domain(&part)) {
+    let strays = |part: &&[u8]| path_of(part).is_some_and(|path| !is_below(path, base));
+    if !parts.clone().any(|part| is_domain(&part) || strays(&part)) {
         return Some(line.clone());
     }
     let mut kept = pair.to_vec();
     for part in parts.filter(|part| !is_domain(part)) {
         kept.push(b';');
-        kept.extend_from_slice(part);
+        if strays(&part) {
+            kept.extend_from_slice(b" Path=");
+            kept.extend_from_slice(base.as_bytes());
+        } else {
+            kept.extend_from_slice(part);
+        }
     }
     HeaderValue::from_bytes(&kept).ok()
+}
+
+/// The path that an attribute names. Any other value means the folder of the request, which is below the app's own.
+fn path_of(part: &[u8]) -> Option<&[u8]> {
+    let at = part.iter().position(|byte| *byte == b'=')?;
+    let path = part[at + 1..].trim_ascii();
+    (name_of(part).eq_ignore_ascii_case(b"path") && path.starts_with(b"/")).then_some(path)
+}
+
+fn is_below(path: &[u8], base: &str) -> bool {
+    let folder = base.strip_suffix('/').unwrap_or(base);
+    path.strip_prefix(folder.as_bytes())
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
 }
 
 fn name_of(pair: &[u8]) -> &[u8] {
@@ -165,9 +182,49 @@ mod tests {
         for (name, given, expected) in cases {
             let mut headers = HeaderMap::new();
             headers.append(header::SET_COOKIE, given.parse().expect("a value"));
-            confine_set_cookies(&mut headers);
+            confine_set_cookies(&mut headers, "/");
             let expected: Vec<&str> = expected.into_iter().collect();
             assert_eq!(lines(&headers, header::SET_COOKIE), expected, "{name}");
+        }
+    }
+
+    /// CVE-2024-28233: cookies of one app reach no other on the same host.
+    #[test]
+    fn an_app_on_a_shared_host_sets_cookies_for_its_own_path_only() {
+        let own = "a=1; Path=/instance/sales/";
+        let cases = [
+            ("no path", "a=1; HttpOnly", "a=1; HttpOnly"),
+            ("its own", own, own),
+            (
+                "its own, no last slash",
+                "a=1; Path=/instance/sales",
+                "a=1; Path=/instance/sales",
+            ),
+            (
+                "a path below",
+                "a=1; Path=/instance/sales/x",
+                "a=1; Path=/instance/sales/x",
+            ),
+            (
+                "the whole host",
+                "a=1; Path=/; HttpOnly",
+                "a=1; Path=/instance/sales/; HttpOnly",
+            ),
+            ("a neighbour", "a=1;PATH = /instance/other/", own),
+            ("a longer name", "a=1; Path=/instance/sales2/", own),
+            ("none that counts", "a=1; Path=x", "a=1; Path=x"),
+            (
+                "the last of two",
+                "a=1; Path=/instance/sales/; Path=/",
+                "a=1; Path=/instance/sales/; Path=/instance/sales/",
+            ),
+            ("a domain as well", "a=1; Domain=example.com; Path=/", own),
+        ];
+        for (name, given, expected) in cases {
+            let mut headers = HeaderMap::new();
+            headers.append(header::SET_COOKIE, given.parse().expect("a value"));
+            confine_set_cookies(&mut headers, "/instance/sales/");
+            assert_eq!(lines(&headers, header::SET_COOKIE), [expected], "{name}");
         }
     }
 }

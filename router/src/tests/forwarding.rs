@@ -112,8 +112,12 @@ async fn an_app_on_the_shared_host_cannot_act_beyond_its_path() {
     let mut alice = store.signed_in("alice").await;
     let own = store.instance("private", "/cookies");
     let shared = store.instance("apps", "/instance/based/cookies");
-    for (url, passes) in [(own, true), (shared, false)] {
+    for (url, passes, cookie) in [
+        (own, true, "own=1; Path=/"),
+        (shared, false, "own=1; Path=/instance/based/"),
+    ] {
         let answer = alice.visit(&url).await;
+        assert_eq!(answer.headers()[header::SET_COOKIE], cookie, "{url}");
         assert_eq!(answer.headers()["x-own"], "1", "{url}");
         for name in ["service-worker-allowed", "nel", "report-to"] {
             let passed = answer.headers().contains_key(name);
