@@ -115,6 +115,10 @@ pub struct Args {
     #[arg(long, env = "WAVESTORE_GRACE", default_value = "20s", value_parser = humantime::parse_duration)]
     pub(crate) grace: Duration,
 
+    /// How long an app that was ready may be silent, though its process lives, before it is started again.
+    #[arg(long, env = "WAVESTORE_SILENCE", default_value = "1m", value_parser = humantime::parse_duration)]
+    pub(crate) silence: Duration,
+
     /// How often in a row the app may fail to start, before it ever was ready, until the launcher gives up.
     #[arg(long, env = "WAVESTORE_START_ATTEMPTS", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) start_attempts: u32,

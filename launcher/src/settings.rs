@@ -115,6 +115,7 @@ pub(crate) struct Settings {
     pub(crate) termination_log: PathBuf,
     pub(crate) fetch_deadline: Duration,
     pub(crate) grace: Duration,
+    pub(crate) silence: Duration,
     pub(crate) start_attempts: u32,
     pub(crate) log: EnvFilter,
     /// The environment that the launcher was started with.
@@ -147,6 +148,7 @@ impl Settings {
             termination_log,
             fetch_deadline,
             grace,
+            silence,
             start_attempts,
             log,
         } = args;
@@ -199,6 +201,7 @@ impl Settings {
             termination_log,
             fetch_deadline,
             grace,
+            silence,
             start_attempts,
             log,
             variables,

@@ -65,6 +65,7 @@ struct Crash {
 enum Event {
     Exited(Who),
     ServerSilent,
+    AppSilent(Duration),
 }
 
 impl Supervisor<'_> {
@@ -180,22 +181,26 @@ impl Supervisor<'_> {
         tokio::select! {
             biased;
             who = pair.exited() => Ok(Event::Exited(who)),
-            never = self.tell_readiness(registered, ready_since) => match never {},
+            () = self.tell_readiness(registered, ready_since) => {
+                Ok(Event::AppSilent(self.settings.silence))
+            }
         }
     }
 
-    /// Tells, again and again, whether the app answers.
+    /// Tells, again and again, whether the app answers, until it was silent for too long. One that is still starting may take
+    /// its time.
     async fn tell_readiness(
         &self,
         mut registered: watch::Receiver<bool>,
         ready_since: &mut Option<Instant>,
-    ) -> std::convert::Infallible {
+    ) {
         // A Wave app registers first and listens a moment later.
         let port = match &self.settings.app {
             App::Wave { .. } => self.settings.internal_port,
             App::Python { port, .. } => *port,
         };
         let mut was_up = false;
+        let mut silent_since = None;
         loop {
             let is_up = *registered.borrow_and_update() && sockets::is_listening(port);
             if is_up && !was_up {
@@ -205,6 +210,12 @@ impl Supervisor<'_> {
             } else if was_up && !is_up {
                 self.board.lost("the app does not answer any more");
                 warn!("The app does not answer any more");
+                silent_since = Some(Instant::now());
+            }
+            if is_up {
+                silent_since = None;
+            } else if silent_since.is_some_and(|since| since.elapsed() >= self.settings.silence) {
+                return;
             }
             was_up = is_up;
             let look = backoff::pause(if is_up { LOOK_LATER } else { LOOK_EARLY });
@@ -235,6 +246,14 @@ impl Pair {
                 return Crash {
                     reason: format!("the Wave server did not listen within {SERVER_TIMEOUT:?}"),
                     hint: Some("does the OIDC provider answer?".to_owned()),
+                    code: 1,
+                    ready_for,
+                };
+            }
+            Event::AppSilent(silence) => {
+                return Crash {
+                    reason: format!("the app did not answer for {silence:?}, though it runs"),
+                    hint: None,
                     code: 1,
                     ready_for,
                 };

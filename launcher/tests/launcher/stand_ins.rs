@@ -199,6 +199,24 @@ fn an_app_that_leaves_waved_is_not_ready_until_it_registers_again() {
 }
 
 #[test]
+fn an_app_that_leaves_waved_for_good_is_started_again() {
+    let pod = Pod::new();
+    let (launcher, _store) = start(&pod, FICKLE, &["--silence=300ms"]);
+    launcher.wait_until_ready();
+    fs::write(pod.path("app/leave"), "").unwrap();
+    launcher.eventually("a restart", || {
+        let restarts = launcher.phase()["restarts"].as_u64();
+        restarts.filter(|restarts| *restarts > 0)
+    });
+    assert_eq!(
+        launcher.phase()["message"],
+        "the app did not answer for 300ms, though it runs"
+    );
+    fs::remove_file(pod.path("app/leave")).unwrap();
+    launcher.wait_until_ready();
+}
+
+#[test]
 fn an_app_that_cannot_start_ends_the_container_with_the_reason() {
     let pod = Pod::new();
     let app = "raise RuntimeError('the database password is missing')\n";
