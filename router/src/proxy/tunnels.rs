@@ -110,8 +110,12 @@ impl Tunnels {
                 close: close.clone(),
             },
         );
-        // The table may have changed since the permit was made and before the tunnel was known.
-        self.close_where(|open| !open.permit.still_holds(table), Some(number));
+        // The table may have changed, or the drain begun, since the permit was made and before the tunnel was known.
+        let draining = self.tasks.is_closed();
+        self.close_where(
+            |open| draining || !open.permit.still_holds(table),
+            Some(number),
+        );
         let entry = Entry {
             tunnels: self.clone(),
             number,
@@ -385,8 +389,8 @@ mod tests {
         drop(timeout(LINGER, carried).await.expect("an end in time"));
     }
 
-    #[tokio::test]
-    async fn what_the_table_closes_does_not_wait_for_a_silent_database() {
+    /// A table with one private instance, and a permit for it.
+    fn permitted() -> (Table, Permit) {
         let table = Table::default();
         let route = Route::example("sales", "alice", Visibility::Private);
         let id = route.id.clone();
@@ -402,6 +406,25 @@ mod tests {
             session: SessionId::random().expect("random bytes").key(),
         };
         let permit = table.authorize(&id, Some(alice)).expect("a permit");
+        (table, permit)
+    }
+
+    #[tokio::test]
+    async fn a_tunnel_that_opens_during_the_drain_does_not_hold_it_up() {
+        let (table, permit) = permitted();
+        let tunnels = Arc::new(Tunnels::new(IDLE, 2));
+        tunnels.drain().await;
+        let slots = [tunnels.slot(), tunnels.slot()].map(|slot| slot.expect("a slot"));
+        let (_browser, near) = duplex(64);
+        let (far, _app) = duplex(64);
+        tunnels.open(&table, permit, slots, async { Ok((near, far)) });
+        let ended = timeout(LINGER, tunnels.tasks.wait()).await;
+        ended.expect("it ends in time");
+    }
+
+    #[tokio::test]
+    async fn what_the_table_closes_does_not_wait_for_a_silent_database() {
+        let (table, permit) = permitted();
         let tunnels = Arc::new(Tunnels::new(IDLE, 2));
         let slots = [tunnels.slot(), tunnels.slot()].map(|slot| slot.expect("a slot"));
         let (browser, near) = duplex(64);
