@@ -4,6 +4,7 @@ mod execute;
 mod judge;
 mod launcher;
 mod leftovers;
+mod names;
 mod observe;
 mod plan;
 mod reconcile;

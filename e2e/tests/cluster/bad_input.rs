@@ -5,6 +5,7 @@ use std::io::{Cursor, Write};
 use anyhow::{Context, Result, ensure};
 use crds::{Visibility, WaveApp, WaveInstance};
 use e2e::{Store, condition, helm, instance, kubectl, pack};
+use k8s_openapi::api::core::v1::Service;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
@@ -219,4 +220,39 @@ async fn an_app_that_does_not_exist_is_named_to_kubectl_and_helm_users() -> Resu
         .to_string();
     ensure!(words.contains("no-such-app"), "helm says: {words}");
     store.gone(name).await
+}
+
+/// Helm is told to take over what it finds; what is not an instance's it must leave alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_stores_own_names_cannot_be_taken() -> Result<()> {
+    let _store = crate::shared().await;
+    let store = Store::connect().await?;
+    store.publish("hello").await?;
+    let services = store.api::<Service>();
+    for (name, reason) in [
+        ("wavestore", "ForeignChart"),
+        ("wavestore-internal", "NameTaken"),
+    ] {
+        let before = services.get(name).await?;
+        let spec = instance("hello", &store.admin, Visibility::Public);
+        store.apply(name, spec).await?;
+        let instances = store.api::<WaveInstance>();
+        condition(&instances, name, "Stalled", |stalled| {
+            stalled.reason == reason
+        })
+        .await?;
+        let page = store.get(&store.host(name), "/").await?;
+        ensure!(
+            !page.status().is_success(),
+            "{name} answers {}",
+            page.status()
+        );
+        kubectl(&["delete", "waveinstance", name], None).await?;
+        let after = services.get(name).await?;
+        ensure!(
+            before.metadata.resource_version == after.metadata.resource_version,
+            "{name} was changed"
+        );
+    }
+    Ok(())
 }

@@ -12,6 +12,7 @@ use kube::{Resource, ResourceExt};
 use tracing::{error, info, warn};
 
 use super::leftovers;
+use super::names;
 use super::observe::Seen;
 use super::plan::{Action, Plan, Reason};
 use super::reconcile::Context;
@@ -89,6 +90,11 @@ async fn apply(
                     let verdict = status::secret_refused(&message(&error, error.hint()));
                     ctx.publish(instance, seen, &verdict, None).await?;
                     // The controller of apps sees the same, and resolves the app anew.
+                    return Ok(Done::Acted(LATER));
+                }
+                if let Some(object) = names::taken(ctx, &name).await? {
+                    ctx.publish(instance, seen, &status::name_taken(&object), None)
+                        .await?;
                     return Ok(Done::Acted(LATER));
                 }
                 Resolved::Fresh(runtime)

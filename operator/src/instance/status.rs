@@ -197,6 +197,18 @@ pub(super) fn secret_refused(message: &str) -> Verdict {
     }
 }
 
+/// What is told when an object of somebody else has a name that the instance needs.
+pub(super) fn name_taken(object: &str) -> Verdict {
+    Verdict {
+        state: State::Stalled,
+        reason: "NameTaken".to_owned(),
+        message: format!(
+            "the {object} exists and is not of this instance (hint: choose another name for the instance)"
+        ),
+        phase: None,
+    }
+}
+
 fn link(seen: &Seen) -> Option<&str> {
     seen.app.as_ref()?.link.as_deref()
 }
