@@ -178,7 +178,9 @@ fn with_broken_chart(namespace: &str) -> Result<Settings> {
     )?;
     Ok(settings
         .with("--chart", chart)
-        .with("--namespace", namespace))
+        .with("--namespace", namespace)
+        // Not the port of the operators that other tests start at the same time.
+        .with("--health-port", "18098"))
 }
 
 /// An operator of its own, in a namespace of its own, with a chart that does not render.

@@ -5,6 +5,7 @@ use std::io::{Cursor, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -211,10 +212,19 @@ pub(crate) fn get(port: u16, path: &str) -> Option<Answer> {
     })
 }
 
+/// Ports below those that the system hands out by itself: one of these, let go and not taken yet, could meanwhile go to
+/// any client's connection.
 fn free_ports<const N: usize>() -> [u16; N] {
-    // All at once, so that they differ.
-    let listeners = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap().port())
+    static NEXT: AtomicU16 = AtomicU16::new(20_000);
+    [(); N].map(|()| {
+        loop {
+            let port = NEXT.fetch_add(1, Ordering::Relaxed);
+            assert!(port < 32_768, "all ports are taken");
+            if TcpListener::bind(("0.0.0.0", port)).is_ok() {
+                break port;
+            }
+        }
+    })
 }
 
 /// A zip archive of these files.
