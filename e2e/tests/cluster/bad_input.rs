@@ -3,11 +3,13 @@
 use std::io::{Cursor, Write};
 
 use anyhow::{Context, Result, ensure};
+use base64::prelude::*;
 use crds::{Visibility, WaveApp, WaveInstance};
 use e2e::{Store, condition, helm, instance, kubectl, pack};
 use k8s_openapi::api::core::v1::Service;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
+use sha2::{Digest, Sha256};
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
 const GOOD: &str =
@@ -74,8 +76,45 @@ async fn bad_bundles_are_refused_with_a_reason() -> Result<()> {
                 "{name}: the message does not name `{word}`: {message}"
             );
         }
+        let blobs = in_operator("ls /data/blobs/bundles/sha256", None).await?;
+        let hex = published.digest.trim_start_matches("sha256:");
+        ensure!(!blobs.contains(hex), "{name}: the bundle was left behind");
         store.retract(&published).await?;
     }
+    Ok(())
+}
+
+/// Runs a script in the operator's pod, where the store's volume is.
+async fn in_operator(script: &str, stdin: Option<&str>) -> Result<String> {
+    let exec = ["exec", "--stdin", "deployment/wavestore-operator", "--"];
+    kubectl(&[&exec[..], &["sh", "-c", script]].concat(), stdin).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bundle_in_the_import_folder_is_imported_by_its_digest() -> Result<()> {
+    let _store = crate::shared().await;
+    let store = Store::connect().await?;
+    let name = "e2e-import-folder";
+    let bundle = pack(&[
+        ("app.toml", GOOD.replace("bad-input", name).as_bytes()),
+        ("app.py", b""),
+    ])?;
+    let digest = format!("sha256:{}", hex::encode(Sha256::digest(&bundle)));
+    let write = "mkdir -p /data/imports && base64 -d > /data/imports/e2e.wave";
+    in_operator(write, Some(&BASE64_STANDARD.encode(&bundle))).await?;
+
+    let app = json!({
+        "apiVersion": "wavestore.io/v1alpha1",
+        "kind": "WaveApp",
+        "metadata": { "name": name },
+        "spec": { "bundle": { "url": "file:///e2e.wave", "digest": digest }, "owner": "alice" },
+    });
+    let apps = store.api::<WaveApp>();
+    apps.patch(name, &PatchParams::apply("e2e"), &Patch::Apply(&app))
+        .await?;
+    condition(&apps, name, "Ready", |ready| ready.status == "True").await?;
+    kubectl(&["delete", "waveapp", name], None).await?;
+    in_operator("rm /data/imports/e2e.wave", None).await?;
     Ok(())
 }
 
