@@ -1,6 +1,8 @@
 //! Manifests made from the types.
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSON,
+};
 use kube::{CustomResourceExt, ResourceExt};
 use serde_json::{Value, json};
 
@@ -9,19 +11,39 @@ use crate::{Runtime, WaveApp, WaveInstance, WaveInstanceSpec};
 /// Values of the chart that are no part of the spec.
 pub(crate) const RESERVED_VALUES: [&str; 2] = ["resolved", "global"];
 
+/// The generation that a status speaks of before there is one.
+const UNOBSERVED: i64 = -1;
+
 /// The CRDs with the names of their files under `config/crd/`.
 #[must_use]
 pub fn crd_manifests() -> Vec<(&'static str, CustomResourceDefinition)> {
     vec![
-        ("wavestore.io_waveapps.yaml", kept(WaveApp::crd())),
-        ("wavestore.io_waveinstances.yaml", kept(WaveInstance::crd())),
+        ("wavestore.io_waveapps.yaml", finished(WaveApp::crd())),
+        (
+            "wavestore.io_waveinstances.yaml",
+            finished(WaveInstance::crd()),
+        ),
     ]
 }
 
-/// A CRD that `helm uninstall` leaves alone: with it would go every object of its kind.
-fn kept(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
+/// What the derive cannot say.
+fn finished(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
+    // `helm uninstall` leaves it alone: with it would go every object of its kind.
     crd.annotations_mut()
         .insert("helm.sh/resource-policy".into(), "keep".into());
+    // An object that nobody has looked at yet has no conditions, and kstatus takes what has none for done.
+    let unobserved = json!({ "observedGeneration": UNOBSERVED });
+    for version in &mut crd.spec.versions {
+        let status = version
+            .schema
+            .as_mut()
+            .and_then(|schema| schema.open_api_v3_schema.as_mut())
+            .and_then(|schema| schema.properties.as_mut())
+            .and_then(|properties| properties.get_mut("status"));
+        if let Some(status) = status {
+            status.default = Some(JSON(unobserved.clone()));
+        }
+    }
     crd
 }
 
