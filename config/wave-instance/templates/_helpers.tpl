@@ -1,7 +1,9 @@
-{{/* Labels of every object of the instance. */}}
+{{/*
+Labels of every object of the instance. Only its pods have app.kubernetes.io/instance: Argo CD may be set to tell by it what is
+its own, and would then prune the Deployment and the volumes of an instance that has the name of its Application.
+*/}}
 {{- define "wave-instance.labels" -}}
 app.kubernetes.io/name: wave-instance
-app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service | quote }}
 wavestore.io/instance: {{ .Release.Name | quote }}
 {{- end }}
