@@ -15,6 +15,10 @@ pub const APP_SECRET_LABEL: &str = "wavestore.io/app-secret";
 /// The value of [`APP_SECRET_LABEL`] that opens a Secret.
 pub const APP_SECRET_OPEN: &str = "true";
 
+/// Annotation of a `WaveInstance` that asks for a redeployment whenever its value changes: the app is resolved anew, with the
+/// store's settings of the day, and its pod starts again.
+pub const REDEPLOY_ANNOTATION: &str = "wavestore.io/redeploy";
+
 /// Port on which an instance's app answers, and the launcher before it.
 pub const APP_PORT: u16 = 10101;
 

@@ -95,6 +95,9 @@ pub struct InstanceRelease {
     pub revision: u32,
     /// Helm's status, such as `deployed`.
     pub status: String,
+    /// Hash of revision and objects when the objects were last found to be as the release has rendered them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objects: Option<String>,
 }
 
 /// A Helm run in progress.

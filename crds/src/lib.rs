@@ -15,7 +15,7 @@ pub use app::{BundleSource, ConfigMapKey, WaveApp, WaveAppSpec, WaveAppStatus};
 pub use condition::{ConditionStatus, ConditionType, condition, set_condition};
 pub use contract::{
     APP_PORT, APP_SECRET_LABEL, APP_SECRET_OPEN, FINALIZER, GROUP, HEALTH_PORT, INSTANCE_LABEL,
-    INSTANCE_PATH, RESERVED_INSTANCE_NAME, TOKEN_AUDIENCE,
+    INSTANCE_PATH, REDEPLOY_ANNOTATION, RESERVED_INSTANCE_NAME, TOKEN_AUDIENCE,
 };
 pub use instance::{
     InstanceRelease, Operation, WaveInstance, WaveInstanceSpec, WaveInstanceStatus,

@@ -99,6 +99,9 @@ pub struct Runtime {
     /// the usual ones, and programs trust both.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_config_map: Option<String>,
+    /// What the instance's annotation `wavestore.io/redeploy` said when this was resolved; absent in an app's status.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redeploy: Option<String>,
 }
 
 /// A file that is put into the pod.

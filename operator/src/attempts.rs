@@ -13,7 +13,7 @@ const FIRST: Duration = Duration::from_secs(1);
 /// The longest wait.
 const LONGEST: Duration = Duration::from_mins(5);
 
-/// What has failed, by object. A new generation of an object begins anew.
+/// What has failed, by object. A new generation of an object begins anew, and so does a failure long after the last one.
 #[derive(Default)]
 pub(crate) struct Attempts {
     failed: Mutex<HashMap<String, Failed>>,
@@ -51,15 +51,20 @@ impl Attempts {
 
     /// Counts a failure; says when to try again.
     pub(crate) fn fail(&self, object: &str, generation: i64, message: String) -> Failed {
+        self.fail_at(object, generation, message, Instant::now())
+    }
+
+    fn fail_at(&self, object: &str, generation: i64, message: String, now: Instant) -> Failed {
         let mut all = self.failed.lock();
         let times = all
             .get(object)
             .filter(|failed| failed.generation == generation)
+            .filter(|failed| now < failed.retry_at + LONGEST)
             .map_or(1, |failed| failed.times.saturating_add(1));
         let failed = Failed {
             generation,
             times,
-            retry_at: Instant::now() + delay(times, random()),
+            retry_at: now + delay(times, random()),
             message,
         };
         all.insert(object.to_owned(), failed.clone());
@@ -100,6 +105,19 @@ mod tests {
             delay(3, 255),
             Duration::from_micros(3_003_906) + Duration::from_nanos(250)
         );
+    }
+
+    #[test]
+    fn a_failure_long_after_the_last_begins_anew() {
+        let attempts = Attempts::default();
+        let start = Instant::now();
+        let times = |after| {
+            let failed = attempts.fail_at("sales", 1, "no".to_owned(), start + after);
+            failed.times
+        };
+        assert_eq!(times(Duration::ZERO), 1);
+        assert_eq!(times(LONGEST), 2);
+        assert_eq!(times(3 * LONGEST), 1);
     }
 
     #[tokio::test]

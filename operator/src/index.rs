@@ -55,6 +55,12 @@ impl<T: Clone + PartialEq> Index<T> {
         values.find(|value| wanted(value)).cloned()
     }
 
+    /// The keys that `wanted` is true for, in no order.
+    pub(crate) fn keys(&self, wanted: impl Fn(&str) -> bool) -> Vec<String> {
+        let objects = self.objects.read();
+        objects.keys().filter(|key| wanted(key)).cloned().collect()
+    }
+
     /// Waits until the first list is complete.
     pub(crate) async fn synced(&self) {
         let mut synced = self.synced.subscribe();

@@ -1,5 +1,6 @@
 //! Instances: observe, plan, execute, publish.
 
+mod drift;
 mod execute;
 mod judge;
 mod launcher;
@@ -9,6 +10,7 @@ mod observe;
 mod plan;
 mod reconcile;
 mod status;
+mod torn_out;
 pub(crate) mod workload;
 
 pub(crate) use observe::{AppEntry, keep_app};

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{Pod, Secret, Service};
-use kube::core::PartialObjectMeta;
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret, Service};
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt, predicates, watcher};
 use kube::{Api, Client, ResourceExt};
@@ -31,8 +30,12 @@ pub(crate) struct World {
     pub(crate) releases: Arc<Index<Release>>,
     /// Deployments by instance.
     pub(crate) deployments: Arc<Index<DeploymentSeen>>,
-    /// Services by instance.
-    pub(crate) services: Arc<Index<()>>,
+    /// How Services look, by instance.
+    pub(crate) services: Arc<Index<u64>>,
+    /// How volume claims look, by instance.
+    pub(crate) volumes: Arc<Index<u64>>,
+    /// How `ConfigMap`s look, by instance.
+    pub(crate) files: Arc<Index<u64>>,
     /// Pods by instance.
     pub(crate) pods: Arc<Index<PodSeen>>,
 }
@@ -50,6 +53,8 @@ impl World {
             releases,
             deployments,
             services,
+            volumes,
+            files,
             pods,
         } = self;
         let mut listed = instances_listed.subscribe();
@@ -60,6 +65,8 @@ impl World {
             releases.synced(),
             deployments.synced(),
             services.synced(),
+            volumes.synced(),
+            files.synced(),
             pods.synced()
         );
     }
@@ -77,6 +84,8 @@ impl World {
             releases: Arc::default(),
             deployments: Arc::default(),
             services: Arc::default(),
+            volumes: Arc::default(),
+            files: Arc::default(),
             pods: Arc::default(),
         }
     }
@@ -92,6 +101,8 @@ pub(crate) fn start(client: &Client, namespace: &str) -> (World, Queue<WaveInsta
         releases: Arc::default(),
         deployments: Arc::default(),
         services: Arc::default(),
+        volumes: Arc::default(),
+        files: Arc::default(),
         pods: Arc::default(),
     };
 
@@ -111,7 +122,10 @@ pub(crate) fn start(client: &Client, namespace: &str) -> (World, Queue<WaveInsta
     .applied_objects()
     // A deletion changes the generation; our own status does not.
     .predicate_filter(
-        predicates::generation.combine(predicates::finalizers),
+        // Nor does an annotation, by which somebody may ask for a redeployment.
+        predicates::generation
+            .combine(predicates::finalizers)
+            .combine(predicates::annotations),
         PredicateConfig::default(),
     )
     .map_ok(|instance| ObjectRef::from_obj(&instance));
@@ -128,7 +142,17 @@ pub(crate) fn start(client: &Client, namespace: &str) -> (World, Queue<WaveInsta
     )
     .default_backoff();
     let services = watcher(
-        Api::<PartialObjectMeta<Service>>::namespaced(client.clone(), namespace),
+        Api::<Service>::namespaced(client.clone(), namespace),
+        of_instances.clone(),
+    )
+    .default_backoff();
+    let volumes = watcher(
+        Api::<PersistentVolumeClaim>::namespaced(client.clone(), namespace),
+        of_instances.clone(),
+    )
+    .default_backoff();
+    let files = watcher(
+        Api::<ConfigMap>::namespaced(client.clone(), namespace),
         of_instances.clone(),
     )
     .default_backoff();
@@ -151,7 +175,9 @@ pub(crate) fn start(client: &Client, namespace: &str) -> (World, Queue<WaveInsta
             workload::keep_deployment,
         )
         .boxed(),
-        index::fill(world.services.clone(), services, workload::keep_service).boxed(),
+        index::fill(world.services.clone(), services, workload::keep_fingerprint).boxed(),
+        index::fill(world.volumes.clone(), volumes, workload::keep_fingerprint).boxed(),
+        index::fill(world.files.clone(), files, workload::keep_fingerprint).boxed(),
         index::fill(world.pods.clone(), pods, workload::keep_pod).boxed(),
         instances_of_changed_apps(
             world.apps.clone(),

@@ -14,11 +14,11 @@ const HISTORY: &str = "5";
 
 /// What the release gets besides the spec.
 #[derive(Debug, Clone)]
-pub(crate) enum Resolved<'a> {
+pub(crate) enum Resolved {
     /// What the last revision had: a new store setting must not restart an app because it was shared.
     Kept,
     /// What the app and the store's settings come to now.
-    Fresh(&'a Runtime),
+    Fresh(Box<Runtime>),
 }
 
 /// Installs or upgrades a release; answers the revision that it has now.
@@ -26,7 +26,7 @@ pub(crate) async fn apply(
     helm: &Helm,
     release: &str,
     spec: &WaveInstanceSpec,
-    resolved: &Resolved<'_>,
+    resolved: &Resolved,
 ) -> Result<u32, Error> {
     #[derive(Deserialize)]
     struct Release {
@@ -66,7 +66,7 @@ fn argv(release: &str, chart: &Path, namespace: &str, keep_values: bool) -> Vec<
     args
 }
 
-fn values(spec: &WaveInstanceSpec, resolved: &Resolved<'_>) -> Vec<u8> {
+fn values(spec: &WaveInstanceSpec, resolved: &Resolved) -> Vec<u8> {
     let mut values = serde_json::to_value(spec).expect("a spec is JSON");
     if let (Resolved::Fresh(runtime), Value::Object(values)) = (resolved, &mut values) {
         let runtime = serde_json::to_value(runtime).expect("a runtime is JSON");

@@ -49,6 +49,14 @@ pub(crate) struct Helm {
     limit: Duration,
     environment: Vec<(OsString, OsString)>,
     slots: Semaphore,
+    /// How many of them what can wait may take.
+    spare: Semaphore,
+}
+
+/// A place in which Helm may run.
+pub(crate) struct Slot<'a> {
+    _slot: SemaphorePermit<'a>,
+    _spare: Option<SemaphorePermit<'a>>,
 }
 
 impl Helm {
@@ -71,15 +79,27 @@ impl Helm {
             limit,
             environment,
             slots: Semaphore::new(concurrency.into()),
+            spare: Semaphore::new(usize::from(concurrency).div_ceil(2)),
         }
     }
 
     /// Waits for one of the places in which Helm may run.
-    pub(crate) async fn slot(&self) -> SemaphorePermit<'_> {
-        self.slots
-            .acquire()
-            .await
-            .expect("the semaphore is never closed")
+    pub(crate) async fn slot(&self) -> Slot<'_> {
+        let slot = self.slots.acquire().await;
+        Slot {
+            _slot: slot.expect("the semaphore is never closed"),
+            _spare: None,
+        }
+    }
+
+    /// A place for what can wait, if one is free now; half of them stay for what somebody waits for.
+    pub(crate) fn slot_to_spare(&self) -> Option<Slot<'_>> {
+        let spare = self.spare.try_acquire().ok()?;
+        let slot = self.slots.try_acquire().ok()?;
+        Some(Slot {
+            _slot: slot,
+            _spare: Some(spare),
+        })
     }
 
     /// Checks that Helm is there and of the right age; answers its version.

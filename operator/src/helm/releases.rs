@@ -4,16 +4,18 @@ use std::io::Read;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use crds::{AppRef, WaveInstanceSpec, normalize_values};
+use crds::{AppRef, Runtime, WaveInstanceSpec, normalize_values};
 use flate2::read::GzDecoder;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
 use kube::runtime::watcher;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::index::Kept;
+use crate::instance::workload::hash;
 
 /// Name of the chart of an instance.
 pub(crate) const CHART: &str = "wave-instance";
@@ -39,12 +41,27 @@ pub(crate) struct Release {
 pub(crate) struct Content {
     /// Name of the chart.
     pub(crate) chart: String,
+    /// Version of the chart.
+    pub(crate) chart_version: String,
     /// The values that the release was given, as the spec that they render.
     pub(crate) spec: Result<WaveInstanceSpec, String>,
-    /// The app of the value `resolved`, when there is one.
-    pub(crate) resolved: Option<AppRef>,
+    /// The value `resolved`, when there is one.
+    pub(crate) resolved: Option<ResolvedValue>,
     /// Helm's last words on it.
     pub(crate) description: String,
+}
+
+/// What counts of the value `resolved` of a release.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct ResolvedValue {
+    /// The app that it is of.
+    pub(crate) app: AppRef,
+    /// What the annotation `wavestore.io/redeploy` said.
+    #[serde(default)]
+    pub(crate) redeploy: Option<String>,
+    /// Hash of all of it but the annotation.
+    #[serde(skip)]
+    pub(crate) hash: u64,
 }
 
 /// How far a revision is.
@@ -116,12 +133,7 @@ pub(crate) fn keep(secret: Secret) -> Option<Kept<Release>> {
     let (revision, status) = labelled(&secret.metadata)?;
     let name = secret.metadata.labels.as_ref()?.get("name")?.clone();
     let changed_at = changed_at(&secret.metadata);
-    let content = secret
-        .data
-        .as_ref()
-        .and_then(|data| data.get("release"))
-        .ok_or_else(|| "it has no key `release`".to_owned())
-        .and_then(|data| decode(&data.0));
+    let content = decode(&secret);
     Some(Kept {
         key: name,
         object: secret.metadata.name?,
@@ -150,7 +162,20 @@ fn changed_at(metadata: &ObjectMeta) -> Option<Timestamp> {
     created.max(modified)
 }
 
-fn decode(data: &[u8]) -> Result<Content, String> {
+/// The objects that a revision has rendered.
+pub(crate) fn manifest(secret: &Secret) -> Result<Vec<Value>, String> {
+    #[derive(Deserialize)]
+    struct Record {
+        #[serde(default)]
+        manifest: String,
+    }
+    let record: Record = unpack(secret)?;
+    let objects: Vec<Option<Value>> =
+        serde_saphyr::from_multiple(&record.manifest).map_err(|error| error.to_string())?;
+    Ok(objects.into_iter().flatten().collect())
+}
+
+fn decode(secret: &Secret) -> Result<Content, String> {
     #[derive(Deserialize)]
     struct Record {
         #[serde(default)]
@@ -174,8 +199,46 @@ fn decode(data: &[u8]) -> Result<Content, String> {
     struct Metadata {
         #[serde(default)]
         name: String,
+        #[serde(default)]
+        version: String,
     }
 
+    let record: Record = unpack(secret)?;
+    let config = record.config.unwrap_or_default();
+    Ok(Content {
+        chart: record.chart.metadata.name,
+        chart_version: record.chart.metadata.version,
+        spec: normalize_values(&config).map_err(|error| error.to_string()),
+        resolved: config.get("resolved").and_then(resolved),
+        description: record.info.description,
+    })
+}
+
+fn resolved(value: &Value) -> Option<ResolvedValue> {
+    let resolved = ResolvedValue::deserialize(value).ok()?;
+    let runtime = Runtime::deserialize(value).ok();
+    Some(ResolvedValue {
+        hash: runtime.as_ref().map_or(0, runtime_hash),
+        ..resolved
+    })
+}
+
+/// A hash of what an instance runs with, whatever was asked for by annotation.
+pub(crate) fn runtime_hash(runtime: &Runtime) -> u64 {
+    hash(&Runtime {
+        redeploy: None,
+        ..runtime.clone()
+    })
+}
+
+/// Reads the JSON that Helm keeps in a Secret, zipped and in base64.
+fn unpack<T: DeserializeOwned>(secret: &Secret) -> Result<T, String> {
+    let data = secret
+        .data
+        .as_ref()
+        .and_then(|data| data.get("release"))
+        .ok_or_else(|| "it has no key `release`".to_owned())?;
+    let data = data.0.as_slice();
     let zipped = STANDARD.decode(data).map_err(|error| error.to_string())?;
     let mut json = Vec::new();
     let read = GzDecoder::new(zipped.as_slice())
@@ -185,17 +248,7 @@ fn decode(data: &[u8]) -> Result<Content, String> {
     if read as u64 > INFLATED_BYTES {
         return Err(format!("it inflates to more than {INFLATED_BYTES} bytes"));
     }
-    let record: Record = serde_json::from_slice(&json).map_err(|error| error.to_string())?;
-    let config = record.config.unwrap_or_default();
-    let resolved = config
-        .pointer("/resolved/app")
-        .and_then(|app| AppRef::deserialize(app).ok());
-    Ok(Content {
-        chart: record.chart.metadata.name,
-        spec: normalize_values(&config).map_err(|error| error.to_string()),
-        resolved,
-        description: record.info.description,
-    })
+    serde_json::from_slice(&json).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -262,7 +315,9 @@ mod tests {
         assert_eq!(content.description, "Preparing upgrade");
         let spec = content.spec.expect("a spec");
         assert_eq!(spec.visibility, Visibility::Private);
-        assert_eq!(content.resolved, Some(spec.app));
+        assert_eq!(content.chart_version, "0.1.0");
+        let resolved = content.resolved.expect("resolved");
+        assert_eq!((resolved.app, resolved.redeploy), (spec.app, None));
     }
 
     #[test]

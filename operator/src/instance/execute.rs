@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use crds::{Operation, WaveInstance};
-use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{Secret, Service};
+use crds::{Operation, Runtime, WaveInstance};
+use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, DeleteParams, ListParams, Preconditions};
@@ -59,12 +58,16 @@ pub(super) async fn execute(
         }
         Action::Uninstall => uninstall(ctx, instance, seen, plan).await,
         Action::Finish => finish(ctx, instance, seen).await,
-        Action::Wait => Ok(Done::Rested(Some(match (plan.reason, &seen.failed) {
-            (Reason::RunFailed, Some(failed)) => failed.wait(tokio::time::Instant::now()),
-            (Reason::CacheBehind | Reason::OwnOperation, _) => Duration::from_secs(1),
-            _ => LATER,
-        }))),
-        Action::Block | Action::Nothing => Ok(Done::Rested(None)),
+        Action::Wait => Ok(Done::Rested(Some(
+            match (plan.reason, seen.failed.as_ref().or(seen.repaired.as_ref())) {
+                (Reason::RunFailed | Reason::Drifted, Some(failed)) => {
+                    failed.wait(tokio::time::Instant::now())
+                }
+                (Reason::CacheBehind | Reason::OwnOperation, _) => Duration::from_secs(1),
+                _ => LATER,
+            },
+        ))),
+        Action::Block | Action::Nothing | Action::Verify => Ok(Done::Rested(None)),
     }
 }
 
@@ -78,9 +81,6 @@ async fn apply(
     let Some(latest) = confirm(ctx, &name, seen).await? else {
         return Ok(Done::Acted(SOON));
     };
-    if plan.reason == Reason::ObjectMissing && objects_exist(ctx, &name).await? {
-        return Ok(Done::Acted(SOON));
-    }
     let resolved = match (plan.action, seen.app.as_ref()) {
         (Action::ApplyKept, _) => Resolved::Kept,
         (_, Some(app)) => match &app.runtime {
@@ -97,7 +97,10 @@ async fn apply(
                         .await?;
                     return Ok(Done::Acted(LATER));
                 }
-                Resolved::Fresh(runtime)
+                Resolved::Fresh(Box::new(Runtime {
+                    redeploy: seen.observed.redeploy.clone(),
+                    ..Runtime::clone(runtime)
+                }))
             }
             None => return Ok(Done::Acted(SOON)),
         },
@@ -118,6 +121,13 @@ async fn apply(
         Ok(revision) => {
             ctx.made(&name, revision);
             ctx.runs.clear(&name);
+            if let Some(drift) = seen
+                .drift
+                .clone()
+                .filter(|_| plan.reason == Reason::Drifted)
+            {
+                ctx.repairs.fail(&name, generation, drift);
+            }
             let (reason, verb) = if plan.reason == Reason::ReleaseAbsent {
                 ("Installed", "installed")
             } else {
@@ -329,20 +339,6 @@ async fn confirm(ctx: &Context, name: &str, seen: &Seen) -> Result<Option<u32>, 
         latest => latest == shown,
     };
     Ok(same.then(|| latest.map_or(0, |(revision, _)| revision)))
-}
-
-async fn objects_exist(ctx: &Context, name: &str) -> Result<bool, Error> {
-    let deployments: Api<Deployment> = ctx.api();
-    let services: Api<Service> = ctx.api();
-    let (deployment, service) = tokio::join!(
-        deployments.get_metadata_opt(name),
-        services.get_metadata_opt(name)
-    );
-    let failed = |source| Error::Kube {
-        task: format!("read Deployment and Service `{name}`"),
-        source,
-    };
-    Ok(deployment.map_err(failed)?.is_some() && service.map_err(failed)?.is_some())
 }
 
 #[cfg(test)]

@@ -250,6 +250,7 @@ mod tests {
             )
         };
         let unready = DeploymentSeen {
+            fingerprint: 0,
             rolled_out: true,
             ready: false,
         };
@@ -383,6 +384,7 @@ mod tests {
     #[test]
     fn ready_is_what_the_deployment_says() {
         let ready = DeploymentSeen {
+            fingerprint: 0,
             rolled_out: true,
             ready: true,
         };
@@ -406,6 +408,7 @@ mod tests {
         let cases = [(true, State::Stalled), (false, State::Reconciling)];
         for (rolled_out, expected) in cases {
             let deployment = DeploymentSeen {
+                fingerprint: 0,
                 rolled_out,
                 ready: false,
             };

@@ -8,6 +8,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use tokio::time::Instant;
 
+use super::drift;
 use super::judge;
 use super::plan::{AppState, Objects, Observed};
 use super::reconcile::Context;
@@ -58,7 +59,14 @@ pub(super) struct Seen {
     pub(super) app: Option<AppEntry>,
     pub(super) deployment: Option<DeploymentSeen>,
     pub(super) pod: Option<PodSeen>,
+    /// Runs of Helm that failed.
     pub(super) failed: Option<Failed>,
+    /// Repairs after which the objects were changed again.
+    pub(super) repaired: Option<Failed>,
+    /// Hash of the release's revision and objects, as the watches show them.
+    pub(super) fingerprint: Option<String>,
+    /// What somebody has changed of the objects.
+    pub(super) drift: Option<String>,
 }
 
 impl Seen {
@@ -75,12 +83,37 @@ pub(super) fn observe(ctx: &Context, instance: &WaveInstance) -> Seen {
     let world = &ctx.world;
     let release = releases::latest(world.releases.get(&name));
     let deployment = world.deployments.get(&name).into_iter().next();
-    let service = !world.services.get(&name).is_empty();
+    let is_empty = deployment.is_none() && world.services.get(&name).is_empty();
     let app = world
         .apps
         .find(|entry| entry.app.as_ref() == Some(&instance.spec.app));
-    let failed = ctx.runs.failed(&name, generation);
     let memo = ctx.memo(&name);
+    let fingerprint = release
+        .as_ref()
+        .map(|release| drift::fingerprint(world, &name, release.revision));
+    let drift = memo
+        .compared
+        .as_ref()
+        .filter(|compared| Some(&compared.fingerprint) == fingerprint.as_ref())
+        .map(|compared| compared.drift.clone());
+    let known = instance
+        .status
+        .as_ref()
+        .and_then(|status| status.release.as_ref())
+        .and_then(|release| release.objects.as_ref());
+    let deleting = instance.metadata.deletion_timestamp.is_some();
+    let objects = match &drift {
+        _ if is_empty && (deleting || drift.is_none()) => Objects::Absent,
+        Some(Some(_)) => Objects::Drifted,
+        Some(None) => Objects::AsRendered,
+        None if known.is_some() && known == fingerprint.as_ref() => Objects::AsRendered,
+        None => Objects::Changed,
+    };
+    let failed = ctx.runs.failed(&name, generation);
+    let repaired = ctx
+        .repairs
+        .failed(&name, generation)
+        .filter(|_| objects == Objects::Drifted);
     let operation = ctx.operation(instance);
     let run_over = memo.ran
         || operation
@@ -96,7 +129,7 @@ pub(super) fn observe(ctx: &Context, instance: &WaveInstance) -> Seen {
         .is_some_and(|at| age(at) > ctx.settings.helm_timeout + ORPHAN_GRACE);
     let pods = world.pods.get(&name);
     let observed = Observed {
-        deleting: instance.metadata.deletion_timestamp.is_some(),
+        deleting,
         spec: instance.spec.clone(),
         app: app_state(app.as_ref()),
         release,
@@ -104,14 +137,17 @@ pub(super) fn observe(ctx: &Context, instance: &WaveInstance) -> Seen {
         begun_revision: operation.map(|operation| operation.revision),
         run_over,
         release_is_old,
-        objects: match (deployment.is_some(), service) {
-            (true, true) => Objects::Present,
-            (false, false) => Objects::Absent,
-            (true, false) | (false, true) => Objects::Incomplete,
-        },
+        objects,
         backing_off: failed
-            .as_ref()
-            .is_some_and(|failed| failed.retry_at > Instant::now()),
+            .iter()
+            .chain(&repaired)
+            .any(|failed| failed.retry_at > Instant::now()),
+        redeploy: instance
+            .annotations()
+            .get(crds::REDEPLOY_ANNOTATION)
+            .cloned(),
+        outdated: false,
+        over_limit: false,
     };
     Seen {
         observed,
@@ -119,6 +155,9 @@ pub(super) fn observe(ctx: &Context, instance: &WaveInstance) -> Seen {
         deployment,
         pod: judge::current(&pods).cloned(),
         failed,
+        repaired,
+        fingerprint,
+        drift: drift.flatten(),
     }
 }
 

@@ -29,10 +29,17 @@ pub(crate) struct Observed {
     pub(crate) run_over: bool,
     /// The release has not changed for longer than Helm may run.
     pub(crate) release_is_old: bool,
-    /// The objects that the release should have are there.
+    /// How the objects of the release are.
     pub(crate) objects: Objects,
-    /// Runs of this generation have failed, and it is too early for the next.
+    /// Runs of this generation have failed, or objects were repaired again and again, and it is too early for the next run.
     pub(crate) backing_off: bool,
+    /// What the annotation of the instance says that asks for a redeployment.
+    pub(crate) redeploy: Option<String>,
+    /// The app or the store's settings have come to something else than the release was made with, and the store is told to
+    /// roll that out by itself.
+    pub(crate) outdated: bool,
+    /// The owner may not have what a new run would bring.
+    pub(crate) over_limit: bool,
 }
 
 /// Whether an app can be run.
@@ -48,15 +55,17 @@ pub(crate) enum AppState {
     Link,
 }
 
-/// Whether Deployment and Service of an instance exist.
+/// How the objects of a release are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Objects {
-    /// Both do.
-    Present,
-    /// One of them does.
-    Incomplete,
-    /// None does.
+    /// Neither Deployment nor Service exist.
     Absent,
+    /// They have changed since they were compared with what the release has rendered, or never were.
+    Changed,
+    /// They are as rendered.
+    AsRendered,
+    /// One is missing, or somebody has changed it.
+    Drifted,
 }
 
 /// A decision.
@@ -75,6 +84,8 @@ pub(crate) enum Action {
     Apply,
     /// The same, with what the last revision was resolved to.
     ApplyKept,
+    /// Compare the objects with what the release has rendered.
+    Verify,
     /// Delete the Secret of a revision that a dead run left pending.
     DropPending {
         /// That revision.
@@ -99,8 +110,16 @@ pub(crate) enum Reason {
     ReleaseAbsent,
     /// The release has other values than the spec.
     SpecChanged,
-    /// Deployment or Service are missing.
-    ObjectMissing,
+    /// Objects are there that nobody has compared with the release yet.
+    ObjectsChanged,
+    /// An object of the release is missing or was changed.
+    Drifted,
+    /// Somebody has asked for it by annotation.
+    Redeploy,
+    /// App or store have moved on.
+    Outdated,
+    /// The owner may have no more.
+    LimitExceeded,
     /// The last run failed.
     RunFailed,
     /// The release is in a state that nobody knows.
@@ -133,6 +152,37 @@ pub(crate) enum Reason {
     AppIsLink,
     /// The release is as the spec wants it.
     InSync,
+}
+
+impl Reason {
+    /// Whether a run of Helm for this reason gives way to those that somebody waits for.
+    pub(crate) fn can_wait(self) -> bool {
+        match self {
+            Self::Drifted
+            | Self::RunFailed
+            | Self::Outdated
+            | Self::StaleUninstall
+            | Self::ReleaseUnknown => true,
+            Self::ReleaseAbsent
+            | Self::SpecChanged
+            | Self::Redeploy
+            | Self::Deleted
+            | Self::ObjectsChanged
+            | Self::LimitExceeded
+            | Self::StalePending
+            | Self::ForeignPending
+            | Self::ForeignOperation
+            | Self::OwnOperation
+            | Self::CacheBehind
+            | Self::ReleaseGone
+            | Self::ForeignChart
+            | Self::UnreadableRelease
+            | Self::AppNotFound
+            | Self::AppNotReady
+            | Self::AppIsLink
+            | Self::InSync => false,
+        }
+    }
 }
 
 impl Observed {
@@ -169,19 +219,29 @@ fn plan_present(seen: &Observed) -> Plan {
     };
     let in_sync = seen.in_sync();
     // Values that are no spec must go, so they cannot be reused.
-    let keep = if content.spec.is_ok() && content.resolved.as_ref() == Some(&seen.spec.app) {
-        A::ApplyKept
-    } else {
-        A::Apply
-    };
+    let resolved = content.resolved.as_ref();
+    let keep =
+        if content.spec.is_ok() && resolved.is_some_and(|resolved| resolved.app == seen.spec.app) {
+            A::ApplyKept
+        } else {
+            A::Apply
+        };
+    let redeployed = seen.redeploy.is_none()
+        || seen.redeploy.as_ref() == resolved.and_then(|resolved| resolved.redeploy.as_ref());
     match release.status {
         S::PendingInstall | S::PendingUpgrade | S::PendingRollback => {
             pending(seen, release.revision)
         }
-        S::Deployed if !in_sync => apply(seen, keep, R::SpecChanged),
+        S::Deployed if !in_sync && redeployed => apply(seen, keep, R::SpecChanged),
+        S::Deployed if !in_sync => apply(seen, A::Apply, R::SpecChanged),
+        S::Deployed if !redeployed => apply(seen, A::Apply, R::Redeploy),
         S::Deployed => match seen.objects {
-            Objects::Incomplete | Objects::Absent => apply(seen, keep, R::ObjectMissing),
-            Objects::Present => to(A::Nothing, R::InSync),
+            Objects::Absent | Objects::Changed => to(A::Verify, R::ObjectsChanged),
+            Objects::Drifted => apply(seen, keep, R::Drifted),
+            Objects::AsRendered if seen.outdated && seen.app == AppState::Runnable => {
+                apply(seen, A::Apply, R::Outdated)
+            }
+            Objects::AsRendered => to(A::Nothing, R::InSync),
         },
         S::Failed if in_sync => apply(seen, A::Apply, R::RunFailed),
         S::Failed => apply(seen, A::Apply, R::SpecChanged),
@@ -217,8 +277,13 @@ fn apply(seen: &Observed, action: Action, reason: Reason) -> Plan {
         AppState::NotReady => return to(Action::Block, Reason::AppNotReady),
         AppState::Link => return to(Action::Block, Reason::AppIsLink),
     }
+    if seen.over_limit && !keeps {
+        return to(Action::Block, Reason::LimitExceeded);
+    }
     if seen.backing_off {
-        return to(Action::Wait, Reason::RunFailed);
+        let drifted = reason == Reason::Drifted;
+        let why = if drifted { reason } else { Reason::RunFailed };
+        return to(Action::Wait, why);
     }
     to(action, reason)
 }
@@ -274,7 +339,7 @@ mod tests {
     use crds::{AppRef, Visibility};
 
     use super::*;
-    use crate::helm::releases::Content;
+    use crate::helm::releases::{Content, ResolvedValue};
     use {Action as A, Reason as R, Status as S};
 
     fn spec() -> WaveInstanceSpec {
@@ -298,16 +363,24 @@ mod tests {
             begun_revision: None,
             run_over: true,
             release_is_old: false,
-            objects: Objects::Present,
+            objects: Objects::AsRendered,
             backing_off: false,
+            redeploy: None,
+            outdated: false,
+            over_limit: false,
         }
     }
 
     fn content() -> Content {
         Content {
             chart: CHART.to_owned(),
+            chart_version: "0.1.0".to_owned(),
             spec: Ok(spec()),
-            resolved: Some(spec().app),
+            resolved: Some(ResolvedValue {
+                app: spec().app,
+                redeploy: None,
+                hash: 1,
+            }),
             description: String::new(),
         }
     }
@@ -366,8 +439,18 @@ mod tests {
             ..seen
         };
         let app = |seen: Observed, app| Observed { app, ..seen };
-        let missing = |seen: Observed| Observed {
-            objects: Objects::Absent,
+        let objects = |seen: Observed, objects| Observed { objects, ..seen };
+        let missing = |seen| objects(seen, Objects::Absent);
+        let redeploy = |seen: Observed| Observed {
+            redeploy: Some("today".to_owned()),
+            ..seen
+        };
+        let outdated = |seen: Observed| Observed {
+            outdated: true,
+            ..seen
+        };
+        let full = |seen: Observed| Observed {
+            over_limit: true,
             ..seen
         };
         let unresolved = || {
@@ -472,7 +555,7 @@ mod tests {
             ),
             (
                 "another version wanted, the last try failed",
-                early(other_version),
+                early(other_version.clone()),
                 A::Wait,
                 R::RunFailed,
             ),
@@ -483,25 +566,119 @@ mod tests {
                 R::SpecChanged,
             ),
             (
-                "Deployment deleted",
-                missing(seen(S::Deployed)),
-                A::ApplyKept,
-                R::ObjectMissing,
+                "just installed, or something was touched",
+                objects(seen(S::Deployed), Objects::Changed),
+                A::Verify,
+                R::ObjectsChanged,
             ),
             (
-                "Service deleted",
-                Observed {
-                    objects: Objects::Incomplete,
-                    ..seen(S::Deployed)
-                },
+                "Deployment and Service are not to be seen",
+                missing(seen(S::Deployed)),
+                A::Verify,
+                R::ObjectsChanged,
+            ),
+            (
+                "Deployment scaled to zero by hand",
+                objects(seen(S::Deployed), Objects::Drifted),
                 A::ApplyKept,
-                R::ObjectMissing,
+                R::Drifted,
+            ),
+            (
+                "its Service deleted while its app is gone",
+                app(
+                    objects(seen(S::Deployed), Objects::Drifted),
+                    AppState::Missing,
+                ),
+                A::ApplyKept,
+                R::Drifted,
+            ),
+            (
+                "repaired a moment ago, and changed again",
+                early(objects(seen(S::Deployed), Objects::Drifted)),
+                A::Wait,
+                R::Drifted,
             ),
             (
                 "rendered without a cluster: WaveInstance only",
-                missing(unresolved()),
+                objects(unresolved(), Objects::Drifted),
                 A::Apply,
-                R::ObjectMissing,
+                R::Drifted,
+            ),
+            (
+                "shared, and its Deployment was edited",
+                objects(shared(S::Deployed), Objects::Drifted),
+                A::ApplyKept,
+                R::SpecChanged,
+            ),
+            (
+                "a redeployment asked for",
+                redeploy(seen(S::Deployed)),
+                A::Apply,
+                R::Redeploy,
+            ),
+            (
+                "a redeployment asked for, and shared at once",
+                redeploy(shared(S::Deployed)),
+                A::Apply,
+                R::SpecChanged,
+            ),
+            (
+                "a redeployment asked for that is done",
+                redeploy(holding(
+                    S::Deployed,
+                    Ok(Content {
+                        resolved: Some(ResolvedValue {
+                            app: spec().app,
+                            redeploy: Some("today".to_owned()),
+                            hash: 1,
+                        }),
+                        ..content()
+                    }),
+                )),
+                A::Nothing,
+                R::InSync,
+            ),
+            (
+                "a redeployment asked for of an app that is gone",
+                app(redeploy(seen(S::Deployed)), AppState::Missing),
+                A::Block,
+                R::AppNotFound,
+            ),
+            (
+                "the store has moved on, and rolls out by itself",
+                outdated(seen(S::Deployed)),
+                A::Apply,
+                R::Outdated,
+            ),
+            (
+                "the store has moved on, the app is being imported again",
+                app(outdated(seen(S::Deployed)), AppState::NotReady),
+                A::Nothing,
+                R::InSync,
+            ),
+            (
+                "nothing installed, and the owner has enough",
+                full(nothing()),
+                A::Block,
+                R::LimitExceeded,
+            ),
+            (
+                "another version wanted that is too large for its owner",
+                full(other_version),
+                A::Block,
+                R::LimitExceeded,
+            ),
+            (
+                "shared by an owner who has enough",
+                full(shared(S::Deployed)),
+                A::ApplyKept,
+                R::SpecChanged,
+            ),
+            (
+                "as wanted by an owner who has too much",
+                full(seen(S::Deployed)),
+                A::Nothing,
+                R::InSync,
             ),
             ("failed", seen(S::Failed), A::Apply, R::RunFailed),
             (

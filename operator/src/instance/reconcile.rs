@@ -23,14 +23,16 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 use url::Url;
 
+use super::drift;
 use super::execute::{Done, execute};
 use super::judge::{State, Verdict, judge};
 use super::launcher::{Answer, Launchers};
 use super::observe::{ORPHAN_GRACE, Seen, observe};
-use super::plan::{self, Objects, Plan, Reason};
+use super::plan::{self, Plan, Reason};
 use super::status::{self, Facts};
+use super::torn_out;
 use super::workload::{self, ContainerSeen, DeploymentSeen};
-use crate::attempts::Attempts;
+use crate::attempts::{Attempts, delay, random};
 use crate::error::{Error, message};
 use crate::events::{Events, FIELD_MANAGER, Tone};
 use crate::finalizer;
@@ -73,6 +75,8 @@ pub(crate) struct Context {
     pub(crate) launchers: Launchers,
     /// Failures of Helm.
     pub(crate) runs: Attempts,
+    /// Repairs of objects that somebody had changed.
+    pub(super) repairs: Attempts,
     /// Failures of everything else.
     pub(crate) errors: Attempts,
     /// How long a run from before this process may still be alive.
@@ -89,8 +93,19 @@ pub(super) struct Memo {
     pub(super) made: Option<(u32, Instant)>,
     /// This process has run Helm for it; every run but the one at work is over.
     pub(super) ran: bool,
+    /// What the last comparison of the objects with the release has found.
+    pub(super) compared: Option<Compared>,
     /// The status that was written last.
     written: Option<Written>,
+}
+
+/// What a comparison of the objects with the release has found.
+#[derive(Debug, Clone)]
+pub(super) struct Compared {
+    /// Revision and objects that it is true for.
+    pub(super) fingerprint: String,
+    /// What was different, if anything was.
+    pub(super) drift: Option<String>,
 }
 
 /// What is remembered of a status.
@@ -119,6 +134,7 @@ impl Context {
             events,
             launchers: Launchers::new(),
             runs: Attempts::default(),
+            repairs: Attempts::default(),
             errors: Attempts::default(),
             orphan_grace: if std::process::id() == 1 {
                 Duration::ZERO
@@ -154,6 +170,15 @@ impl Context {
         memos.entry(name.to_owned()).or_default().made = Some((revision, Instant::now()));
     }
 
+    /// Notes what a comparison has found.
+    fn compared(&self, name: &str, compared: Compared) {
+        self.memos
+            .lock()
+            .entry(name.to_owned())
+            .or_default()
+            .compared = Some(compared);
+    }
+
     /// The run that has begun, as far as anybody knows; the watch may show an older status than was written.
     pub(super) fn operation(&self, instance: &WaveInstance) -> Option<Operation> {
         match self.memo(&instance.name_any()).written {
@@ -166,6 +191,7 @@ impl Context {
     pub(super) fn forget(&self, name: &str) {
         self.memos.lock().remove(name);
         self.runs.clear(name);
+        self.repairs.clear(name);
         self.errors.clear(name);
     }
 
@@ -196,7 +222,7 @@ impl Context {
         let old = instance.status.as_ref().unwrap_or(&nothing);
         let facts = Facts {
             generation: instance.metadata.generation,
-            release: seen.release().map(status::in_short),
+            release: status::in_short(seen, old),
             operation,
             url: seen
                 .app
@@ -326,8 +352,10 @@ impl Context {
 pub(crate) async fn run(ctx: Arc<Context>, queue: Queue<WaveInstance>) {
     let config = controller::Config::default().concurrency(ctx.settings.concurrency);
     let store = ctx.world.instances.clone();
+    let stop = ctx.stop.clone();
+    let restored = stop.run_until_cancelled(torn_out::run(ctx.clone()));
     let queue = queue.take_until(ctx.stop.clone().cancelled_owned());
-    applier(
+    let reconciled = applier(
         |instance, ctx| reconcile(instance, ctx).boxed(),
         |instance, error, ctx| error_policy(&instance, error, &ctx),
         ctx.clone(),
@@ -340,8 +368,8 @@ pub(crate) async fn run(ctx: Arc<Context>, queue: Queue<WaveInstance>) {
             report(&ctx, &error);
         }
         futures::future::ready(())
-    })
-    .await;
+    });
+    tokio::join!(restored, reconciled);
 }
 
 fn report(ctx: &Context, error: &controller::Error<Error, watcher::Error>) {
@@ -393,18 +421,35 @@ async fn reconcile(instance: Arc<WaveInstance>, ctx: Arc<Context>) -> Result<Act
     }
 
     let mut instance = instance;
+    let mut is_compared = false;
     let mut slot = None;
     let (seen, plan) = loop {
         let seen = observe(&ctx, &instance);
         let plan = plan::plan(&seen.observed);
+        if plan.action == plan::Action::Verify {
+            if is_compared {
+                // They change while we look.
+                return Ok(Action::requeue(PHASE_INTERVAL));
+            }
+            compare(&ctx, &instance, &seen).await?;
+            is_compared = true;
+            continue;
+        }
         if slot.is_some() || !needs_helm(plan) {
             break (seen, plan);
         }
         // What was decided before the wait may be wrong after it.
-        slot = Some(tokio::select! {
-            slot = ctx.helm.slot() => slot,
-            () = ctx.stop.cancelled() => return Err(Error::Stopping),
-        });
+        slot = if plan.reason.can_wait() {
+            match ctx.helm.slot_to_spare() {
+                Some(slot) => Some(slot),
+                None => return Ok(Action::requeue(delay(2, random()))),
+            }
+        } else {
+            Some(tokio::select! {
+                slot = ctx.helm.slot() => slot,
+                () = ctx.stop.cancelled() => return Err(Error::Stopping),
+            })
+        };
         match ctx.latest(&instance) {
             Some(latest) => instance = latest,
             None => return Ok(Action::await_change()),
@@ -432,6 +477,32 @@ async fn reconcile(instance: Arc<WaveInstance>, ctx: Arc<Context>) -> Result<Act
     };
     ctx.errors.clear(&name);
     Ok(requeue.map_or_else(Action::await_change, Action::requeue))
+}
+
+/// Compares the objects with what the release has rendered, and remembers what is different.
+async fn compare(ctx: &Context, instance: &WaveInstance, seen: &Seen) -> Result<(), Error> {
+    let (Some(release), Some(fingerprint)) = (seen.release(), &seen.fingerprint) else {
+        return Ok(());
+    };
+    let name = instance.name_any();
+    let drift = drift::find(ctx, &name, release.revision).await?;
+    if let Some(drift) = &drift {
+        info!(
+            instance.id = name,
+            release.revision = release.revision,
+            "Instance {name} is not as its release has rendered it: {drift}"
+        );
+        let reference = instance.object_ref(&());
+        ctx.events
+            .tell(&reference, Tone::Warning, "Drifted", "Compare", drift)
+            .await;
+    }
+    let compared = Compared {
+        fingerprint: fingerprint.clone(),
+        drift,
+    };
+    ctx.compared(&name, compared);
+    Ok(())
 }
 
 /// Tells how an instance is with which nothing had to be done; answers when to look again.
@@ -485,7 +556,7 @@ fn is_judged(plan: Plan, seen: &Seen) -> bool {
     let waited_for = plan.reason == Reason::ForeignOperation
         && !observed.deleting
         && observed.in_sync()
-        && observed.objects == Objects::Present;
+        && seen.deployment.is_some();
     plan.action == plan::Action::Nothing || waited_for
 }
 
@@ -502,7 +573,8 @@ fn operation(ctx: &Context, instance: &WaveInstance, seen: &Seen) -> Option<Oper
 fn needs_helm(plan: Plan) -> bool {
     match plan.action {
         plan::Action::Apply | plan::Action::ApplyKept | plan::Action::Uninstall => true,
-        plan::Action::DropPending { .. }
+        plan::Action::Verify
+        | plan::Action::DropPending { .. }
         | plan::Action::Finish
         | plan::Action::Wait
         | plan::Action::Block

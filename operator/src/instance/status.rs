@@ -8,8 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::judge::{State, Verdict};
 use super::observe::Seen;
-use super::plan::{Action, Plan, Reason};
-use crate::helm::releases::Release;
+use super::plan::{Action, Objects, Plan, Reason};
 
 /// Failures in a row after which somebody has to change something.
 pub(super) const MANY_FAILURES: u32 = 3;
@@ -81,11 +80,19 @@ pub(super) fn ready(status: &WaveInstanceStatus) -> Option<&Condition> {
 }
 
 /// A release in short.
-pub(super) fn in_short(release: &Release) -> InstanceRelease {
-    InstanceRelease {
+pub(super) fn in_short(seen: &Seen, old: &WaveInstanceStatus) -> Option<InstanceRelease> {
+    let release = seen.release()?;
+    Some(InstanceRelease {
         revision: release.revision,
         status: release.status.to_string(),
-    }
+        objects: match seen.observed.objects {
+            Objects::AsRendered => seen.fingerprint.clone(),
+            Objects::Absent | Objects::Changed | Objects::Drifted => {
+                let old = old.release.as_ref();
+                old.and_then(|release| release.objects.clone())
+            }
+        },
+    })
 }
 
 /// What to tell when the plan itself says where the instance stands; none when its pod does, or when
@@ -103,7 +110,8 @@ pub(super) fn verdict_of_plan(plan: Plan, seen: &Seen, namespace: &str) -> Optio
     let moving = |message: String| told(State::Reconciling, message);
     let stalled = |message: String| told(State::Stalled, message);
     match (plan.action, plan.reason) {
-        (Action::Nothing, _) | (_, Reason::CacheBehind | Reason::ReleaseGone) => None,
+        (Action::Nothing | Action::Verify, _)
+        | (_, Reason::CacheBehind | Reason::ReleaseGone) => None,
         (Action::Block, Reason::AppNotFound) => moving(format!(
             "there is no app `{app}` in namespace `{namespace}` (hint: see `kubectl get waveapps --namespace {namespace}`)"
         )),
@@ -114,6 +122,11 @@ pub(super) fn verdict_of_plan(plan: Plan, seen: &Seen, namespace: &str) -> Optio
             Some(link) => format!("the app `{app}` is a link to {link}: it has nothing to run"),
             None => format!("the app `{app}` is a link: it has nothing to run"),
         }),
+        (Action::Wait, Reason::Drifted) => moving(format!(
+            "{}, {} times in a row; it is put back again after a while (hint: find out who changes it: `kubectl get --show-managed-fields`)",
+            seen.drift.as_deref().unwrap_or("an object was changed"),
+            seen.repaired.as_ref().map_or(0, |repaired| repaired.times),
+        )),
         (_, Reason::ForeignChart) => stalled(
             "a Helm release of this name exists, of another chart (hint: choose another name for the instance)"
                 .to_owned(),

@@ -1,16 +1,83 @@
-//! What is kept of Deployments, Services and Pods.
+//! What is kept of the objects of a release, and of Pods.
 
+use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated, Pod, Service};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, ContainerState, ContainerStateTerminated, PersistentVolumeClaim, Pod, Service,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
-use kube::core::PartialObjectMeta;
+use kube::Resource;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
 
 use crate::index::Kept;
+
+/// A kind of object that the chart renders, and that somebody may edit or delete.
+pub(crate) trait Rendered:
+    Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+    + Clone
+    + std::fmt::Debug
+    + Serialize
+    + DeserializeOwned
+{
+    /// A hash of all that somebody may have edited. It stays the same over restarts of the operator, and while Kubernetes'
+    /// own controllers work.
+    fn fingerprint(&self) -> u64;
+}
+
+impl Rendered for Deployment {
+    fn fingerprint(&self) -> u64 {
+        fingerprint(&self.metadata, &self.spec)
+    }
+}
+
+impl Rendered for Service {
+    fn fingerprint(&self) -> u64 {
+        fingerprint(&self.metadata, &self.spec)
+    }
+}
+
+impl Rendered for PersistentVolumeClaim {
+    fn fingerprint(&self) -> u64 {
+        // The name of its volume comes by itself.
+        let resources = self.spec.as_ref().and_then(|spec| spec.resources.as_ref());
+        fingerprint(&self.metadata, &resources)
+    }
+}
+
+impl Rendered for ConfigMap {
+    fn fingerprint(&self) -> u64 {
+        fingerprint(&self.metadata, &(&self.data, &self.binary_data))
+    }
+}
+
+fn fingerprint(metadata: &ObjectMeta, content: &impl Serialize) -> u64 {
+    hash(&(&metadata.labels, content))
+}
+
+/// A hash that every version of the operator on every machine agrees on.
+pub(crate) fn hash(content: &impl Serialize) -> u64 {
+    let json = serde_json::to_vec(content).expect("what came as JSON goes as JSON");
+    let digest = Sha256::digest(&json);
+    let (first, _) = digest
+        .split_first_chunk()
+        .expect("a digest of 32 bytes has eight");
+    u64::from_be_bytes(*first)
+}
+
+/// Keeps of an object that the chart has rendered how it looks.
+pub(crate) fn keep_fingerprint<K: Rendered>(mut object: K) -> Option<Kept<u64>> {
+    let value = object.fingerprint();
+    kept(std::mem::take(object.meta_mut()), value)
+}
 
 /// A Deployment, cut down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct DeploymentSeen {
+    /// How it looks.
+    pub(crate) fingerprint: u64,
     /// Its controller has seen the latest of it, and one pod of it is all there is.
     pub(crate) rolled_out: bool,
     /// That pod is ready.
@@ -67,20 +134,17 @@ pub(crate) struct End {
 
 /// Keeps what is needed of a Deployment.
 pub(crate) fn keep_deployment(deployment: Deployment) -> Option<Kept<DeploymentSeen>> {
+    let fingerprint = deployment.fingerprint();
     let status = deployment.status.unwrap_or_default();
     let rolled_out = status.observed_generation >= deployment.metadata.generation
         && status.updated_replicas.unwrap_or_default() >= 1
         && status.replicas == status.updated_replicas;
     let value = DeploymentSeen {
+        fingerprint,
         rolled_out,
         ready: rolled_out && status.ready_replicas.unwrap_or_default() >= 1,
     };
     kept(deployment.metadata, value)
-}
-
-/// Keeps a Service's existence.
-pub(crate) fn keep_service(service: PartialObjectMeta<Service>) -> Option<Kept<()>> {
-    kept(service.metadata, ())
 }
 
 /// Keeps what is needed of a Pod.

@@ -1,0 +1,213 @@
+//! Instances that were torn out: somebody has removed the finalizer by force, and the release is still there. The instance is
+//! made again from the release's values; who wants it gone deletes it, or uninstalls the release.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crds::{WaveInstance, WaveInstanceSpec};
+use k8s_openapi::api::core::v1::Secret;
+use kube::Resource;
+use kube::api::{Api, ListParams, PostParams};
+use kube::runtime::reflector::ObjectRef;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tracing::{debug, warn};
+
+use super::reconcile::Context;
+use crate::error::{Error, chain};
+use crate::events::{FIELD_MANAGER, Tone};
+use crate::helm::releases::{self, CHART, Release, Status};
+
+/// How often they are looked for. What is missing twice in a row is missing.
+const INTERVAL: Duration = Duration::from_secs(2);
+
+/// Restores what was torn out, until stopped.
+pub(super) async fn run(ctx: Arc<Context>) {
+    ctx.world.synced().await;
+    let mut pace = interval(INTERVAL);
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut missing = HashSet::new();
+    loop {
+        pace.tick().await;
+        let known = &ctx.world.instances;
+        let namespace = &ctx.settings.namespace;
+        let without: HashSet<String> = ctx
+            .world
+            .releases
+            .keys(|name| known.get(&ObjectRef::new(name).within(namespace)).is_none())
+            .into_iter()
+            .collect();
+        for name in without.intersection(&missing) {
+            let Some(spec) = wanted(releases::latest(ctx.world.releases.get(name))) else {
+                continue;
+            };
+            let backs_off = ctx.errors.failed(name, 0);
+            if backs_off.is_some_and(|failed| failed.retry_at > Instant::now()) {
+                continue;
+            }
+            match restore(&ctx, name, spec).await {
+                Ok(()) => ctx.errors.clear(name),
+                Err(error) => {
+                    let failed = ctx.errors.fail(name, 0, chain(&error));
+                    warn!(
+                        error = &error as &dyn std::error::Error,
+                        instance.id = name,
+                        "Could not restore instance {name}, try {}",
+                        failed.times
+                    );
+                }
+            }
+        }
+        missing = without;
+    }
+}
+
+/// The spec that a release stands for, when it is in force and ours.
+fn wanted(release: Option<Release>) -> Option<WaveInstanceSpec> {
+    let release = release?;
+    match release.status {
+        Status::Deployed => {}
+        // Somebody is at work, or has removed it on purpose. What has failed is no word on what is wanted.
+        Status::Unknown
+        | Status::Uninstalled
+        | Status::Superseded
+        | Status::Failed
+        | Status::Uninstalling
+        | Status::PendingInstall
+        | Status::PendingUpgrade
+        | Status::PendingRollback => return None,
+    }
+    let content = release.content.ok()?;
+    (content.chart == CHART).then_some(content.spec.ok()?)
+}
+
+async fn restore(ctx: &Context, name: &str, spec: WaveInstanceSpec) -> Result<(), Error> {
+    if !is_deployed(ctx, name).await? {
+        return Ok(());
+    }
+    let mut instance = WaveInstance::new(name, spec);
+    // As Helm marks what is in its releases.
+    instance.metadata.labels =
+        Some([("app.kubernetes.io/managed-by".to_owned(), "Helm".to_owned())].into());
+    instance.metadata.annotations = Some(
+        [
+            ("meta.helm.sh/release-name".to_owned(), name.to_owned()),
+            (
+                "meta.helm.sh/release-namespace".to_owned(),
+                ctx.settings.namespace.clone(),
+            ),
+        ]
+        .into(),
+    );
+    let api: Api<WaveInstance> = ctx.api();
+    let params = PostParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PostParams::default()
+    };
+    let made = match api.create(&params, &instance).await {
+        Ok(made) => made,
+        // It is there: the watch is late, or shows only what can be read.
+        Err(kube::Error::Api(status)) if status.code == 409 => {
+            debug!(instance.id = name, "Instance {name} was not gone");
+            return Ok(());
+        }
+        Err(source) => {
+            return Err(Error::Kube {
+                task: format!("create the WaveInstance `{name}`"),
+                source,
+            });
+        }
+    };
+    warn!(
+        instance.id = name,
+        "Instance {name} was removed by force while its release is deployed; it is restored"
+    );
+    ctx.events
+        .tell(
+            &made.object_ref(&()),
+            Tone::Warning,
+            "Restored",
+            "Restore",
+            "the WaveInstance was removed by force while its Helm release is deployed, and is made again from the release; to end it, delete it and leave its finalizer alone",
+        )
+        .await;
+    Ok(())
+}
+
+/// Whether the API server, too, says that the release is deployed.
+async fn is_deployed(ctx: &Context, name: &str) -> Result<bool, Error> {
+    let secrets: Api<Secret> = ctx.api();
+    let listed = secrets
+        .list_metadata(&ListParams::default().labels(&releases::selector(name)))
+        .await
+        .map_err(|source| Error::Kube {
+            task: format!("list the Secrets of release `{name}`"),
+            source,
+        })?;
+    let latest = listed
+        .items
+        .iter()
+        .filter_map(|secret| releases::labelled(&secret.metadata))
+        .max_by_key(|(revision, _)| *revision);
+    Ok(latest.is_some_and(|(_, status)| status == Status::Deployed))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::fake_api;
+
+    fn spec() -> WaveInstanceSpec {
+        serde_json::from_value(json!({
+            "app": { "name": "hello", "version": "1.0.0" }, "owner": "alice",
+        }))
+        .expect("a spec")
+    }
+
+    async fn restored(labels: Value) -> Vec<Value> {
+        let (client, log) = fake_api::start(move |line| {
+            let made = json!({
+                "apiVersion": "wavestore.io/v1alpha1", "kind": "WaveInstance",
+                "metadata": { "name": "sales", "uid": "1" }, "spec": spec(),
+            });
+            let secrets = json!({
+                "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1",
+                "metadata": {}, "items": [{ "metadata": { "name": "x", "labels": labels } }],
+            });
+            match line.rsplit('/').next() {
+                Some("secrets") => Some((200, secrets)),
+                Some("waveinstances") => Some((201, made)),
+                _ => None,
+            }
+        })
+        .await;
+        let ctx = Context::for_tests(client);
+        restore(&ctx, "sales", spec()).await.expect("restored");
+        let log = log.lock();
+        log.iter()
+            .filter(|asked| asked.line.starts_with("POST") && asked.line.ends_with("waveinstances"))
+            .map(|asked| asked.body.clone())
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn what_is_deployed_comes_back_as_helm_would_have_made_it() {
+        let made = restored(json!({ "version": "3", "status": "deployed" })).await;
+        assert_eq!(made.len(), 1);
+        assert_eq!(made[0]["spec"]["owner"], "alice");
+        let metadata = &made[0]["metadata"];
+        assert_eq!(
+            metadata["annotations"]["meta.helm.sh/release-name"],
+            "sales"
+        );
+        assert_eq!(metadata["labels"]["app.kubernetes.io/managed-by"], "Helm");
+    }
+
+    #[tokio::test]
+    async fn what_is_uninstalled_meanwhile_stays_away() {
+        let made = restored(json!({ "version": "3", "status": "uninstalling" })).await;
+        assert!(made.is_empty());
+    }
+}
