@@ -5,11 +5,13 @@
 mod browser;
 mod command;
 mod condition;
+mod health;
 mod store;
 mod wait;
 
 pub use browser::Browser;
 pub use command::{Output, helm, kubectl, run};
 pub use condition::{Conditioned, condition};
+pub use health::{Health, health};
 pub use store::{Published, Store, instance, pack};
 pub use wait::{PATIENCE, eventually};
