@@ -149,11 +149,8 @@ async fn apply(
                 .await;
             Ok(Done::Acted(Duration::from_secs(1)))
         }
-        Err(_) if ctx.is_outdated(instance) => {
-            info!(
-                instance.id = name,
-                "Instance {name} was edited while Helm ran; the next run carries the edit"
-            );
+        Err(overtaken) if ctx.is_outdated(instance) => {
+            tell_overtaken(ctx, instance, &overtaken).await;
             Ok(Done::Acted(SOON))
         }
         Err(failure) => {
@@ -170,6 +167,25 @@ async fn apply(
             })
         }
     }
+}
+
+/// Tells that an edit came in while Helm ran, so that the API server refused what the run had begun with.
+async fn tell_overtaken(ctx: &Context, instance: &WaveInstance, refusal: &helm::Error) {
+    let name = instance.name_any();
+    info!(
+        error = refusal as &dyn std::error::Error,
+        instance.id = name,
+        "Instance {name} was edited while Helm ran; the next run carries the edit"
+    );
+    ctx.events
+        .tell(
+            &instance.object_ref(&()),
+            Tone::Normal,
+            "Overtaken",
+            "Apply",
+            "the instance was edited while Helm ran; the edit stays, and the next run carries it",
+        )
+        .await;
 }
 
 async fn drop_pending(

@@ -293,13 +293,12 @@ fn plan_absent(seen: &Observed) -> Plan {
     let Some(release) = &seen.release else {
         return to(A::Finish, R::ReleaseGone);
     };
-    // What is not ours stays.
-    if release
-        .content
-        .as_ref()
-        .is_ok_and(|content| content.chart != CHART)
-    {
-        return to(A::Finish, R::ForeignChart);
+    match &release.content {
+        Ok(content) if content.chart == CHART => {}
+        // What is not ours stays.
+        Ok(_) => return to(A::Finish, R::ForeignChart),
+        // Helm would find nothing to uninstall, and say that all is well.
+        Err(_) => return to(A::Block, R::UnreadableRelease),
     }
     let uninstall = if seen.backing_off {
         to(A::Wait, R::RunFailed)
@@ -849,8 +848,8 @@ mod tests {
             (
                 "deleted, record unreadable",
                 deleted(holding(S::Deployed, Err("no".to_owned()))),
-                A::Uninstall,
-                R::Deleted,
+                A::Block,
+                R::UnreadableRelease,
             ),
         ];
         for (name, observed, action, reason) in cases {

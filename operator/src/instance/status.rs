@@ -132,7 +132,7 @@ pub(super) fn verdict_of_plan(plan: Plan, seen: &Seen, namespace: &str) -> Optio
                 .to_owned(),
         ),
         (_, Reason::UnreadableRelease) => stalled(format!(
-            "Helm's record of the release cannot be read: {} (hint: see the Secrets with the label `owner=helm`)",
+            "Helm's record of the release cannot be read: {} (hint: restore the Secret, or delete it, and a new record is made of what is there)",
             seen.release()
                 .and_then(|release| release.content.as_ref().err())
                 .map_or("", String::as_str)
