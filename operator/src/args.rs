@@ -4,9 +4,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bundle::Quantity;
 use clap::{Parser, ValueEnum};
 use k8s_openapi::api::core::v1::EnvVar;
 use url::Url;
+
+use crate::instance::Policy;
 
 /// Reconciles `WaveApp`s and `WaveInstance`s; the only program that runs Helm.
 #[derive(Debug, Parser)]
@@ -87,6 +90,21 @@ pub struct Args {
     /// Port of `/livez` and `/readyz`.
     #[arg(long, env = "WAVESTORE_HEALTH_PORT", default_value_t = 8080)]
     pub(crate) health_port: u16,
+    /// When running instances get what has changed in the store: another image, another chart, other settings.
+    #[arg(long, env = "WAVESTORE_ROLLOUT", value_enum, default_value_t = Policy::OnRequest)]
+    pub(crate) rollout: Policy,
+    /// How many instances an automatic rollout may upgrade at once.
+    #[arg(long, env = "WAVESTORE_ROLLOUT_AT_ONCE", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) rollout_at_once: u16,
+    /// How many instances one user may have. Default: no limit.
+    #[arg(long, env = "WAVESTORE_MAX_INSTANCES_PER_USER", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_instances_per_user: Option<u32>,
+    /// How much memory the instances of one user may have together, by their limits, such as `32Gi`. Default: no limit.
+    #[arg(long, env = "WAVESTORE_MAX_MEMORY_PER_USER")]
+    pub(crate) max_memory_per_user: Option<Quantity>,
+    /// How many versions of one app may be published. Default: no limit.
+    #[arg(long, env = "WAVESTORE_MAX_VERSIONS_PER_APP", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_versions_per_app: Option<u32>,
     /// How log lines look.
     #[arg(long, env = "WAVESTORE_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub(crate) log_format: LogFormat,

@@ -39,7 +39,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// The chart is not where it should be.
-    #[error("`{0}` is not the folder of a chart: it has no `Chart.yaml`")]
+    #[error("`{0}` is not the folder of a chart: it has no `Chart.yaml` with a version")]
     NoChart(String),
     /// A part of the operator ended that should run for ever.
     #[error("the {0} ended unexpectedly")]

@@ -9,9 +9,11 @@ mod names;
 mod observe;
 mod plan;
 mod reconcile;
+mod rollout;
 mod status;
 mod torn_out;
 pub(crate) mod workload;
 
 pub(crate) use observe::{AppEntry, keep_app};
 pub(crate) use reconcile::{Context, Settings, run};
+pub(crate) use rollout::{Policy, Rollout};

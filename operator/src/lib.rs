@@ -15,6 +15,7 @@ mod health;
 mod helm;
 mod index;
 mod instance;
+mod limits;
 mod runtime;
 mod watches;
 

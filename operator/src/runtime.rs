@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bundle::{EnvRules, Limits};
+use bundle::EnvRules;
 use catalog::{Blobs, Catalog};
 use kube::Client;
 use tokio::net::TcpListener;
@@ -25,6 +25,8 @@ use crate::attempts::Attempts;
 use crate::error::{Error, chain};
 use crate::events::Events;
 use crate::helm::Helm;
+use crate::instance::Rollout;
+use crate::limits::Limits;
 use crate::{app, health, instance, watches};
 
 /// How long what runs may take to end after SIGTERM, beyond Helm's own time at the most.
@@ -83,6 +85,11 @@ async fn serve(args: Args) -> Result<(), Error> {
         store_url,
         apps_domain,
         health_port: _,
+        rollout,
+        rollout_at_once,
+        max_instances_per_user,
+        max_memory_per_user,
+        max_versions_per_app,
         log_format,
     } = args;
     log(log_format);
@@ -103,7 +110,7 @@ async fn serve(args: Args) -> Result<(), Error> {
     let helm_concurrency = helm_concurrency.unwrap_or_else(default_helm_concurrency);
     let helm = Helm::new(
         helm,
-        chart,
+        chart.clone(),
         namespace.clone(),
         helm_timeout,
         helm_concurrency,
@@ -124,6 +131,11 @@ async fn serve(args: Args) -> Result<(), Error> {
     let events = Arc::new(Events::new(client.clone()));
     let (world, queue) = watches::start(&client, &namespace);
     let world = Arc::new(world);
+    let limits = Limits {
+        instances_per_user: max_instances_per_user,
+        memory_per_user: max_memory_per_user,
+        versions_per_app: max_versions_per_app,
+    };
     let apps = Arc::new(app::Context {
         client: client.clone(),
         namespace: namespace.clone(),
@@ -131,7 +143,7 @@ async fn serve(args: Args) -> Result<(), Error> {
         importer: Importer {
             import_dir,
             timeout: import_timeout,
-            limits: Limits::default(),
+            limits: bundle::Limits::default(),
             rules: EnvRules::default(),
             blobs,
         },
@@ -151,6 +163,7 @@ async fn serve(args: Args) -> Result<(), Error> {
         events: events.clone(),
         errors: Attempts::default(),
         readers: Readers::default(),
+        limits: limits.clone(),
         stop: stop.clone(),
     });
     let settings = instance::Settings {
@@ -159,6 +172,9 @@ async fn serve(args: Args) -> Result<(), Error> {
         apps_domain,
         helm_timeout,
         concurrency,
+        limits,
+        rollout: Rollout::new(rollout, rollout_at_once.into()),
+        chart_version: chart_version(&chart)?,
     };
     let instances = Arc::new(instance::Context::new(
         client,
@@ -188,7 +204,7 @@ async fn serve(args: Args) -> Result<(), Error> {
         "controller of WaveApps"
     });
     tasks.spawn(async move {
-        instance::run(controllers, queue).await;
+        Box::pin(instance::run(controllers, queue)).await;
         "controller of WaveInstances"
     });
     let outcome = supervise(&mut tasks, &instances, &ready, &stop).await;
@@ -256,6 +272,22 @@ fn ended_early(ended: Option<Result<&'static str, tokio::task::JoinError>>) -> E
         },
         None => Error::Ended("controllers"),
     }
+}
+
+/// Version of the chart in a folder.
+fn chart_version(chart: &Path) -> Result<String, Error> {
+    #[derive(serde::Deserialize)]
+    struct Chart {
+        version: String,
+    }
+    let file = chart.join("Chart.yaml");
+    let text = std::fs::read_to_string(&file).map_err(|source| Error::System {
+        task: format!("read `{}`", file.display()),
+        source,
+    })?;
+    let chart: Chart =
+        serde_saphyr::from_str(&text).map_err(|_| Error::NoChart(chart.display().to_string()))?;
+    Ok(chart.version)
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, Error> {

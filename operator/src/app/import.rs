@@ -130,6 +130,16 @@ pub enum Error {
         /// Name of the `WaveApp` that has them.
         holder: String,
     },
+    /// The app may have no more versions.
+    #[error("app `{name}` has as many versions as an app may have: {versions} of {limit}")]
+    TooManyVersions {
+        /// The app's name.
+        name: String,
+        /// How many there are.
+        versions: usize,
+        /// How many there may be.
+        limit: u32,
+    },
     /// The catalog or the blob store failed.
     #[error(transparent)]
     Catalog(#[from] catalog::Error),
@@ -160,6 +170,7 @@ impl Error {
             | Self::OtherDigest { .. }
             | Self::NotStored(_)
             | Self::Duplicate { .. }
+            | Self::TooManyVersions { .. }
             | Self::Temporary(_) => self.into(),
         }
     }
@@ -181,7 +192,8 @@ impl Error {
             | Self::TooLarge { .. }
             | Self::OtherDigest { .. }
             | Self::Resolve(_)
-            | Self::Duplicate { .. } => true,
+            | Self::Duplicate { .. }
+            | Self::TooManyVersions { .. } => true,
             Self::NoConfigMap(_)
             | Self::ConfigMap { .. }
             | Self::File { .. }
@@ -213,6 +225,7 @@ impl Error {
             | Self::NotStored(_)
             | Self::Secret(secrets::Error::Read { .. })
             | Self::Duplicate { .. }
+            | Self::TooManyVersions { .. }
             | Self::Catalog(_)
             | Self::Temporary(_) => false,
         }
@@ -241,6 +254,9 @@ impl Error {
             Self::Duplicate { .. } => {
                 Some("raise `Version` in app.toml; a published version never changes".to_owned())
             }
+            Self::TooManyVersions { .. } => Some(
+                "delete a version that nobody runs, or ask the store's administrator for more".to_owned(),
+            ),
             Self::Bundle(error) => error.hint(),
             Self::Resolve(error) => Some(error.hint().to_owned()),
             Self::Secret(error) => error.hint(),

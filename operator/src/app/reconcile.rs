@@ -29,6 +29,7 @@ use crate::attempts::Attempts;
 use crate::error::{Error, message};
 use crate::events::{Events, FIELD_MANAGER, Tone};
 use crate::finalizer::{self, Change};
+use crate::limits::Limits;
 use crate::watches::World;
 
 /// Finalizer by which the operator keeps a deleted `WaveApp` until nobody runs it and it is withdrawn.
@@ -51,6 +52,7 @@ pub(crate) struct Context {
     pub(crate) events: Arc<Events>,
     pub(crate) errors: Attempts,
     pub(crate) readers: Readers,
+    pub(crate) limits: Limits,
     pub(crate) stop: CancellationToken,
 }
 
@@ -271,6 +273,7 @@ async fn import(
         &grant,
     )?;
     refuse_duplicate(app, &bundle, others)?;
+    refuse_another_version(app, &bundle, others, &ctx.limits)?;
     let row = row(app, &bundle, digest);
     drop_stale_row(ctx, &row, others).await?;
 
@@ -315,6 +318,37 @@ fn refuse_duplicate(
         }),
         None => Ok(()),
     }
+}
+
+/// An app may have only so many versions; those that are imported stay.
+fn refuse_another_version(
+    app: &WaveApp,
+    bundle: &Bundle,
+    others: &Store<WaveApp>,
+    limits: &Limits,
+) -> Result<(), import::Error> {
+    let Some(limit) = limits.versions_per_app else {
+        return Ok(());
+    };
+    let wanted = super::resolve::app_ref(&bundle.manifest);
+    let imported = |app: &WaveApp| app.status.as_ref().and_then(|status| status.app.clone());
+    if imported(app).as_ref() == Some(&wanted) {
+        return Ok(());
+    }
+    let versions = others
+        .state()
+        .iter()
+        .filter(|other| other.uid() != app.uid())
+        .filter(|other| imported(other).is_some_and(|other| other.name == wanted.name))
+        .count();
+    if versions < limit as usize {
+        return Ok(());
+    }
+    Err(import::Error::TooManyVersions {
+        name: wanted.name,
+        versions,
+        limit,
+    })
 }
 
 /// Makes way for an app whose name and version the catalog has under a `WaveApp` that is gone: deleted by

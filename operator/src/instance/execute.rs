@@ -67,6 +67,8 @@ pub(super) async fn execute(
                 _ => LATER,
             },
         ))),
+        // Somebody may delete one, or a larger limit come.
+        Action::Block if plan.reason == Reason::LimitExceeded => Ok(Done::Rested(Some(LATER))),
         Action::Block | Action::Nothing | Action::Verify => Ok(Done::Rested(None)),
     }
 }
@@ -107,6 +109,9 @@ async fn apply(
         (_, None) => return Ok(Done::Acted(SOON)),
     };
 
+    if plan.reason == Reason::Outdated && !takes_turn(ctx, instance) {
+        return Ok(Done::Acted(LATER));
+    }
     let revision = latest + 1;
     let operation = Operation {
         revision,
@@ -186,6 +191,16 @@ async fn tell_overtaken(ctx: &Context, instance: &WaveInstance, refusal: &helm::
             "the instance was edited while Helm ran; the edit stays, and the next run carries it",
         )
         .await;
+}
+
+/// Whether an instance may be upgraded by the rollout that goes on, beside others.
+fn takes_turn(ctx: &Context, instance: &WaveInstance) -> bool {
+    let ready = instance.status.as_ref().and_then(status::ready);
+    let was_ready = ready.is_some_and(|ready| ready.status == "True");
+    let now = tokio::time::Instant::now();
+    ctx.settings
+        .rollout
+        .start(&instance.name_any(), was_ready, now)
 }
 
 async fn drop_pending(

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bundle::Quantity;
 use crds::{AppRef, RoutingMode, Runtime, WaveApp, WaveInstance};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
@@ -14,8 +15,9 @@ use super::plan::{AppState, Objects, Observed};
 use super::reconcile::Context;
 use super::workload::{DeploymentSeen, PodSeen};
 use crate::attempts::Failed;
-use crate::helm::releases::{self, Release};
+use crate::helm::releases::{self, Content, Release};
 use crate::index::Kept;
+use crate::limits::{self, Usage};
 
 /// How long a run of Helm may go on when the operator that began it was killed. A run takes a quarter of a
 /// second; as the first process of a container, the operator takes it along.
@@ -31,6 +33,10 @@ pub(crate) struct AppEntry {
     pub(crate) app: Option<AppRef>,
     /// Where it leads, when it is a link.
     pub(crate) link: Option<String>,
+    /// Hash of what its instances run with.
+    pub(crate) runtime_hash: u64,
+    /// Memory that each of its instances may take, in bytes.
+    pub(crate) memory: u128,
     /// How its instances are reached.
     pub(crate) routing_mode: Option<RoutingMode>,
     /// What its instances run with.
@@ -47,10 +53,23 @@ pub(crate) fn keep_app(app: WaveApp) -> Kept<AppEntry> {
         value: AppEntry {
             app: status.app,
             link: status.link,
+            runtime_hash: status.runtime.as_ref().map_or(0, releases::runtime_hash),
+            memory: status.runtime.as_ref().map_or(0, memory),
             routing_mode: status.routing_mode,
             runtime: status.runtime.map(Arc::new),
         },
     }
+}
+
+/// Memory that an instance may take, in bytes.
+fn memory(runtime: &Runtime) -> u128 {
+    let limit = runtime
+        .resources
+        .limits
+        .as_ref()
+        .and_then(|limits| limits.get("memory"));
+    let quantity: Option<Quantity> = limit.and_then(|limit| limit.0.parse().ok());
+    quantity.map_or(0, |quantity| quantity.units())
 }
 
 /// What decides, and what is told.
@@ -65,6 +84,10 @@ pub(super) struct Seen {
     pub(super) repaired: Option<Failed>,
     /// Hash of the release's revision and objects, as the watches show them.
     pub(super) fingerprint: Option<String>,
+    /// Why the owner may not have what is wanted.
+    pub(super) over_limit: Option<String>,
+    /// It is to be rolled out, after others.
+    pub(super) waits_for_turn: bool,
     /// What somebody has changed of the objects.
     pub(super) drift: Option<String>,
 }
@@ -128,6 +151,14 @@ pub(super) fn observe(ctx: &Context, instance: &WaveInstance) -> Seen {
         .and_then(|release| release.changed_at)
         .is_some_and(|at| age(at) > ctx.settings.helm_timeout + ORPHAN_GRACE);
     let pods = world.pods.get(&name);
+    let content = release
+        .as_ref()
+        .and_then(|release| release.content.as_ref().ok());
+    let rollout = &ctx.settings.rollout;
+    let is_outdated = rollout.is_automatic()
+        && content.is_some_and(|content| is_outdated(ctx, content, app.as_ref()));
+    let has_turn = rollout.has_turn(Instant::now());
+    let over_limit = over_limit(ctx, instance, content, app.as_ref());
     let observed = Observed {
         deleting,
         spec: instance.spec.clone(),
@@ -146,8 +177,8 @@ pub(super) fn observe(ctx: &Context, instance: &WaveInstance) -> Seen {
             .annotations()
             .get(crds::REDEPLOY_ANNOTATION)
             .cloned(),
-        outdated: false,
-        over_limit: false,
+        outdated: is_outdated && has_turn,
+        over_limit: over_limit.is_some(),
     };
     Seen {
         observed,
@@ -157,8 +188,64 @@ pub(super) fn observe(ctx: &Context, instance: &WaveInstance) -> Seen {
         failed,
         repaired,
         fingerprint,
+        over_limit,
+        waits_for_turn: is_outdated && !has_turn,
         drift: drift.flatten(),
     }
+}
+
+/// Whether a release was made of something else than it would be made of now.
+fn is_outdated(ctx: &Context, content: &Content, app: Option<&AppEntry>) -> bool {
+    let runtime = content
+        .resolved
+        .as_ref()
+        .zip(app)
+        .is_some_and(|(resolved, app)| {
+            app.app.as_ref() == Some(&resolved.app) && resolved.hash != app.runtime_hash
+        });
+    runtime || content.chart_version != ctx.settings.chart_version
+}
+
+/// Why the owner may not have what is wanted, if it is more than there is.
+fn over_limit(
+    ctx: &Context,
+    instance: &WaveInstance,
+    content: Option<&Content>,
+    app: Option<&AppEntry>,
+) -> Option<String> {
+    let limits = &ctx.settings.limits;
+    if limits.instances_per_user.is_none() && limits.memory_per_user.is_none() {
+        return None;
+    }
+    let running = content.and_then(|content| content.spec.as_ref().ok());
+    if running == Some(&instance.spec) {
+        return None;
+    }
+    let owner = &instance.spec.owner;
+    let memory_of = |app: &AppRef| {
+        let entry = ctx.world.apps.find(|entry| entry.app.as_ref() == Some(app));
+        entry.map_or(0, |entry| entry.memory)
+    };
+    let age = |instance: &WaveInstance| (instance.creation_timestamp(), instance.name_any());
+    let own_age = age(instance);
+    let mut usage = Usage {
+        memory: app.map_or(0, |app| app.memory),
+        running_memory: running
+            .filter(|running| running.owner == *owner)
+            .map(|running| memory_of(&running.app)),
+        ..Usage::default()
+    };
+    for other in ctx.world.instances.state() {
+        let counts = other.spec.owner == *owner
+            && other.metadata.deletion_timestamp.is_none()
+            && other.uid() != instance.uid()
+            && (!ctx.world.releases.get(&other.name_any()).is_empty() || age(&other) < own_age);
+        if counts {
+            usage.others += 1;
+            usage.others_memory += memory_of(&other.spec.app);
+        }
+    }
+    limits::exceeded(limits, owner, usage)
 }
 
 fn app_state(entry: Option<&AppEntry>) -> AppState {

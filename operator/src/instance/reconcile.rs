@@ -29,6 +29,7 @@ use super::judge::{State, Verdict, judge};
 use super::launcher::{Answer, Launchers};
 use super::observe::{ORPHAN_GRACE, Seen, observe};
 use super::plan::{self, Plan, Reason};
+use super::rollout::Rollout;
 use super::status::{self, Facts};
 use super::torn_out;
 use super::workload::{self, ContainerSeen, DeploymentSeen};
@@ -37,10 +38,14 @@ use crate::error::{Error, message};
 use crate::events::{Events, FIELD_MANAGER, Tone};
 use crate::finalizer;
 use crate::helm::Helm;
+use crate::limits::{self, Limits};
 use crate::watches::{Queue, World};
 
 /// How often a launcher is asked for its phase until its app is ready.
 const PHASE_INTERVAL: Duration = Duration::from_millis(1500);
+
+/// How often an instance looks whether it is its turn in a rollout.
+const TURN_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What the operator was told about instances.
 pub(crate) struct Settings {
@@ -49,6 +54,10 @@ pub(crate) struct Settings {
     pub(crate) apps_domain: String,
     pub(crate) helm_timeout: Duration,
     pub(crate) concurrency: u16,
+    pub(crate) limits: Limits,
+    pub(crate) rollout: Rollout,
+    /// Version of the chart wave-instance.
+    pub(crate) chart_version: String,
 }
 
 impl Settings {
@@ -192,6 +201,7 @@ impl Context {
         self.memos.lock().remove(name);
         self.runs.clear(name);
         self.repairs.clear(name);
+        self.settings.rollout.done(name);
         self.errors.clear(name);
     }
 
@@ -327,6 +337,9 @@ impl Context {
             apps_domain: "apps.example.com".to_owned(),
             helm_timeout: Duration::from_secs(1),
             concurrency: 1,
+            limits: Limits::default(),
+            rollout: Rollout::new(super::rollout::Policy::OnRequest, 1),
+            chart_version: String::new(),
         };
         let helm = Helm::new(
             "/nowhere/helm".into(),
@@ -354,6 +367,18 @@ pub(crate) async fn run(ctx: Arc<Context>, queue: Queue<WaveInstance>) {
     let store = ctx.world.instances.clone();
     let stop = ctx.stop.clone();
     let restored = stop.run_until_cancelled(torn_out::run(ctx.clone()));
+    let full = {
+        let (ctx, stop) = (ctx.clone(), ctx.stop.clone());
+        async move {
+            let Some(limit) = ctx.settings.limits.instances_per_user else {
+                return;
+            };
+            ctx.world.synced().await;
+            let instances = || ctx.world.instances.state();
+            let published = limits::publish_full_users(ctx.api(), limit, instances);
+            stop.run_until_cancelled(published).await;
+        }
+    };
     let queue = queue.take_until(ctx.stop.clone().cancelled_owned());
     let reconciled = applier(
         |instance, ctx| reconcile(instance, ctx).boxed(),
@@ -369,7 +394,7 @@ pub(crate) async fn run(ctx: Arc<Context>, queue: Queue<WaveInstance>) {
         }
         futures::future::ready(())
     });
-    tokio::join!(restored, reconciled);
+    tokio::join!(restored, full, reconciled);
 }
 
 fn report(ctx: &Context, error: &controller::Error<Error, watcher::Error>) {
@@ -462,6 +487,7 @@ async fn reconcile(instance: Arc<WaveInstance>, ctx: Arc<Context>) -> Result<Act
         Done::Acted(after) => Some(after),
         Done::Finished => None,
         Done::Failed { left_pending } => {
+            ctx.settings.rollout.failed(&name);
             let seen = observe(&ctx, &instance);
             let wait = seen
                 .failed
@@ -519,12 +545,20 @@ async fn publish(
     }
     let answer = ask_launcher(ctx, &seen).await;
     let mut verdict = judge(seen.deployment, seen.pod.as_ref(), answer.as_ref());
-    if verdict.state != State::Reconciling && is_news(instance) {
-        seen.deployment = deployment_now(ctx, &instance.name_any()).await?;
+    let name = instance.name_any();
+    let rollout = &ctx.settings.rollout;
+    if verdict.state != State::Reconciling && (is_news(instance) || rollout.waits_for(&name)) {
+        seen.deployment = deployment_now(ctx, &name).await?;
         verdict = judge(seen.deployment, seen.pod.as_ref(), answer.as_ref());
     }
+    match verdict.state {
+        State::Ready => rollout.done(&name),
+        State::Stalled => rollout.failed(&name),
+        State::Reconciling => {}
+    }
     ctx.publish(instance, &seen, &verdict, None).await?;
-    Ok(is_starting(&seen).then_some(PHASE_INTERVAL))
+    let after = is_starting(&seen).then_some(PHASE_INTERVAL);
+    Ok(after.or(seen.waits_for_turn.then_some(TURN_INTERVAL)))
 }
 
 /// Whether a final word would be the first on this spec. The watch of releases may be ahead of the one of Deployments, and
@@ -693,6 +727,9 @@ mod tests {
             apps_domain: "apps.example.com:8443".to_owned(),
             helm_timeout: Duration::from_secs(1),
             concurrency: 1,
+            limits: Limits::default(),
+            rollout: Rollout::new(super::super::rollout::Policy::OnRequest, 1),
+            chart_version: String::new(),
         };
         assert_eq!(
             settings.url("sales", RoutingMode::Domain),

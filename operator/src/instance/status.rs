@@ -122,6 +122,7 @@ pub(super) fn verdict_of_plan(plan: Plan, seen: &Seen, namespace: &str) -> Optio
             Some(link) => format!("the app `{app}` is a link to {link}: it has nothing to run"),
             None => format!("the app `{app}` is a link: it has nothing to run"),
         }),
+        (_, Reason::LimitExceeded) => stalled(seen.over_limit.clone().unwrap_or_default()),
         (Action::Wait, Reason::Drifted) => moving(format!(
             "{}, {} times in a row; it is put back again after a while (hint: find out who changes it: `kubectl get --show-managed-fields`)",
             seen.drift.as_deref().unwrap_or("an object was changed"),
