@@ -56,7 +56,7 @@ pub async fn run(program: &str, args: &[&str], stdin: Option<&str>) -> Result<Ou
 /// # Errors
 /// It fails; the error holds what it said.
 pub async fn kubectl(args: &[&str], stdin: Option<&str>) -> Result<String> {
-    succeed("kubectl", args, stdin).await
+    of_the_store("kubectl", args, stdin).await
 }
 
 /// Runs `helm` in the store's namespace and expects it to succeed.
@@ -64,14 +64,18 @@ pub async fn kubectl(args: &[&str], stdin: Option<&str>) -> Result<String> {
 /// # Errors
 /// It fails; the error holds what it said.
 pub async fn helm(args: &[&str]) -> Result<String> {
-    succeed("helm", args, None).await
+    of_the_store("helm", args, None).await
 }
 
-async fn succeed(program: &str, args: &[&str], stdin: Option<&str>) -> Result<String> {
-    let namespace = crate::store::namespace();
+async fn of_the_store(program: &str, args: &[&str], stdin: Option<&str>) -> Result<String> {
+    let namespace = crate::namespace::store_namespace();
     let mut all = vec!["--namespace", namespace.as_str()];
     all.extend_from_slice(args);
-    let output = run(program, &all, stdin).await?;
+    succeed(program, &all, stdin).await
+}
+
+pub(crate) async fn succeed(program: &str, args: &[&str], stdin: Option<&str>) -> Result<String> {
+    let output = run(program, args, stdin).await?;
     ensure!(
         output.success,
         "`{program} {}` failed: {}",

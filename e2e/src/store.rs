@@ -3,34 +3,27 @@
 use std::{
     env,
     io::{Cursor, Write},
-    path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result, ensure};
-use crds::{AppRef, Visibility, WaveApp, WaveInstance, WaveInstanceSpec};
-use k8s_openapi::{
-    ByteString,
-    api::{
-        apps::v1::Deployment,
-        core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret, Service},
-    },
-};
+use crds::{AppRef, Visibility, WaveInstance, WaveInstanceSpec};
+use k8s_openapi::api::core::v1::Secret;
 use kube::{
-    Api, Client, CustomResourceExt, Resource, ResourceExt,
-    api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams},
+    Api, Client, CustomResourceExt, Resource,
+    api::{DeleteParams, PostParams},
 };
-use serde::de::DeserializeOwned;
 use serde_json::json;
-use sha2::{Digest, Sha256};
 use zip::{ZipWriter, write::SimpleFileOptions};
 
-use crate::{condition, eventually, run};
+use crate::{Namespace, condition, eventually};
 
 /// The running store: its API server, its address, its admin.
 #[derive(Clone)]
 pub struct Store {
     /// Client of the cluster's API server.
     pub client: Client,
+    /// Where it runs.
+    pub namespace: Namespace,
     /// Name of the admin.
     pub admin: String,
     /// The admin's password.
@@ -45,10 +38,6 @@ pub struct Published {
     pub resource: String,
     /// The bundle's digest.
     pub digest: String,
-}
-
-pub(crate) fn namespace() -> String {
-    env::var("WAVESTORE_NAMESPACE").unwrap_or_else(|_| "wavestore".into())
 }
 
 /// The spec of an instance of `app`.
@@ -88,8 +77,9 @@ impl Store {
         let client = Client::try_default()
             .await
             .context("no cluster: run `make up`, set KUBECONFIG")?;
-        let secrets: Api<Secret> = Api::namespaced(client.clone(), &namespace());
-        let admin = secrets
+        let namespace = Namespace::of_the_store(client.clone());
+        let admin = namespace
+            .api::<Secret>()
             .get("wavestore-admin")
             .await
             .context("no store: run `make up`")?;
@@ -105,6 +95,7 @@ impl Store {
             admin: field("username")?,
             password: field("password")?,
             client,
+            namespace,
             http: reqwest::Client::builder()
                 .redirect(reqwest::redirect::Policy::none())
                 .build()?,
@@ -144,76 +135,30 @@ impl Store {
         K: Resource<Scope = kube::core::NamespaceResourceScope>,
         K::DynamicType: Default,
     {
-        Api::namespaced(self.client.clone(), &namespace())
+        self.namespace.api()
     }
 
-    /// Publishes a folder under `e2e/apps` by a `ConfigMap` and a `WaveApp`, and waits until it is ready. Publishing it again changes nothing.
+    /// Publishes an app of the admin, as [`Namespace::publish`] does.
     ///
     /// # Errors
     /// The app does not become ready.
     pub async fn publish(&self, folder: &str) -> Result<Published> {
-        let apps = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("apps");
-        let target = tempfile::tempdir()?;
-        let bundle = target.path().join("app.wave");
-        let packed = run(
-            "python3",
-            &[
-                &path(&apps.join("pack.py")),
-                &path(&apps.join(folder)),
-                &path(&bundle),
-            ],
-            None,
-        )
-        .await?;
-        ensure!(packed.success, "could not pack {folder}: {}", packed.stderr);
-        let published = self
-            .submit(folder, std::fs::read(bundle)?, Visibility::AllUsers)
-            .await?;
-        let apps = self.api::<WaveApp>();
-        condition(&apps, folder, "Ready", |ready| ready.status == "True").await?;
-        Ok(published)
+        self.namespace.publish(folder, &self.admin).await
     }
 
-    /// Creates the `ConfigMap` and the `WaveApp` of a bundle, without waiting.
+    /// Submits an app of the admin, as [`Namespace::submit`] does.
     ///
     /// # Errors
-    /// The API server refuses them.
+    /// The API server refuses it.
     pub async fn submit(
         &self,
         name: &str,
         bundle: Vec<u8>,
         visibility: Visibility,
     ) -> Result<Published> {
-        let digest = format!("sha256:{}", hex::encode(Sha256::digest(&bundle)));
-        let params = PatchParams::apply("e2e").force();
-        let map = ConfigMap {
-            metadata: ObjectMeta {
-                name: Some(format!("bundle-{name}")),
-                ..Default::default()
-            },
-            binary_data: Some([("app.wave".to_owned(), ByteString(bundle))].into()),
-            ..Default::default()
-        };
-        self.api::<ConfigMap>()
-            .patch(&format!("bundle-{name}"), &params, &Patch::Apply(&map))
-            .await?;
-        let app = json!({
-            "apiVersion": "wavestore.io/v1alpha1",
-            "kind": "WaveApp",
-            "metadata": { "name": name },
-            "spec": {
-                "bundle": { "configMapRef": { "name": format!("bundle-{name}"), "key": "app.wave" } },
-                "owner": self.admin,
-                "visibility": visibility,
-            },
-        });
-        self.api::<WaveApp>()
-            .patch(name, &params, &Patch::Apply(&app))
-            .await?;
-        Ok(Published {
-            resource: name.into(),
-            digest,
-        })
+        self.namespace
+            .submit(name, bundle, &self.admin, visibility)
+            .await
     }
 
     /// Waits until an instance is ready.
@@ -231,44 +176,7 @@ impl Store {
     /// # Errors
     /// The API server refuses it.
     pub async fn apply(&self, name: &str, spec: WaveInstanceSpec) -> Result<WaveInstance> {
-        let object = WaveInstance::new(name, spec);
-        let manifest = serde_json::to_string(&object)?;
-        crate::kubectl(&["apply", "-f", "-"], Some(&manifest)).await?;
-        Ok(self.api::<WaveInstance>().get(name).await?)
-    }
-
-    /// What is left of an instance, by kind and name; empty when all is gone.
-    ///
-    /// # Errors
-    /// The API server does not answer.
-    pub async fn remains(&self, name: &str) -> Result<Vec<String>> {
-        let labelled = ListParams::default().labels(&format!("{}={name}", crds::INSTANCE_LABEL));
-        let releases = ListParams::default().labels(&format!("owner=helm,name={name}"));
-        let mut found = Vec::new();
-        found.extend(self.names::<Deployment>(&labelled).await?);
-        found.extend(self.names::<Service>(&labelled).await?);
-        found.extend(self.names::<PersistentVolumeClaim>(&labelled).await?);
-        found.extend(self.names::<ConfigMap>(&labelled).await?);
-        found.extend(self.names::<Pod>(&labelled).await?);
-        found.extend(self.names::<Secret>(&releases).await?);
-        if self.api::<WaveInstance>().get_opt(name).await?.is_some() {
-            found.push(format!("WaveInstance {name}"));
-        }
-        Ok(found)
-    }
-
-    async fn names<K>(&self, params: &ListParams) -> Result<Vec<String>>
-    where
-        K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
-            + Clone
-            + std::fmt::Debug
-            + DeserializeOwned,
-    {
-        let list = self.api::<K>().list(params).await?;
-        Ok(list
-            .iter()
-            .map(|object| format!("{} {}", K::kind(&()), object.name_any()))
-            .collect())
+        self.namespace.apply(name, spec).await
     }
 
     /// Waits until nothing is left of an instance, its route included.
@@ -277,7 +185,7 @@ impl Store {
     /// Something stays.
     pub async fn gone(&self, name: &str) -> Result<()> {
         eventually(&format!("nothing left of {name}"), async || {
-            let remains = self.remains(name).await?;
+            let remains = self.namespace.remains(name).await?;
             ensure!(remains.is_empty(), "still there: {}", remains.join(", "));
             let answer = self.get(&self.host(name), "/").await?;
             ensure!(
@@ -308,19 +216,7 @@ impl Store {
     /// # Errors
     /// The API server refuses.
     pub async fn retract(&self, published: &Published) -> Result<()> {
-        let name = &published.resource;
-        crate::kubectl(&["delete", "waveapp", name, "--ignore-not-found"], None).await?;
-        crate::kubectl(
-            &[
-                "delete",
-                "configmap",
-                &format!("bundle-{name}"),
-                "--ignore-not-found",
-            ],
-            None,
-        )
-        .await?;
-        Ok(())
+        self.namespace.retract(published).await
     }
 
     /// Runs a `create` that the API server is expected to refuse; returns its words.
@@ -336,7 +232,7 @@ impl Store {
         }))?;
         let api: Api<kube::core::DynamicObject> = Api::namespaced_with(
             self.client.clone(),
-            &namespace(),
+            &self.namespace.name,
             &WaveInstance::api_resource(),
         );
         match api.create(&PostParams::default(), &object).await {
@@ -348,8 +244,4 @@ impl Store {
             Err(error) => Err(error.into()),
         }
     }
-}
-
-fn path(path: &Path) -> String {
-    path.to_string_lossy().into_owned()
 }

@@ -353,7 +353,7 @@ async fn the_samples_hold_objects_that_the_api_server_takes() -> Result<()> {
         let manifests = rendered("e2e-gitops-sample", values).await?;
         kubectl(&dry_run, Some(&manifests)).await?;
     }
-    let names = store.remains("e2e-gitops-sample").await?;
+    let names = store.namespace.remains("e2e-gitops-sample").await?;
     ensure!(names.is_empty(), "a dry run leaves nothing: {names:?}");
     Ok(())
 }

@@ -1,0 +1,253 @@
+//! A namespace of a test's own, with the rights that the store's chart gives the operator, and no store in it: the test
+//! starts operators as processes of this machine.
+
+use std::{
+    env,
+    io::Write,
+    ops::Deref,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use anyhow::{Context, Result};
+use kube::{
+    Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use serde_json::json;
+
+use crate::{Namespace, Proxy, command::succeed, namespace::path, operator::Launch};
+
+/// Kinds of the store's chart that give the operator its rights, and keep it within them.
+const RIGHTS: [&str; 5] = [
+    "ServiceAccount",
+    "Role",
+    "RoleBinding",
+    "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
+];
+
+/// The label by which one finds what a killed test left: `kubectl delete namespaces -l wavestore.io/sandbox`.
+const LABEL: &str = "wavestore.io/sandbox";
+
+/// A namespace of a test's own. Call [`Sandbox::passed`] in the end: one that is dropped before prints the operators' logs.
+/// Either way the namespace goes, unless `WAVESTORE_KEEP` is set.
+pub struct Sandbox {
+    namespace: Namespace,
+    folder: tempfile::TempDir,
+    kubeconfig: PathBuf,
+    rights: String,
+    operators: AtomicU32,
+    passed: bool,
+}
+
+/// What a namespace of a test's own allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pods {
+    /// Deployments get none: only what the operator does counts.
+    None,
+    /// They run.
+    Run,
+}
+
+impl Deref for Sandbox {
+    type Target = Namespace;
+
+    fn deref(&self) -> &Namespace {
+        &self.namespace
+    }
+}
+
+impl Sandbox {
+    /// Makes a namespace in the cluster of `KUBECONFIG`.
+    ///
+    /// # Errors
+    /// There is no cluster, or it refuses.
+    pub async fn create(prefix: &str, pods: Pods) -> Result<Self> {
+        let kubeconfig = env::var_os("KUBECONFIG").context("KUBECONFIG is not set: see `make`")?;
+        Self::create_in(Path::new(&kubeconfig), prefix, pods).await
+    }
+
+    /// Makes a namespace in another cluster, such as a [`crate::ControlPlane`].
+    ///
+    /// # Errors
+    /// There is no cluster, or it refuses.
+    pub async fn create_in(kubeconfig: &Path, prefix: &str, pods: Pods) -> Result<Self> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        // Each test has a process-wide default; all but the first find it set.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let admin = config(kubeconfig).await?;
+        let next = NEXT.fetch_add(1, Ordering::Relaxed);
+        let namespace = Namespace {
+            client: Client::try_from(admin)?,
+            name: format!("{prefix}-{}-{next}", std::process::id()),
+            kubeconfig: Some(kubeconfig.to_owned()),
+        };
+        let mut sandbox = Self {
+            rights: String::new(),
+            folder: tempfile::tempdir()?,
+            kubeconfig: kubeconfig.to_owned(),
+            operators: AtomicU32::new(0),
+            passed: false,
+            namespace,
+        };
+        let mut objects = vec![json!({
+            "apiVersion": "v1", "kind": "Namespace",
+            "metadata": { "name": sandbox.name, "labels": { LABEL: "" } },
+        })];
+        if pods == Pods::None {
+            objects.push(json!({
+                "apiVersion": "v1", "kind": "ResourceQuota",
+                "metadata": { "name": "no-pods", "namespace": sandbox.name },
+                "spec": { "hard": { "pods": "0" } },
+            }));
+        }
+        let list = json!({ "apiVersion": "v1", "kind": "List", "items": objects }).to_string();
+        sandbox.kubectl(&["apply", "-f", "-"], Some(&list)).await?;
+        sandbox.rights = rights(&sandbox.name).await?;
+        sandbox
+            .kubectl(&["apply", "-f", "-"], Some(&sandbox.rights))
+            .await?;
+        Ok(sandbox)
+    }
+
+    /// The test has passed: no log is printed.
+    pub fn passed(mut self) {
+        self.passed = true;
+    }
+
+    /// Where databases, blobs and logs of this sandbox are.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A fault proxy before this cluster's API server. Whoever goes through it has the operator's rights.
+    ///
+    /// # Errors
+    /// It cannot listen, or the API server gives no token.
+    pub async fn proxy(&self) -> Result<Proxy> {
+        let kubeconfig = self.operator_kubeconfig(None).await?;
+        Proxy::start(config(&kubeconfig).await?).await
+    }
+
+    /// An operator to be started. All of one sandbox share database, blobs and chart, as replicas do.
+    #[must_use]
+    pub fn operator(&self) -> Launch<'_> {
+        Launch::new(self)
+    }
+
+    /// Writes a kubeconfig with the rights of the operator's service account, and answers its path. `server` is used in
+    /// place of the API server, if given.
+    ///
+    /// # Errors
+    /// The API server gives no token.
+    pub async fn operator_kubeconfig(&self, server: Option<&str>) -> Result<PathBuf> {
+        let token = self
+            .kubectl(
+                &["create", "token", "wavestore-operator", "--duration=24h"],
+                None,
+            )
+            .await?;
+        let admin = Kubeconfig::read_from(&self.kubeconfig)?;
+        let mut cluster = admin
+            .clusters
+            .into_iter()
+            .find_map(|named| named.cluster)
+            .context("the kubeconfig names no cluster")?;
+        if let Some(server) = server {
+            cluster.server = Some(server.to_owned());
+            cluster.certificate_authority_data = None;
+            cluster.certificate_authority = None;
+        }
+        let config = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "operator",
+            "contexts": [{ "name": "operator", "context": { "cluster": "cluster", "user": "operator" } }],
+            "clusters": [{ "name": "cluster", "cluster": cluster }],
+            "users": [{ "name": "operator", "user": { "token": token.trim() } }],
+        });
+        let file = tempfile::Builder::new()
+            .prefix("kubeconfig-")
+            .tempfile_in(self.folder())?;
+        serde_json::to_writer(&file, &config)?;
+        let (_, path) = file.keep()?;
+        Ok(path)
+    }
+
+    /// Number of the next operator of this sandbox.
+    pub(crate) fn next_operator(&self) -> u32 {
+        self.operators.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn print_logs(&self) {
+        const LINES: usize = 300;
+        for number in 0..self.operators.load(Ordering::Relaxed) {
+            let log = self.folder().join(format!("operator-{number}.log"));
+            let text = std::fs::read_to_string(log).unwrap_or_default();
+            let lines: Vec<&str> = text.lines().collect();
+            eprintln!("--- operator {number} of {} ---", self.name);
+            for line in lines.iter().skip(lines.len().saturating_sub(LINES)) {
+                eprintln!("{line}");
+            }
+        }
+    }
+
+    /// Deletes the namespace, without its operators' help.
+    fn discard(&self) -> Result<()> {
+        let script = r#"
+            kubectl --kubeconfig "$1" -n "$2" get waveinstances,waveapps -o name |
+                xargs -r kubectl --kubeconfig "$1" -n "$2" patch --type=merge -p '{"metadata":{"finalizers":null}}'
+            kubectl --kubeconfig "$1" delete namespace "$2" --wait=false
+            kubectl --kubeconfig "$1" delete --ignore-not-found -f -
+        "#;
+        let mut shell = Command::new("timeout")
+            .args(["60", "sh", "-c", script, "sh"])
+            .args([&path(&self.kubeconfig), &self.name])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        if let Some(mut stdin) = shell.stdin.take() {
+            // One that ends early wants nothing of it.
+            let _ = stdin.write_all(self.rights.as_bytes());
+        }
+        shell.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        if !self.passed {
+            self.print_logs();
+        }
+        if env::var_os("WAVESTORE_KEEP").is_some() {
+            self.folder.disable_cleanup(true);
+            eprintln!("kept: {} and {}", self.name, self.folder().display());
+        } else if let Err(error) = self.discard() {
+            eprintln!("the namespace {} stays: {error}", self.name);
+        }
+    }
+}
+
+async fn config(kubeconfig: &Path) -> Result<Config> {
+    let file = Kubeconfig::read_from(kubeconfig)
+        .with_context(|| format!("no cluster: {}", kubeconfig.display()))?;
+    Ok(Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await?)
+}
+
+/// The operator's rights, as the store's chart has them in this namespace.
+async fn rights(namespace: &str) -> Result<String> {
+    const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../config/wavestore");
+    let args = ["template", "wavestore", CHART, "--namespace", namespace];
+    let rendered = succeed("helm", &args, None).await?;
+    let documents = rendered.split("\n---").filter(|document| {
+        let kind = document
+            .lines()
+            .find_map(|line| line.strip_prefix("kind: "))
+            .unwrap_or_default();
+        RIGHTS.contains(&kind.trim())
+    });
+    Ok(documents.collect::<Vec<_>>().join("\n---"))
+}

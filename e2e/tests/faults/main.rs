@@ -1,0 +1,3 @@
+//! Faults between the operator, its Helm and the API server: `make test-faults`.
+
+mod transparent;
