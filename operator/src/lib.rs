@@ -16,6 +16,7 @@ mod helm;
 mod index;
 mod instance;
 mod limits;
+mod readable;
 mod runtime;
 mod watches;
 

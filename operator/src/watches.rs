@@ -17,6 +17,7 @@ use crate::helm::releases::{self, Release};
 use crate::index::{self, Index};
 use crate::instance::workload::{self, DeploymentSeen, PodSeen};
 use crate::instance::{AppEntry, keep_app};
+use crate::readable;
 
 /// What all watches together have shown.
 pub(crate) struct World {
@@ -107,28 +108,25 @@ pub(crate) fn start(client: &Client, namespace: &str) -> (World, Queue<WaveInsta
     };
 
     let listed = world.instances_listed.clone();
-    let main = watcher(
-        Api::<WaveInstance>::namespaced(client.clone(), namespace),
-        watcher::Config::default(),
-    )
-    .default_backoff()
-    .modify(|instance| instance.managed_fields_mut().clear())
-    .reflect(writer)
-    .inspect_ok(move |event| {
-        if matches!(event, watcher::Event::InitDone) {
-            listed.send_replace(true);
-        }
-    })
-    .applied_objects()
-    // A deletion changes the generation; our own status does not.
-    .predicate_filter(
-        // Nor does an annotation, by which somebody may ask for a redeployment.
-        predicates::generation
-            .combine(predicates::finalizers)
-            .combine(predicates::annotations),
-        PredicateConfig::default(),
-    )
-    .map_ok(|instance| ObjectRef::from_obj(&instance));
+    let main = readable::watch(client.clone(), namespace)
+        .default_backoff()
+        .modify(|instance: &mut WaveInstance| instance.managed_fields_mut().clear())
+        .reflect(writer)
+        .inspect_ok(move |event| {
+            if matches!(event, watcher::Event::InitDone) {
+                listed.send_replace(true);
+            }
+        })
+        .applied_objects()
+        // A deletion changes the generation; our own status does not.
+        .predicate_filter(
+            // Nor does an annotation, by which somebody may ask for a redeployment.
+            predicates::generation
+                .combine(predicates::finalizers)
+                .combine(predicates::annotations),
+            PredicateConfig::default(),
+        )
+        .map_ok(|instance| ObjectRef::from_obj(&instance));
 
     let secrets = watcher(
         Api::<Secret>::namespaced(client.clone(), namespace),
@@ -161,11 +159,7 @@ pub(crate) fn start(client: &Client, namespace: &str) -> (World, Queue<WaveInsta
         of_instances,
     )
     .default_backoff();
-    let apps = watcher(
-        Api::<WaveApp>::namespaced(client.clone(), namespace),
-        watcher::Config::default(),
-    )
-    .default_backoff();
+    let apps = readable::watch(client.clone(), namespace).default_backoff();
 
     let names = stream::select_all([
         index::fill(world.releases.clone(), secrets, releases::keep).boxed(),
@@ -182,7 +176,7 @@ pub(crate) fn start(client: &Client, namespace: &str) -> (World, Queue<WaveInsta
         instances_of_changed_apps(
             world.apps.clone(),
             world.instances.clone(),
-            index::fill(world.apps.clone(), apps, |app| Some(keep_app(app))).boxed(),
+            index::fill(world.apps.clone(), apps, |app: WaveApp| Some(keep_app(app))).boxed(),
         ),
     ]);
     let known = world.instances.clone();

@@ -30,6 +30,7 @@ use crate::error::{Error, message};
 use crate::events::{Events, FIELD_MANAGER, Tone};
 use crate::finalizer::{self, Change};
 use crate::limits::Limits;
+use crate::readable;
 use crate::watches::World;
 
 /// Finalizer by which the operator keeps a deleted `WaveApp` until nobody runs it and it is withdrawn.
@@ -59,7 +60,7 @@ pub(crate) struct Context {
 /// Reconciles apps until told to stop; then lets what runs come to its end.
 pub(crate) async fn run(ctx: Arc<Context>) {
     let (apps, writer) = reflector::store();
-    let queue = watcher(ctx.api(), watcher::Config::default())
+    let queue = readable::watch(ctx.client.clone(), &ctx.namespace)
         .default_backoff()
         .modify(|app: &mut WaveApp| app.managed_fields_mut().clear())
         .reflect(writer)

@@ -11,7 +11,7 @@ use kube::Resource;
 use kube::api::{Api, ListParams, PostParams};
 use kube::runtime::reflector::ObjectRef;
 use tokio::time::{Instant, MissedTickBehavior, interval};
-use tracing::{debug, warn};
+use tracing::warn;
 
 use super::reconcile::Context;
 use crate::error::{Error, chain};
@@ -46,7 +46,7 @@ pub(super) async fn run(ctx: Arc<Context>) {
                 continue;
             }
             match restore(&ctx, name, spec).await {
-                Ok(()) => ctx.errors.clear(name),
+                Ok(()) => {}
                 Err(error) => {
                     let failed = ctx.errors.fail(name, 0, chain(&error));
                     warn!(
@@ -106,9 +106,9 @@ async fn restore(ctx: &Context, name: &str, spec: WaveInstanceSpec) -> Result<()
     };
     let made = match api.create(&params, &instance).await {
         Ok(made) => made,
-        // It is there: the watch is late, or shows only what can be read.
+        // It is there: the watch is late, or the instance cannot be read.
         Err(kube::Error::Api(status)) if status.code == 409 => {
-            debug!(instance.id = name, "Instance {name} was not gone");
+            ctx.errors.fail(name, 0, status.message.clone());
             return Ok(());
         }
         Err(source) => {
