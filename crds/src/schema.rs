@@ -58,6 +58,8 @@ pub fn values_schema() -> Value {
         .as_object_mut()
         .expect("a struct has properties");
     let mut resolved = inlined::<Runtime>();
+    // Nobody writes it by hand, and Helm keeps the schema in every release's record: half of it was this.
+    drop_descriptions(&mut resolved);
     resolved["description"] = json!("Written by the operator; leave it alone.");
     properties.insert("resolved".into(), resolved);
     properties.insert("global".into(), json!({ "type": "object" }));
@@ -72,4 +74,16 @@ fn inlined<T: schemars::JsonSchema>() -> Value {
         .into_generator()
         .into_root_schema_for::<T>()
         .to_value()
+}
+
+/// Drops the texts of a schema. A property named `description` is none: it is a schema itself.
+fn drop_descriptions(schema: &mut Value) {
+    match schema {
+        Value::Object(fields) => {
+            fields.retain(|name, value| name != "description" || !value.is_string());
+            fields.values_mut().for_each(drop_descriptions);
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_descriptions),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }

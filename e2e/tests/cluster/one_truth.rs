@@ -227,3 +227,23 @@ async fn a_gitops_writer_every_second_changes_nothing() -> Result<()> {
     );
     store.delete(name).await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_api_server_knows_every_field_that_the_chart_renders() -> Result<()> {
+    let _store = crate::shared().await;
+    let name = "e2e-fields";
+    let every_branch = format!("{CHART}/ci/resolved-values.yaml");
+    let rendered = helm(&["template", name, CHART, "--values", &every_branch]).await?;
+    let check = [
+        "apply",
+        "--dry-run=server",
+        "--validate=strict",
+        "--filename",
+        "-",
+    ];
+    kubectl(&check, Some(&rendered)).await?;
+    let wrong = rendered.replace("terminationGracePeriodSeconds", "terminationGraceSeconds");
+    let refused = kubectl(&check, Some(&wrong)).await;
+    ensure!(refused.is_err(), "an unknown field is found");
+    Ok(())
+}

@@ -29,7 +29,7 @@ const STDOUT_BYTES: u64 = 4 << 20;
 const GRACE: Duration = Duration::from_secs(10);
 
 /// What Helm may see of our environment, besides everything of `KUBERNETES_` and `HELM_`.
-const ALLOWED: [&str; 9] = [
+const ALLOWED: [&str; 10] = [
     "HOME",
     "PATH",
     "KUBECONFIG",
@@ -37,9 +37,16 @@ const ALLOWED: [&str; 9] = [
     "TMPDIR",
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
+    GARBAGE,
     "GOMAXPROCS",
     "GOMEMLIMIT",
 ];
+
+/// How far Helm's heap grows before Go collects garbage, in percent of what lives.
+const GARBAGE: &str = "GOGC";
+
+/// A sixth less CPU time than with Go's own 100, for 4 MiB; Helm ends before more pays.
+const GARBAGE_PERCENT: &str = "400";
 
 /// How Helm is run.
 pub(crate) struct Helm {
@@ -70,6 +77,9 @@ impl Helm {
         let mut environment: Vec<_> = std::env::vars_os()
             .filter(|(name, _)| name.to_str().is_some_and(is_allowed))
             .collect();
+        if std::env::var_os(GARBAGE).is_none() {
+            environment.push((GARBAGE.into(), GARBAGE_PERCENT.into()));
+        }
         environment.push(("HELM_NO_PLUGINS".into(), "1".into()));
         environment.push(("HELM_DRIVER".into(), "secret".into()));
         Self {
