@@ -87,7 +87,10 @@ pub struct Args {
     /// Domain below which instances have their hosts, with the port if it is no usual one.
     #[arg(long, env = "WAVESTORE_APPS_DOMAIN", default_value = "localhost:8080")]
     pub(crate) apps_domain: String,
-    /// Port of `/livez` and `/readyz`.
+    /// How long the API server may keep what is watched from the operator before `/readyz` fails.
+    #[arg(long, env = "WAVESTORE_MAX_CACHE_AGE", default_value = "60s", value_parser = humantime::parse_duration)]
+    pub(crate) max_cache_age: Duration,
+    /// Port of `/livez`, `/readyz` and `/metrics`.
     #[arg(long, env = "WAVESTORE_HEALTH_PORT", default_value_t = 8080)]
     pub(crate) health_port: u16,
     /// When running instances get what has changed in the store: another image, another chart, other settings.

@@ -15,5 +15,6 @@ mod torn_out;
 pub(crate) mod workload;
 
 pub(crate) use observe::{AppEntry, keep_app};
+pub(crate) use plan::Plan;
 pub(crate) use reconcile::{Context, Settings, run};
 pub(crate) use rollout::{Policy, Rollout};

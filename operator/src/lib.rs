@@ -11,11 +11,13 @@ mod events;
 #[cfg(test)]
 mod fake_api;
 mod finalizer;
+mod freshness;
 mod health;
 mod helm;
 mod index;
 mod instance;
 mod limits;
+mod metrics;
 mod readable;
 mod runtime;
 mod watches;

@@ -4,7 +4,6 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bundle::EnvRules;
@@ -24,10 +23,13 @@ use crate::args::{Args, LogFormat};
 use crate::attempts::Attempts;
 use crate::error::{Error, chain};
 use crate::events::Events;
+use crate::freshness::Freshness;
+use crate::health::{self, Health, Stage};
 use crate::helm::Helm;
 use crate::instance::Rollout;
 use crate::limits::Limits;
-use crate::{app, health, instance, watches};
+use crate::metrics::Metrics;
+use crate::{app, instance, watches};
 
 /// How long what runs may take to end after SIGTERM, beyond Helm's own time at the most.
 const DRAIN: Duration = Duration::from_secs(50);
@@ -84,6 +86,7 @@ async fn serve(args: Args) -> Result<(), Error> {
         environment,
         store_url,
         apps_domain,
+        max_cache_age,
         health_port: _,
         rollout,
         rollout_at_once,
@@ -96,6 +99,8 @@ async fn serve(args: Args) -> Result<(), Error> {
     // Fails only when there is a provider already.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let stop = CancellationToken::new();
+    let freshness = Arc::new(Freshness::default());
+    let metrics = Arc::new(Metrics::new(freshness.clone()));
 
     if !chart.join("Chart.yaml").is_file() {
         return Err(Error::NoChart(chart.display().to_string()));
@@ -114,6 +119,7 @@ async fn serve(args: Args) -> Result<(), Error> {
         namespace.clone(),
         helm_timeout,
         helm_concurrency,
+        metrics.clone(),
     );
     let helm_version = helm.check().await?;
     let client = Client::try_default()
@@ -129,7 +135,8 @@ async fn serve(args: Args) -> Result<(), Error> {
         })?;
 
     let events = Arc::new(Events::new(client.clone()));
-    let (world, queue) = watches::start(&client, &namespace);
+    let (world, queue) = watches::start(&client, &namespace, &freshness);
+    metrics.count_instances(world.instances.clone());
     let world = Arc::new(world);
     let limits = Limits {
         instances_per_user: max_instances_per_user,
@@ -161,6 +168,8 @@ async fn serve(args: Args) -> Result<(), Error> {
         },
         world: world.clone(),
         events: events.clone(),
+        metrics: metrics.clone(),
+        freshness: freshness.clone(),
         errors: Attempts::default(),
         readers: Readers::default(),
         limits: limits.clone(),
@@ -182,6 +191,7 @@ async fn serve(args: Args) -> Result<(), Error> {
         helm,
         world,
         events,
+        metrics.clone(),
         stop.clone(),
     ));
 
@@ -190,12 +200,13 @@ async fn serve(args: Args) -> Result<(), Error> {
         helm.concurrency = helm_concurrency,
         "Serving namespace {namespace}"
     );
-    let ready = Arc::new(AtomicBool::new(false));
+    metrics.leader(true);
+    let health = Arc::new(Health::new(freshness, max_cache_age, metrics));
     let mut tasks = JoinSet::new();
     // Probes are answered to the very end.
     let probes = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(health::serve(
         listener,
-        ready.clone(),
+        health.clone(),
         CancellationToken::new(),
     )));
     let controllers = instances.clone();
@@ -207,7 +218,7 @@ async fn serve(args: Args) -> Result<(), Error> {
         Box::pin(instance::run(controllers, queue)).await;
         "controller of WaveInstances"
     });
-    let outcome = supervise(&mut tasks, &instances, &ready, &stop).await;
+    let outcome = supervise(&mut tasks, &instances, &health, &stop).await;
     drop(probes);
     catalog.close().await;
     outcome
@@ -217,7 +228,7 @@ async fn serve(args: Args) -> Result<(), Error> {
 async fn supervise(
     tasks: &mut JoinSet<&'static str>,
     instances: &instance::Context,
-    ready: &AtomicBool,
+    health: &Health,
     stop: &CancellationToken,
 ) -> Result<(), Error> {
     let signals = |kind| {
@@ -237,13 +248,13 @@ async fn supervise(
             _ = interrupt.recv() => break,
             () = &mut synced, if !is_synced => {
                 is_synced = true;
-                ready.store(true, Ordering::Relaxed);
+                health.enter(Stage::Serving);
                 info!("Ready: all watches have listed what there is");
             }
         }
     }
     info!("Stopping: no new work; what runs may end");
-    ready.store(false, Ordering::Relaxed);
+    health.enter(Stage::Stopping);
     stop.cancel();
     let drained = tokio::time::timeout(DRAIN, async {
         while let Some(ended) = tasks.join_next().await {
@@ -322,7 +333,7 @@ fn helm_concurrency(cores: usize, memory_limit: Option<u64>) -> u16 {
 }
 
 fn log(format: LogFormat) {
-    // kube's span around each reconciliation repeats what our fields say.
+    // kube's own span around each reconciliation repeats what ours says.
     let quiet = "kube_runtime=warn,kube_client=warn,sqlx=warn,sea_orm_migration=warn";
     let wanted = std::env::var("RUST_LOG").unwrap_or_else(|_| "info".to_owned());
     let filter = EnvFilter::try_new(format!("{quiet},{wanted}"))
@@ -333,7 +344,12 @@ fn log(format: LogFormat) {
         .with_writer(std::io::stderr);
     match format {
         LogFormat::Text => log.with_ansi(colours).init(),
-        LogFormat::Json => log.json().flatten_event(true).init(),
+        LogFormat::Json => log
+            .json()
+            .flatten_event(true)
+            // The innermost span says it all.
+            .with_span_list(false)
+            .init(),
     }
 }
 

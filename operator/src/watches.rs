@@ -8,11 +8,12 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret, Service};
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt, predicates, watcher};
-use kube::{Api, Client, ResourceExt};
+use kube::{Client, ResourceExt};
 use tokio::sync::watch;
 
 use crds::{WaveApp, WaveInstance};
 
+use crate::freshness::{Freshness, Watch};
 use crate::helm::releases::{self, Release};
 use crate::index::{self, Index};
 use crate::instance::workload::{self, DeploymentSeen, PodSeen};
@@ -93,7 +94,11 @@ impl World {
 }
 
 /// Starts the watches of one namespace: what they show, and which instances to reconcile when.
-pub(crate) fn start(client: &Client, namespace: &str) -> (World, Queue<WaveInstance>) {
+pub(crate) fn start(
+    client: &Client,
+    namespace: &str,
+    freshness: &Arc<Freshness>,
+) -> (World, Queue<WaveInstance>) {
     let (instances, writer) = reflector::store();
     let world = World {
         instances,
@@ -108,8 +113,12 @@ pub(crate) fn start(client: &Client, namespace: &str) -> (World, Queue<WaveInsta
     };
 
     let listed = world.instances_listed.clone();
-    let main = readable::watch(client.clone(), namespace)
-        .default_backoff()
+    let watched = |watch| freshness.client(watch, client);
+    let main = freshness
+        .follow(
+            Watch::Instances,
+            readable::watch(watched(Watch::Instances), namespace),
+        )
         .modify(|instance: &mut WaveInstance| instance.managed_fields_mut().clear())
         .reflect(writer)
         .inspect_ok(move |event| {
@@ -128,38 +137,24 @@ pub(crate) fn start(client: &Client, namespace: &str) -> (World, Queue<WaveInsta
         )
         .map_ok(|instance| ObjectRef::from_obj(&instance));
 
-    let secrets = watcher(
-        Api::<Secret>::namespaced(client.clone(), namespace),
-        releases::watch(),
-    )
-    .default_backoff();
+    let secrets = freshness.watch::<Secret>(Watch::Releases, client, namespace, releases::watch());
     let of_instances = watcher::Config::default().labels(crds::INSTANCE_LABEL);
-    let deployments = watcher(
-        Api::<Deployment>::namespaced(client.clone(), namespace),
+    let deployments =
+        freshness.watch::<Deployment>(Watch::Deployments, client, namespace, of_instances.clone());
+    let services =
+        freshness.watch::<Service>(Watch::Services, client, namespace, of_instances.clone());
+    let volumes = freshness.watch::<PersistentVolumeClaim>(
+        Watch::Volumes,
+        client,
+        namespace,
         of_instances.clone(),
-    )
-    .default_backoff();
-    let services = watcher(
-        Api::<Service>::namespaced(client.clone(), namespace),
-        of_instances.clone(),
-    )
-    .default_backoff();
-    let volumes = watcher(
-        Api::<PersistentVolumeClaim>::namespaced(client.clone(), namespace),
-        of_instances.clone(),
-    )
-    .default_backoff();
-    let files = watcher(
-        Api::<ConfigMap>::namespaced(client.clone(), namespace),
-        of_instances.clone(),
-    )
-    .default_backoff();
-    let pods = watcher(
-        Api::<Pod>::namespaced(client.clone(), namespace),
-        of_instances,
-    )
-    .default_backoff();
-    let apps = readable::watch(client.clone(), namespace).default_backoff();
+    );
+    let files = freshness.watch::<ConfigMap>(Watch::Files, client, namespace, of_instances.clone());
+    let pods = freshness.watch::<Pod>(Watch::Pods, client, namespace, of_instances);
+    let apps = freshness.follow(
+        Watch::Apps,
+        readable::watch(watched(Watch::Apps), namespace),
+    );
 
     let names = stream::select_all([
         index::fill(world.releases.clone(), secrets, releases::keep).boxed(),

@@ -19,7 +19,7 @@ use kube::{Client, Resource, ResourceExt};
 use serde_json::json;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{Instrument, error_span, info, warn};
 
 use super::import::{self, Fetched, Importer};
 use super::resolve::{StoreSettings, resolve};
@@ -29,7 +29,9 @@ use crate::attempts::Attempts;
 use crate::error::{Error, message};
 use crate::events::{Events, FIELD_MANAGER, Tone};
 use crate::finalizer::{self, Change};
+use crate::freshness::{Freshness, Watch};
 use crate::limits::Limits;
+use crate::metrics::{Controller, Import, Metrics};
 use crate::readable;
 use crate::watches::World;
 
@@ -51,6 +53,8 @@ pub(crate) struct Context {
     pub(crate) store: StoreSettings,
     pub(crate) world: Arc<World>,
     pub(crate) events: Arc<Events>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) freshness: Arc<Freshness>,
     pub(crate) errors: Attempts,
     pub(crate) readers: Readers,
     pub(crate) limits: Limits,
@@ -60,8 +64,10 @@ pub(crate) struct Context {
 /// Reconciles apps until told to stop; then lets what runs come to its end.
 pub(crate) async fn run(ctx: Arc<Context>) {
     let (apps, writer) = reflector::store();
-    let queue = readable::watch(ctx.client.clone(), &ctx.namespace)
-        .default_backoff()
+    let watched = ctx.freshness.client(Watch::Imports, &ctx.client);
+    let queue = ctx
+        .freshness
+        .follow(Watch::Imports, readable::watch(watched, &ctx.namespace))
         .modify(|app: &mut WaveApp| app.managed_fields_mut().clear())
         .reflect(writer)
         .applied_objects()
@@ -100,11 +106,14 @@ pub(crate) async fn run(ctx: Arc<Context>) {
 fn readers_of_changed_secrets(
     ctx: &Arc<Context>,
 ) -> impl Stream<Item = watcher::Result<ObjectRef<WaveApp>>> + Send + 'static {
-    let secrets: Api<PartialObjectMeta<Secret>> =
-        Api::namespaced(ctx.client.clone(), &ctx.namespace);
     let ctx = ctx.clone();
-    watcher(secrets, secrets::watch())
-        .default_backoff()
+    ctx.freshness
+        .watch::<PartialObjectMeta<Secret>>(
+            Watch::Secrets,
+            &ctx.client,
+            &ctx.namespace,
+            secrets::watch(),
+        )
         .flat_map(move |event| {
             let apps = match event {
                 Err(error) => return stream::iter(vec![Err(error)]),
@@ -184,10 +193,28 @@ impl Context {
     }
 }
 
+/// One reconciliation, measured; every line that it logs names the `WaveApp`.
 async fn reconcile(
     app: Arc<WaveApp>,
     others: Store<WaveApp>,
     ctx: Arc<Context>,
+) -> Result<Action, Error> {
+    // Of the highest level, or a filter for warnings would take the app from them.
+    let span = error_span!(
+        "reconcile",
+        app.resource = app.name_any(),
+        generation = app.metadata.generation,
+    );
+    let measured = ctx.metrics.reconcile(Controller::App);
+    let result = step(app, others, &ctx).instrument(span).await;
+    measured.end(&result);
+    result
+}
+
+async fn step(
+    app: Arc<WaveApp>,
+    others: Store<WaveApp>,
+    ctx: &Arc<Context>,
 ) -> Result<Action, Error> {
     let deleting = app.metadata.deletion_timestamp.is_some();
     match (finalizer::has(&*app, FINALIZER), deleting) {
@@ -196,25 +223,26 @@ async fn reconcile(
             let added = finalizer::add(&ctx.api(), &*app, FINALIZER).await?;
             return Ok(added.requeue());
         }
-        (true, true) => return withdraw(&ctx, &app, &others).await,
+        (true, true) => return withdraw(ctx, &app, &others).await,
         (true, false) => {}
     }
     let name = app.name_any();
     let now = Time(Timestamp::now());
-    match import(&ctx, &app, &others).await {
+    match import(ctx, &app, &others).await {
         Ok(imported) => {
             let Imported {
                 bundle,
                 digest,
                 runtime,
             } = imported;
+            ctx.metrics.imported(Import::Imported);
             let status = status::imported(&app, &bundle, &digest, runtime, &now);
             let title = status
                 .app
                 .as_ref()
                 .map(ToString::to_string)
                 .unwrap_or_default();
-            info!(app.resource = name, app.name = title, bundle.digest = %digest, "App {title} is imported");
+            info!(app.name = title, bundle.digest = %digest, "App {title} is imported");
             let note = format!("app {title} is in the catalog");
             ctx.publish(&app, &status, Tone::Normal, "Imported", &note)
                 .await?;
@@ -222,6 +250,11 @@ async fn reconcile(
             Ok(Action::await_change())
         }
         Err(error) => {
+            ctx.metrics.imported(if error.stalls() {
+                Import::Refused
+            } else {
+                Import::Failed
+            });
             let status = status::failed(&app, &error, &now);
             let note = message(&error, error.hint());
             ctx.publish(&app, &status, Tone::Warning, error.code(), &note)
@@ -229,7 +262,7 @@ async fn reconcile(
             // A bundle that its digest names will be as bad tomorrow.
             let for_ever = error.blames_bundle() && app.spec.bundle.digest.is_some();
             if for_ever {
-                info!(app.resource = name, "WaveApp {name} is refused: {note}");
+                info!("WaveApp {name} is refused: {note}");
                 return Ok(Action::await_change());
             }
             Err(error.into())
@@ -469,10 +502,6 @@ async fn withdraw(ctx: &Context, app: &WaveApp, others: &Store<WaveApp>) -> Resu
     }
     ctx.readers.forget(&app.name_any());
     ctx.errors.clear(&app.name_any());
-    info!(
-        app.resource = app.name_any(),
-        "WaveApp {} is withdrawn",
-        app.name_any()
-    );
+    info!("WaveApp {} is withdrawn", app.name_any());
     Ok(Action::await_change())
 }

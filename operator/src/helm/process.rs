@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
@@ -15,6 +16,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use super::Error;
+use crate::metrics::Metrics;
 
 /// Lines of stderr that are kept.
 const LAST_LINES: usize = 40;
@@ -58,6 +60,7 @@ pub(crate) struct Helm {
     slots: Semaphore,
     /// How many of them what can wait may take.
     spare: Semaphore,
+    metrics: Arc<Metrics>,
 }
 
 /// A place in which Helm may run.
@@ -73,6 +76,7 @@ impl Helm {
         namespace: String,
         limit: Duration,
         concurrency: u16,
+        metrics: Arc<Metrics>,
     ) -> Self {
         let mut environment: Vec<_> = std::env::vars_os()
             .filter(|(name, _)| name.to_str().is_some_and(is_allowed))
@@ -90,11 +94,13 @@ impl Helm {
             environment,
             slots: Semaphore::new(concurrency.into()),
             spare: Semaphore::new(usize::from(concurrency).div_ceil(2)),
+            metrics,
         }
     }
 
     /// Waits for one of the places in which Helm may run.
     pub(crate) async fn slot(&self) -> Slot<'_> {
+        let _waiting = self.metrics.wait_for_helm();
         let slot = self.slots.acquire().await;
         Slot {
             _slot: slot.expect("the semaphore is never closed"),
@@ -133,6 +139,18 @@ impl Helm {
             .first()
             .map(|arg| arg.to_string_lossy().into_owned())
             .unwrap_or_default();
+        let measured = self.metrics.helm_run(&command);
+        let result = self.run_to_end(command, args, input).await;
+        measured.end(&result);
+        result
+    }
+
+    async fn run_to_end(
+        &self,
+        command: String,
+        args: &[OsString],
+        input: Vec<u8>,
+    ) -> Result<Vec<u8>, Error> {
         let mut child = Command::new(&self.program)
             .args(args)
             .env_clear()
@@ -286,7 +304,14 @@ mod tests {
     use super::*;
 
     fn shell(limit: Duration) -> Helm {
-        Helm::new("/bin/sh".into(), "/chart".into(), "ns".to_owned(), limit, 1)
+        Helm::new(
+            "/bin/sh".into(),
+            "/chart".into(),
+            "ns".to_owned(),
+            limit,
+            1,
+            Arc::default(),
+        )
     }
 
     fn script(text: &str) -> [OsString; 2] {
@@ -347,6 +372,7 @@ mod tests {
             "ns".to_owned(),
             Duration::from_secs(1),
             1,
+            Arc::default(),
         );
         let error = helm.check().await.expect_err("an error");
         assert_eq!(error.to_string(), "could not start `/nowhere/helm`");

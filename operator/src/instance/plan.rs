@@ -78,7 +78,7 @@ pub(crate) struct Plan {
 }
 
 /// What to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
 pub(crate) enum Action {
     /// `helm upgrade --install`, resolving the app anew.
     Apply,

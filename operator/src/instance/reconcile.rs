@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 use serde_json::json;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{Instrument, Span, debug, error_span, field, info, warn};
 use url::Url;
 
 use super::drift;
@@ -39,6 +39,7 @@ use crate::events::{Events, FIELD_MANAGER, Tone};
 use crate::finalizer;
 use crate::helm::Helm;
 use crate::limits::{self, Limits};
+use crate::metrics::{Controller, Metrics, Reconciliation};
 use crate::watches::{Queue, World};
 
 /// How often a launcher is asked for its phase until its app is ready.
@@ -81,6 +82,7 @@ pub(crate) struct Context {
     pub(crate) helm: Helm,
     pub(crate) world: Arc<World>,
     pub(crate) events: Arc<Events>,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) launchers: Launchers,
     /// Failures of Helm.
     pub(crate) runs: Attempts,
@@ -133,6 +135,7 @@ impl Context {
         helm: Helm,
         world: Arc<World>,
         events: Arc<Events>,
+        metrics: Arc<Metrics>,
         stop: CancellationToken,
     ) -> Self {
         Self {
@@ -141,6 +144,7 @@ impl Context {
             helm,
             world,
             events,
+            metrics,
             launchers: Launchers::new(),
             runs: Attempts::default(),
             repairs: Attempts::default(),
@@ -347,6 +351,7 @@ impl Context {
             settings.namespace.clone(),
             settings.helm_timeout,
             1,
+            Arc::default(),
         );
         let events = Arc::new(Events::new(client.clone()));
         let world = Arc::new(World::empty());
@@ -356,6 +361,7 @@ impl Context {
             helm,
             world,
             events,
+            Arc::default(),
             CancellationToken::new(),
         )
     }
@@ -429,7 +435,28 @@ fn error_policy(instance: &WaveInstance, error: &Error, ctx: &Context) -> Action
     Action::requeue(failed.wait(Instant::now()))
 }
 
+/// One reconciliation, measured; every line that it logs names the instance.
 async fn reconcile(instance: Arc<WaveInstance>, ctx: Arc<Context>) -> Result<Action, Error> {
+    // Of the highest level, or a filter for warnings would take the instance from them.
+    let span = error_span!(
+        "reconcile",
+        instance.id = instance.name_any(),
+        generation = instance.metadata.generation,
+        release.revision = field::Empty,
+    );
+    let mut measured = ctx.metrics.reconcile(Controller::Instance);
+    let result = step(instance, ctx.clone(), &mut measured)
+        .instrument(span)
+        .await;
+    measured.end(&result);
+    result
+}
+
+async fn step(
+    instance: Arc<WaveInstance>,
+    ctx: Arc<Context>,
+    measured: &mut Reconciliation<'_>,
+) -> Result<Action, Error> {
     tokio::select! {
         () = ctx.world.synced() => {}
         () = ctx.stop.cancelled() => return Err(Error::Stopping),
@@ -480,13 +507,18 @@ async fn reconcile(instance: Arc<WaveInstance>, ctx: Arc<Context>) -> Result<Act
             None => return Ok(Action::await_change()),
         }
     };
-    debug!(instance.id = name, plan.action = ?plan.action, plan.reason = %plan.reason, "Planned");
+    if let Some(release) = seen.release() {
+        Span::current().record("release.revision", release.revision);
+    }
+    debug!(plan.action = ?plan.action, plan.reason = %plan.reason, "Planned");
+    ctx.metrics.planned(plan);
     let done = execute(&ctx, &instance, &seen, plan).await?;
     drop(slot);
     let requeue = match done {
         Done::Acted(after) => Some(after),
         Done::Finished => None,
         Done::Failed { left_pending } => {
+            measured.helm_failed();
             ctx.settings.rollout.failed(&name);
             let seen = observe(&ctx, &instance);
             let wait = seen
