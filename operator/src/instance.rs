@@ -16,5 +16,7 @@ pub(crate) mod workload;
 
 pub(crate) use observe::{AppEntry, keep_app};
 pub(crate) use plan::Plan;
+#[cfg(test)]
+pub(crate) use plan::{Action, Reason};
 pub(crate) use reconcile::{Context, Settings, run};
 pub(crate) use rollout::{Policy, Rollout};

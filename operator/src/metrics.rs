@@ -3,6 +3,8 @@
 mod labels;
 mod process;
 mod queue;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
