@@ -71,6 +71,10 @@ fuzz: ## Fuzz the bundle reader for a minute each (needs nightly Rust and cargo-
 bench: ## Measure from kubectl apply to a usable app, on the store of `make up`
 	KUBECONFIG=$(WAVESTORE_STATE)/kubeconfig PATH=$(WAVESTORE_STATE)/bin:$$PATH e2e/bench/usable.py
 
+.PHONY: bench-operator
+bench-operator: ## Measure the operator, COUNT="100 500 1000 10000", on a control plane of its own without nodes
+	e2e/bench/operator.sh $(or $(COUNT),100 500 1000 10000)
+
 ##@ Generate
 
 .PHONY: manifests

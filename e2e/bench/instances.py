@@ -1,0 +1,502 @@
+#!/usr/bin/env python3
+"""What thousands of instances cost the operator, on a control plane of its own without nodes.
+
+usage: instances.py OPERATOR OUT COUNT...
+
+OPERATOR is the program, OUT the folder of the results. For COUNTs up to 1000: all instances are applied at once;
+how long until every release is deployed and every status says so; then all are deleted. For 10000 and more: the
+objects are written as Helm would have left them; how soon the operator has caught up with them, what it costs
+when nothing happens, and how fast it acts on one change among them.
+"""
+
+import base64
+import gzip
+import json
+import os
+import pathlib
+import platform
+import random
+import re
+import signal
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from control_plane import ControlPlane, Failure, await_condition, free_ports, run
+
+REPOSITORY = pathlib.Path(__file__).parents[2]
+NAMESPACE = "bench"
+ACCOUNT = f"system:serviceaccount:{NAMESPACE}:wavestore-operator"
+INSTANCES = f"/apis/wavestore.io/v1alpha1/namespaces/{NAMESPACE}/waveinstances"
+APPS = f"/apis/wavestore.io/v1alpha1/namespaces/{NAMESPACE}/waveapps"
+DEPLOYMENTS = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments"
+SERVICES = f"/api/v1/namespaces/{NAMESPACE}/services"
+SECRETS = f"/api/v1/namespaces/{NAMESPACE}/secrets"
+DEPLOYED = {"labelSelector": "owner=helm,status=deployed"}
+# From this count on the instances are there already, and none is installed.
+EXISTING_FROM = 10000
+CHANGES = 100
+IDLE_SECONDS = 60
+WRITERS = 8
+HELM_SECONDS_EACH = 3
+FIRST_SECONDS = 1800
+AGAIN_SECONDS = 300
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def say(words: str) -> None:
+    print(f"bench: {words}", file=sys.stderr, flush=True)
+
+
+class Operator:
+    """The operator as a process of this machine, with the rights that the store's chart gives it."""
+
+    def __init__(self, plane: ControlPlane, program: pathlib.Path):
+        self._plane = plane
+        self._program = program
+        self._kubeconfig = plane.folder / "operator.kubeconfig"
+        self._process = None
+        (self._port,) = free_ports(1)
+
+    def start(self) -> float:
+        """Starts it; returns when."""
+        data = self._plane.folder / "data"
+        (data / "imports").mkdir(parents=True, exist_ok=True)
+        helm = run("sh", "-c", "command -v helm").strip()
+        started = time.monotonic()
+        self._process = self._plane.start(
+            str(self._program), "--namespace", NAMESPACE, "--database-url", f"sqlite://{data}/catalog.db",
+            "--blobs", f"file://{data}/blobs", "--import-dir", f"{data}/imports", "--helm", helm,
+            "--chart", str(REPOSITORY / "config/wave-instance"), "--instance-image", "wavestore/instance:bench",
+            "--health-port", str(self._port),
+            environment={"PATH": os.environ["PATH"], "HOME": str(data), "KUBECONFIG": str(self._kubeconfig)},
+        )  # fmt: skip
+        return started
+
+    def await_ready(self) -> None:
+        await_condition(120, "the operator to be ready", lambda: self._probe("/readyz") == 200, self._process)
+
+    def prepare(self) -> None:
+        """Makes its account, rights and policy."""
+        plane = self._plane
+        rendered = run(
+            "helm", "template", "wavestore", str(REPOSITORY / "config/wavestore"), "--namespace", NAMESPACE,
+            "--show-only", "templates/operator.yaml", "--show-only", "templates/policy.yaml",
+        )  # fmt: skip
+        wanted = [part for part in rendered.split("\n---\n") if not re.search(r"^kind: (Deployment|PodDisruptionBudget)$", part, re.M)]
+        plane.kubectl("apply", "--namespace", NAMESPACE, "--filename", "-", stdin="\n---\n".join(wanted))
+        token = plane.kubectl("--namespace", NAMESPACE, "create", "token", "wavestore-operator", "--duration", "24h")
+        plane.write_kubeconfig(self._kubeconfig, token.strip())
+
+    def stop(self) -> None:
+        self._plane.stop(self._process)
+
+    def cpu_seconds(self) -> float:
+        """CPU time of the operator itself."""
+        fields = self._stat()
+        return (int(fields[11]) + int(fields[12])) / TICKS
+
+    def helm_cpu_seconds(self) -> float:
+        """CPU time of the children that have ended: every one is a Helm."""
+        fields = self._stat()
+        return (int(fields[13]) + int(fields[14])) / TICKS
+
+    def rss_mib(self, peak: bool) -> float:
+        """Resident memory, now or at its most."""
+        name = "VmHWM" if peak else "VmRSS"
+        status = pathlib.Path(f"/proc/{self._process.pid}/status").read_text()
+        return round(int(re.search(rf"{name}:\s+(\d+) kB", status)[1]) / 1024, 1)
+
+    def _stat(self) -> list[str]:
+        if self._process.poll() is not None:
+            raise Failure(f"the operator has ended; its last words:\n{self.last_words()}")
+        return pathlib.Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+
+    def last_words(self) -> str:
+        return "\n".join(self._process.log.read_text().splitlines()[-10:])
+
+    def _probe(self, path: str) -> int:
+        answer = subprocess.run(
+            ["curl", "--silent", "--output", "/dev/null", "--write-out", "%{http_code}", "--max-time", "5", f"http://127.0.0.1:{self._port}{path}"],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        return int(answer.stdout or 0)
+
+
+def manifest(name: str) -> dict:
+    return {
+        "apiVersion": "wavestore.io/v1alpha1",
+        "kind": "WaveInstance",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {"app": {"name": "hello", "version": "1.0.0"}, "owner": "alice", "visibility": "Private"},
+    }
+
+
+def collection_version(plane: ControlPlane, path: str) -> str:
+    """From where a watch of `path` shows what comes next."""
+    return plane.client().request("GET", f"{path}?limit=1")["metadata"]["resourceVersion"]
+
+
+class Watcher:
+    """Follows a watch in a thread, and lets others wait for what it shows."""
+
+    def __init__(self, plane: ControlPlane, path: str, on_event, query=None, metadata_only=False):
+        version = collection_version(plane, path)
+        self._events = plane.client().watch(path, {"resourceVersion": version, **(query or {})}, metadata_only)
+        self._on_event = on_event
+        self.changed = threading.Condition()
+        self.failure = None
+        threading.Thread(target=self._follow, daemon=True).start()
+
+    def _follow(self) -> None:
+        try:
+            for event in self._events:
+                with self.changed:
+                    self._on_event(event, time.monotonic())
+                    self.changed.notify_all()
+        except (OSError, Failure) as failure:
+            with self.changed:
+                self.failure = failure
+                self.changed.notify_all()
+
+    def await_true(self, holds, seconds: float, progress=None) -> None:
+        deadline = time.monotonic() + seconds
+        with self.changed:
+            while not holds():
+                if self.failure is not None:
+                    raise Failure(f"a watch has ended: {self.failure}")
+                if time.monotonic() > deadline:
+                    raise Failure(f"gave up after {seconds:.0f} s" + (f": {progress()}" if progress else ""))
+                self.changed.wait(1)
+
+
+class Progress:
+    """What the watch of WaveInstances has shown of those of one run."""
+
+    def __init__(self, count: int):
+        self.count = count
+        self.deployed, self.gone = {}, {}
+        self._said = time.monotonic()
+
+    def on_event(self, event: dict, now: float) -> None:
+        item = event["object"]
+        if event["type"] == "BOOKMARK":
+            return
+        name = item["metadata"]["name"]
+        status = item.get("status", {})
+        told = status.get("observedGeneration") == item["metadata"]["generation"] or "release" in status
+        if event["type"] == "DELETED":
+            self.gone[name] = now
+        elif told and status.get("release", {}).get("status") == "deployed":
+            self.deployed.setdefault(name, now)
+        if now - self._said > 10:
+            self._said = now
+            say(self.words())
+
+    def words(self) -> str:
+        return f"{len(self.deployed)} of {self.count} deployed, {len(self.gone)} gone"
+
+
+def facts(count: int) -> dict:
+    """What a figure means nothing without."""
+    model = re.search(r"model name\s*:\s*(.*)", pathlib.Path("/proc/cpuinfo").read_text())
+    dirty = run("git", "-C", str(REPOSITORY), "status", "--porcelain").strip()
+    return {
+        "count": count,
+        "commit": run("git", "-C", str(REPOSITORY), "rev-parse", "HEAD").strip() + ("-dirty" if dirty else ""),
+        "taken_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "machine": {
+            "cores": os.cpu_count(),
+            "processor": model[1] if model else platform.machine(),
+            "kernel": platform.release(),
+            "load_before": round(os.getloadavg()[0], 2),
+        },
+        "helm": run("helm", "version", "--template", "{{.Version}}"),
+        "kubernetes": run("kube-apiserver", "--version").split()[-1],
+    }
+
+
+def publish_app(plane: ControlPlane, operator: Operator) -> None:
+    """Publishes the sample app, and waits until it is imported."""
+    bundle = plane.folder / "hello.wave"
+    run(sys.executable, str(REPOSITORY / "e2e/apps/pack.py"), str(REPOSITORY / "e2e/apps/hello"), str(bundle))
+    client = plane.client()
+    client.request("POST", f"/api/v1/namespaces/{NAMESPACE}/configmaps", {
+        "metadata": {"name": "bundle-hello"},
+        "binaryData": {"app.wave": base64.b64encode(bundle.read_bytes()).decode()},
+    })  # fmt: skip
+    client.request("POST", APPS, {
+        "apiVersion": "wavestore.io/v1alpha1", "kind": "WaveApp", "metadata": {"name": "hello"},
+        "spec": {"bundle": {"configMapRef": {"name": "bundle-hello", "key": "app.wave"}}, "owner": "admin", "visibility": "AllUsers"},
+    })  # fmt: skip
+
+    def imported() -> bool:
+        operator.cpu_seconds()
+        return "runtime" in client.request("GET", f"{APPS}/hello").get("status", {})
+
+    await_condition(60, "the sample app to be imported", imported)
+
+
+def prepare(plane: ControlPlane, program: pathlib.Path) -> Operator:
+    """A namespace with the CRDs, the operator at work, and the sample app."""
+    plane.kubectl("create", "namespace", NAMESPACE)
+    plane.kubectl("apply", "--filename", str(REPOSITORY / "config/crd"))
+    plane.kubectl("wait", "--for=condition=Established", "--timeout=60s", "customresourcedefinition", "--all")
+    operator = Operator(plane, program)
+    operator.prepare()
+    operator.start()
+    operator.await_ready()
+    publish_app(plane, operator)
+    return operator
+
+
+def requests(plane: ControlPlane) -> dict:
+    """Requests so far: Helm's, and the operator's own."""
+    time.sleep(2)  # the audit log is written in batches
+    by_agent = plane.requests_by_agent(ACCOUNT)
+    helm = by_agent.pop("Helm", 0)
+    return {"helm": helm, "operator": sum(by_agent.values())}
+
+
+def since(after: dict, before: dict) -> dict:
+    return {name: after[name] - before[name] for name in after}
+
+
+def applied_at_once(program: pathlib.Path, count: int) -> dict:
+    """All instances are applied at once; then all are deleted."""
+    with ControlPlane() as plane:
+        result = facts(count)
+        plane.start_controllers()
+        operator = prepare(plane, program)
+        names = [f"bench-{number:05}" for number in range(count)]
+        manifests = plane.folder / "instances.json"
+        manifests.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": [manifest(name) for name in names]}))
+        progress = Progress(count)
+        watcher = Watcher(plane, INSTANCES, progress.on_event)
+        requests_before, helm_before, cpu_before = requests(plane), operator.helm_cpu_seconds(), plane.cpu_seconds()
+
+        say(f"{count} instances are applied at once")
+        start = time.monotonic()
+        apply_all(plane, names)
+        result["apply_seconds"] = round(time.monotonic() - start, 1)
+        patience = 60 + HELM_SECONDS_EACH * count
+        watcher.await_true(lambda: len(progress.deployed) == count, patience, progress.words)
+        result["seconds"] = round(max(progress.deployed.values()) - start, 1)
+        result["helm_cpu_seconds"] = round(operator.helm_cpu_seconds() - helm_before, 1)
+        result["cpu_seconds_by"] = {name: round(value, 1) for name, value in since(plane.cpu_seconds(), cpu_before).items()}
+        asked = since(requests(plane), requests_before)
+        result["api_requests"] = sum(asked.values())
+        result["api_requests_by"] = asked
+        check_releases(plane, names)
+        say(f"deployed after {result['seconds']} s; all are deleted")
+
+        helm_before = operator.helm_cpu_seconds()
+        requests_before = requests(plane)
+        start = time.monotonic()
+        plane.kubectl("delete", "--namespace", NAMESPACE, "--wait=false", "--filename", str(manifests))
+        watcher.await_true(lambda: len(progress.gone) == count, patience, progress.words)
+        result["delete_seconds"] = round(max(progress.gone.values()) - start, 1)
+        result["delete_helm_cpu_seconds"] = round(operator.helm_cpu_seconds() - helm_before, 1)
+        result["delete_api_requests"] = sum(since(requests(plane), requests_before).values())
+        result["operator_rss_mib"] = operator.rss_mib(peak=True)
+        left = plane.client().request("GET", f"{SECRETS}?labelSelector=owner%3Dhelm&limit=1")["items"]
+        if left:
+            raise Failure(f"deleted, but {left[0]['metadata']['name']} is left")
+        return result
+
+
+def check_releases(plane: ControlPlane, names: list[str]) -> None:
+    """Every instance has its release, at the first revision, and its objects."""
+    deployed = plane.kubectl("get", "secrets", "--namespace", NAMESPACE, "--selector", "owner=helm,status=deployed", "--output", "name")
+    wanted = {f"secret/sh.helm.release.v1.{name}.v1" for name in names}
+    if set(deployed.split()) != wanted:
+        raise Failure(f"the releases differ from the instances: {sorted(set(deployed.split()) ^ wanted)[:5]}")
+    for kind in ("deployments", "services"):
+        found = plane.kubectl("get", kind, "--namespace", NAMESPACE, "--output", "name").split()
+        if len(found) != len(names):
+            raise Failure(f"{len(found)} {kind} for {len(names)} instances")
+
+
+def apply_all(plane: ControlPlane, names: list[str]) -> None:
+    """Applies all instances, by some clients at once."""
+
+    def apply(part: int) -> None:
+        client = plane.client()
+        for name in names[part::WRITERS]:
+            path = f"{INSTANCES}/{name}?fieldManager=bench"
+            client.request("PATCH", path, manifest(name), "application/apply-patch+yaml")
+
+    with ThreadPoolExecutor(WRITERS) as pool:
+        list(pool.map(apply, range(WRITERS)))
+
+
+class Seed:
+    """One instance's objects, as the operator and Helm left them, and copies of them under other names."""
+
+    NAME = "seed-00000"
+
+    def __init__(self, client):
+        self._instance = client.request("GET", f"{INSTANCES}/{self.NAME}")
+        self._deployment = client.request("GET", f"{DEPLOYMENTS}/{self.NAME}")
+        self._service = client.request("GET", f"{SERVICES}/{self.NAME}")
+        self._secret = client.request("GET", f"{SECRETS}/sh.helm.release.v1.{self.NAME}.v1")
+        packed = base64.b64decode(base64.b64decode(self._secret["data"]["release"]))
+        self._record = gzip.decompress(packed).decode()
+        # The API server needs most of a second to find an address for each of thousands of Services.
+        del self._service["spec"]["clusterIPs"]
+        self._service["spec"]["clusterIP"] = "None"
+
+    def _renamed(self, item: dict, name: str) -> dict:
+        copy = json.loads(json.dumps(item).replace(self.NAME, name))
+        for field in ("uid", "resourceVersion", "creationTimestamp", "generation", "managedFields"):
+            copy["metadata"].pop(field, None)
+        return copy
+
+    def write(self, client, name: str) -> None:
+        """Writes all objects of one instance."""
+        client.request("POST", SERVICES, self._renamed(self._service, name))
+        client.request("POST", DEPLOYMENTS, self._renamed(self._deployment, name))
+        secret = self._renamed(self._secret, name)
+        packed = gzip.compress(self._record.replace(self.NAME, name).encode(), 9)
+        secret["data"]["release"] = base64.b64encode(base64.b64encode(packed)).decode()
+        client.request("POST", SECRETS, secret)
+        instance = self._renamed(self._instance, name)
+        made = client.request("POST", INSTANCES, instance)
+        made["status"] = instance["status"]
+        client.request("PUT", f"{INSTANCES}/{name}/status", made)
+
+
+def write_all(plane: ControlPlane, names: list[str]) -> None:
+    """Writes the objects of all instances, by some processes at once."""
+    children = []
+    for part in range(WRITERS):
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                client = plane.client()
+                seed = Seed(client)
+                for number, name in enumerate(names[part::WRITERS]):
+                    seed.write(client, name)
+                    if part == 0 and number % 500 == 499:
+                        say(f"about {(number + 1) * WRITERS} of {len(names)} are written")
+                code = 0
+            except Exception as failure:  # noqa: BLE001 - it ends the process
+                say(f"a writer has failed: {failure}")
+            finally:
+                os._exit(code)
+        children.append(child)
+    codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    if any(codes):
+        raise Failure("not all objects could be written")
+
+
+def caught_up_after(operator: Operator, started: float, patience: float) -> tuple[float, float]:
+    """Seconds until it is ready, and until it rests: the first of two seconds in which it needs a tenth of a core at most."""
+    operator.await_ready()
+    ready = time.monotonic() - started
+    samples = []
+    while time.monotonic() - started < patience:
+        samples.append((time.monotonic(), operator.cpu_seconds()))
+        then = [sample for sample in samples if sample[0] <= samples[-1][0] - 2]
+        if then and samples[-1][1] - then[-1][1] <= 0.1 * (samples[-1][0] - then[-1][0]):
+            return ready, then[-1][0] - started
+        time.sleep(0.1)
+    raise Failure(f"the operator does not come to rest within {patience:.0f} s")
+
+
+def change_seconds(plane: ControlPlane, names: list[str]) -> list[float]:
+    """Seconds from an edit of one instance to its deployed revision, for some of them, one after the other."""
+    deployed = {}
+
+    def on_event(event: dict, now: float) -> None:
+        labels = event["object"]["metadata"].get("labels", {})
+        if event["type"] in ("ADDED", "MODIFIED"):
+            deployed.setdefault((labels["name"], labels["version"]), now)
+
+    watcher = Watcher(plane, SECRETS, on_event, DEPLOYED, metadata_only=True)
+    client = plane.client()
+    seconds = []
+    for name in random.Random(4).sample(names, CHANGES):
+        start = time.monotonic()
+        client.request("PATCH", f"{INSTANCES}/{name}", {"spec": {"visibility": "AllUsers"}}, "application/merge-patch+json")
+        watcher.await_true(lambda name=name: (name, "2") in deployed, 60)
+        seconds.append(deployed[name, "2"] - start)
+    return seconds
+
+
+def existing(program: pathlib.Path, count: int) -> dict:
+    """The instances are there; none of them is installed by Helm but the one that all are copies of."""
+    with ControlPlane() as plane:
+        result = facts(count)
+        operator = prepare(plane, program)
+        client = plane.client()
+        client.request("POST", INSTANCES, manifest(Seed.NAME))
+
+        def seeded() -> bool:
+            operator.cpu_seconds()
+            status = client.request("GET", f"{INSTANCES}/{Seed.NAME}").get("status", {})
+            return status.get("release", {}).get("status") == "deployed"
+
+        await_condition(60, "the instance that all are copies of", seeded)
+        time.sleep(3)  # it may still be judged anew
+        operator.stop()
+        names = [f"copy-{number:05}" for number in range(count)]
+        say(f"the objects of {count} instances are written")
+        write_all(plane, names)
+        say("a first operator compares every copy with its release")
+        caught_up_after(operator, operator.start(), FIRST_SECONDS)
+        operator.stop()
+
+        say("a second operator starts")
+        requests_before = requests(plane)
+        started = operator.start()
+        ready, caught_up = caught_up_after(operator, started, AGAIN_SECONDS)
+        result["ready_seconds"], result["seconds"] = round(ready, 1), round(caught_up, 1)
+        result["caught_up_cpu_seconds"] = round(operator.cpu_seconds(), 1)
+        # Helm's version was asked for.
+        result["helm_cpu_seconds"] = round(operator.helm_cpu_seconds(), 1)
+        asked = since(requests(plane), requests_before)
+        result["api_requests"], result["api_requests_by"] = sum(asked.values()), asked
+        say(f"caught up after {result['seconds']} s with {result['api_requests']} requests; idle for {IDLE_SECONDS} s")
+        if asked["helm"]:
+            raise Failure(f"Helm ran: {asked['helm']} requests, though nothing had changed")
+
+        before, start = operator.cpu_seconds(), time.monotonic()
+        time.sleep(IDLE_SECONDS)
+        result["idle_cpu_percent"] = round(100 * (operator.cpu_seconds() - before) / (time.monotonic() - start), 2)
+        result["idle_rss_mib"] = operator.rss_mib(peak=False)
+        say(f"idle: {result['idle_cpu_percent']} % of a core; {CHANGES} are changed")
+        seconds = sorted(change_seconds(plane, names))
+        result["change_p50_seconds"] = round(statistics.median(seconds), 3)
+        result["change_p99_seconds"] = round(seconds[min(len(seconds) - 1, int(len(seconds) * 0.99))], 3)
+        result["operator_rss_mib"] = operator.rss_mib(peak=True)
+        return result
+
+
+def main() -> int:
+    if len(sys.argv) < 4:
+        print(__doc__, file=sys.stderr)
+        return 2
+    program, out = pathlib.Path(sys.argv[1]).resolve(), pathlib.Path(sys.argv[2])
+    # As Ctrl-C does: everything that was started ends.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    out.mkdir(parents=True, exist_ok=True)
+    for count in map(int, sys.argv[3:]):
+        measure = existing if count >= EXISTING_FROM else applied_at_once
+        try:
+            result = measure(program, count)
+        except Failure as failure:
+            print(f"error: {failure}", file=sys.stderr)
+            return 1
+        text = json.dumps(result, indent=2)
+        (out / f"operator-{count}.json").write_text(text + "\n")
+        print(text, flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

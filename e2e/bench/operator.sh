@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# Measures the operator with so many instances: operator.sh COUNT...; results go to target/bench/operator-<COUNT>.json
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/../cluster/lib.sh"
+
+"$HERE/build.sh" etcd helm kube-apiserver kube-controller-manager kube-scheduler kubectl
+(cd "$REPOSITORY" && cargo build --locked --release --package operator)
+exec python3 "$REPOSITORY/e2e/bench/instances.py" "$CARGO_TARGET_DIR/release/wavestore-operator" "$REPOSITORY/target/bench" "$@"
