@@ -87,6 +87,18 @@ pub struct Args {
     /// Domain below which instances have their hosts, with the port if it is no usual one.
     #[arg(long, env = "WAVESTORE_APPS_DOMAIN", default_value = "localhost:8080")]
     pub(crate) apps_domain: String,
+    /// Lease by which one of several operators leads.
+    #[arg(
+        long,
+        env = "WAVESTORE_LEASE_NAME",
+        default_value = "wavestore-operator",
+        value_parser = parse_nonempty
+    )]
+    pub(crate) lease_name: String,
+    /// Name under which this process holds the lease: its pod's. Must be unlike that of every other process that
+    /// lives. Default: the host's name and a random part.
+    #[arg(long, env = "WAVESTORE_IDENTITY", value_parser = parse_nonempty)]
+    pub(crate) identity: Option<String>,
     /// How long the API server may keep what is watched from the operator before `/readyz` fails.
     #[arg(long, env = "WAVESTORE_MAX_CACHE_AGE", default_value = "60s", value_parser = humantime::parse_duration)]
     pub(crate) max_cache_age: Duration,

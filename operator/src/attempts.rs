@@ -81,9 +81,13 @@ impl Attempts {
 /// together do not come back together.
 pub(crate) fn delay(times: u32, random: u64) -> Duration {
     let doubled = FIRST.saturating_mul(1 << times.saturating_sub(1).min(16));
-    let base = doubled.min(LONGEST);
-    let spread = u32::try_from(random % 256).unwrap_or_default();
-    base.saturating_sub(base * spread / 1024)
+    spread(doubled.min(LONGEST), random)
+}
+
+/// A wait that is shorter by up to a quarter, as `random` wants it.
+pub(crate) fn spread(wait: Duration, random: u64) -> Duration {
+    let part = u32::try_from(random % 256).unwrap_or_default();
+    wait.saturating_sub(wait * part / 1024)
 }
 
 /// A random number, good enough to spread waits.

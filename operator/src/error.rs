@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use crate::app::import;
-use crate::helm;
+use crate::{helm, lease};
 
 /// Everything that makes the operator fail, or a reconciliation.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +27,9 @@ pub enum Error {
     /// Helm cannot be run.
     #[error(transparent)]
     Helm(#[from] helm::Error),
+    /// Another operator may act now.
+    #[error(transparent)]
+    Lease(#[from] lease::Error),
     /// A bundle could not be imported.
     #[error(transparent)]
     Import(#[from] import::Error),
@@ -62,7 +65,11 @@ impl Error {
                 "run in a pod with a service account, or set KUBECONFIG to a file that exists"
                     .to_owned(),
             ),
-            Self::Kube { .. } | Self::System { .. } | Self::Ended(_) | Self::Stopping => None,
+            Self::Kube { .. }
+            | Self::Lease(_)
+            | Self::System { .. }
+            | Self::Ended(_)
+            | Self::Stopping => None,
         }
     }
 }

@@ -9,7 +9,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use kube::{Client, Config};
 use parking_lot::Mutex;
@@ -32,6 +32,15 @@ pub(crate) type Log = Arc<Mutex<Vec<Asked>>>;
 pub(crate) async fn start(
     answer: impl Fn(&str) -> Option<(u16, Value)> + Send + Sync + 'static,
 ) -> (Client, Log) {
+    let (url, log) = serve(answer).await;
+    let client = Client::try_from(Config::new(url)).expect("a client");
+    (client, log)
+}
+
+/// The same, for a client that a test makes itself.
+pub(crate) async fn serve(
+    answer: impl Fn(&str) -> Option<(u16, Value)> + Send + Sync + 'static,
+) -> (Uri, Log) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     let log = Log::default();
@@ -57,15 +66,16 @@ pub(crate) async fn start(
         }
     });
     let url = format!("http://{address}").parse().expect("a url");
-    let client = Client::try_from(Config::new(url)).expect("a client");
-    (client, log)
+    (url, log)
 }
 
 /// The API server's no, such as 409 for a conflict.
 pub(crate) fn refusal(code: u16) -> (u16, Value) {
+    // Clients tell what is missing by this word.
+    let reason = if code == 404 { "NotFound" } else { "Refused" };
     let status = json!({
         "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-        "reason": "Refused", "message": "as the test wants it", "code": code,
+        "reason": reason, "message": "as the test wants it", "code": code,
     });
     (code, status)
 }

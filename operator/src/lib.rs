@@ -12,14 +12,17 @@ mod events;
 mod fake_api;
 mod finalizer;
 mod freshness;
+mod gate;
 mod health;
 mod helm;
 mod index;
 mod instance;
+mod lease;
 mod limits;
 mod metrics;
 mod readable;
 mod runtime;
+mod standby;
 mod watches;
 
 pub use args::Args;

@@ -266,6 +266,7 @@ impl From<&Error> for Outcome {
             | Error::Config(_)
             | Error::Catalog(_)
             | Error::Import(_)
+            | Error::Lease(_)
             | Error::System { .. }
             | Error::NoChart(_)
             | Error::Ended(_) => Self::Failed,

@@ -1,7 +1,7 @@
 //! Objects that this version cannot read, such as those with a field of a later one. One of them must not blind the watch: it
 //! is told so, and to everybody else it is not there.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crds::{
     AppRef, BundleSource, ConditionStatus, ConditionType, Visibility, WaveApp, WaveAppSpec,
     WaveInstance, WaveInstanceSpec, condition,
 };
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, stream};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::jiff::Timestamp;
@@ -26,6 +26,7 @@ use tracing::warn;
 
 use crate::error::chain;
 use crate::events::FIELD_MANAGER;
+use crate::lease::Leadership;
 
 /// Longest time that telling one may take; the watch waits for it.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -65,10 +66,11 @@ impl StandIn for WaveApp {
     }
 }
 
-/// Watches objects of one kind, and leaves out those that cannot be read.
+/// Watches objects of one kind, and leaves out those that cannot be read. They are told so when we lead.
 pub(crate) fn watch<K>(
     client: Client,
     namespace: &str,
+    leadership: &Leadership,
 ) -> impl Stream<Item = watcher::Result<Event<K>>> + Send + use<K>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
@@ -84,8 +86,16 @@ where
     let teller = Arc::new(Teller {
         api: Api::<K>::namespaced(client, namespace),
         told: Mutex::default(),
+        waiting: Mutex::new(Some(HashMap::new())),
     });
-    watcher::watcher(guarded, watcher::Config::default()).filter_map(move |event| {
+    let begun = leadership.begun();
+    let first = teller.clone();
+    let told = stream::once(async move {
+        begun.await;
+        first.begin().await;
+    });
+    let told = told.filter_map(|()| std::future::ready(None));
+    let events = watcher::watcher(guarded, watcher::Config::default()).filter_map(move |event| {
         let teller = teller.clone();
         async move {
             let event = match event {
@@ -95,23 +105,31 @@ where
             Some(Ok(match event {
                 Event::Init => Event::Init,
                 Event::InitDone => Event::InitDone,
-                Event::InitApply(DeserializeGuard(Ok(object))) => Event::InitApply(object),
+                Event::InitApply(DeserializeGuard(Ok(object))) => {
+                    teller.forget(object.meta());
+                    Event::InitApply(object)
+                }
                 Event::InitApply(DeserializeGuard(Err(invalid))) => {
                     teller.tell(&invalid).await;
                     return None;
                 }
-                Event::Apply(DeserializeGuard(Ok(object))) => Event::Apply(object),
+                Event::Apply(DeserializeGuard(Ok(object))) => {
+                    teller.forget(object.meta());
+                    Event::Apply(object)
+                }
                 Event::Apply(DeserializeGuard(Err(invalid))) => {
                     teller.tell(&invalid).await;
                     Event::Delete(K::stand_in(invalid.metadata))
                 }
                 Event::Delete(DeserializeGuard(Ok(object))) => Event::Delete(object),
                 Event::Delete(DeserializeGuard(Err(invalid))) => {
+                    teller.forget(&invalid.metadata);
                     Event::Delete(K::stand_in(invalid.metadata))
                 }
             }))
         }
-    })
+    });
+    stream::select(told, events)
 }
 
 /// Tells each object once what is wrong with it.
@@ -119,6 +137,8 @@ struct Teller<K> {
     api: Api<K>,
     /// Uid and generation of those that were told.
     told: Mutex<HashSet<(Option<String>, Option<i64>)>>,
+    /// Those that are told when we lead, by name; nothing once we do.
+    waiting: Mutex<Option<HashMap<Option<String>, InvalidObject>>>,
 }
 
 /// Most objects that are remembered.
@@ -137,8 +157,29 @@ where
             }
             told.insert((metadata.uid.clone(), metadata.generation))
         };
+        if let Some(waiting) = &mut *self.waiting.lock() {
+            if waiting.len() < TOLD {
+                waiting.insert(metadata.name.clone(), invalid.clone());
+            }
+            return;
+        }
         // What is written is seen by the watch again.
         if is_new {
+            write(&self.api, invalid).await;
+        }
+    }
+
+    /// The object can be read now, or is gone.
+    fn forget(&self, metadata: &ObjectMeta) {
+        if let Some(waiting) = &mut *self.waiting.lock() {
+            waiting.remove(&metadata.name);
+        }
+    }
+
+    /// Tells those that waited.
+    async fn begin(&self) {
+        let waiting = self.waiting.lock().take();
+        for invalid in waiting.unwrap_or_default().values() {
             write(&self.api, invalid).await;
         }
     }
@@ -209,7 +250,8 @@ mod tests {
         });
         let (client, log) =
             fake_api::start(move |line| line.starts_with("GET").then(|| (200, list.clone()))).await;
-        let events = watch::<WaveInstance>(client, "wavestore");
+        let leadership = Leadership::for_tests();
+        let events = watch::<WaveInstance>(client, "wavestore", &leadership);
         let events: Vec<_> = events.take(3).collect().await;
         let names: Vec<Option<String>> = events
             .into_iter()

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use bundle::EnvRules;
 use catalog::{Blobs, Catalog};
-use kube::Client;
+use kube::{Api, Client};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 
 use crate::app::import::Importer;
@@ -27,26 +28,33 @@ use crate::freshness::Freshness;
 use crate::health::{self, Health, Stage};
 use crate::helm::Helm;
 use crate::instance::Rollout;
+use crate::lease::{self, Election, Leadership};
 use crate::limits::Limits;
 use crate::metrics::Metrics;
-use crate::{app, instance, watches};
+use crate::{app, gate, instance, watches};
 
 /// How long what runs may take to end after SIGTERM, beyond Helm's own time at the most.
 const DRAIN: Duration = Duration::from_secs(50);
+
+/// How long threads may take to end when everything else has.
+const END: Duration = Duration::from_millis(500);
 
 /// Runs the operator until SIGTERM or SIGINT.
 ///
 /// # Errors
 /// What kept it from starting, or ended it.
 pub fn start(args: Args) -> Result<(), Error> {
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|source| Error::System {
             task: "start the runtime".to_owned(),
             source,
-        })?
-        .block_on(serve(args))
+        })?;
+    let outcome = runtime.block_on(serve(args));
+    // Whoever has lost the lease does not wait for the last file to be written, or a name to be found.
+    runtime.shutdown_timeout(END);
+    outcome
 }
 
 /// Prints what went wrong, with its causes and a hint; picks the exit code.
@@ -87,6 +95,8 @@ async fn serve(args: Args) -> Result<(), Error> {
         store_url,
         apps_domain,
         max_cache_age,
+        lease_name,
+        identity,
         health_port: _,
         rollout,
         rollout_at_once,
@@ -113,6 +123,7 @@ async fn serve(args: Args) -> Result<(), Error> {
         helm
     };
     let helm_concurrency = helm_concurrency.unwrap_or_else(default_helm_concurrency);
+    let leadership = Arc::new(Leadership::default());
     let helm = Helm::new(
         helm,
         chart.clone(),
@@ -120,11 +131,20 @@ async fn serve(args: Args) -> Result<(), Error> {
         helm_timeout,
         helm_concurrency,
         metrics.clone(),
+        leadership.clone(),
     );
     let helm_version = helm.check().await?;
-    let client = Client::try_default()
+    let config = kube::Config::infer()
         .await
         .map_err(|error| Error::Config(Box::new(error)))?;
+    // The lease has connections of its own: it must not wait behind anything.
+    let mut lease_config = config.clone();
+    // The election decides itself when to try again.
+    lease_config.default_retry = false;
+    let lease_client = Client::try_from(lease_config);
+    let lease_client = lease_client.map_err(|error| Error::Config(Box::new(error)))?;
+    let client = gate::client(config, leadership.clone());
+    let client = client.map_err(|error| Error::Config(Box::new(error)))?;
     let catalog = Catalog::open(&catalog::Settings::new(database_url)).await?;
     let blobs = Blobs::open(&blobs)?;
     let listener = TcpListener::bind(health_address)
@@ -135,7 +155,7 @@ async fn serve(args: Args) -> Result<(), Error> {
         })?;
 
     let events = Arc::new(Events::new(client.clone()));
-    let (world, queue) = watches::start(&client, &namespace, &freshness);
+    let (world, queue) = watches::start(&client, &namespace, &freshness, &leadership);
     metrics.count_instances(world.instances.clone());
     let world = Arc::new(world);
     let limits = Limits {
@@ -192,6 +212,7 @@ async fn serve(args: Args) -> Result<(), Error> {
         world,
         events,
         metrics.clone(),
+        leadership.clone(),
         stop.clone(),
     ));
 
@@ -200,28 +221,72 @@ async fn serve(args: Args) -> Result<(), Error> {
         helm.concurrency = helm_concurrency,
         "Serving namespace {namespace}"
     );
-    metrics.leader(true);
-    let health = Arc::new(Health::new(freshness, max_cache_age, metrics));
+    let health = Arc::new(Health::new(freshness, max_cache_age, metrics.clone()));
     let mut tasks = JoinSet::new();
     // Probes are answered to the very end.
-    let probes = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(health::serve(
+    let probes = AbortOnDropHandle::new(tokio::spawn(health::serve(
         listener,
         health.clone(),
         CancellationToken::new(),
     )));
     let controllers = instances.clone();
+    let led = leadership.clone();
     tasks.spawn(async move {
-        app::run(apps).await;
+        app::run(apps, &led).await;
         "controller of WaveApps"
     });
     tasks.spawn(async move {
         Box::pin(instance::run(controllers, queue)).await;
         "controller of WaveInstances"
     });
-    let outcome = supervise(&mut tasks, &instances, &health, &stop).await;
+    let drained = CancellationToken::new();
+    let election = {
+        let (instances, drained, metrics) = (instances.clone(), drained.clone(), metrics.clone());
+        let identity = identity.unwrap_or_else(lease::default_identity);
+        tokio::spawn(async move {
+            tokio::select! {
+                // Who has not seen everything yet does not stand.
+                () = instances.world.synced() => {}
+                () = drained.cancelled() => return Ok(()),
+            }
+            let election = Election {
+                api: Api::namespaced(lease_client, &namespace),
+                name: lease_name,
+                identity,
+                leadership: &leadership,
+            };
+            let told = async {
+                leadership.begun().await;
+                metrics.leader(true);
+                std::future::pending::<()>().await;
+            };
+            let ended = tokio::select! {
+                ended = election.run(&drained) => ended,
+                () = told => Ok(()),
+            };
+            metrics.leader(false);
+            ended
+        })
+    };
+    let mut election = AbortOnDropHandle::new(election);
+    tokio::select! {
+        // Tasks, and the Helms that they run, end where they are.
+        ended = &mut election => {
+            drop(tasks);
+            return Err(lost(ended));
+        }
+        outcome = supervise(&mut tasks, &instances, &health, &stop) => outcome?,
+    }
+    drained.cancel();
+    if let Ok(Err(lost)) = election.await {
+        warn!(
+            error = &lost as &dyn std::error::Error,
+            "Lost the lease at the very end"
+        );
+    }
     drop(probes);
     catalog.close().await;
-    outcome
+    Ok(())
 }
 
 /// Waits for a signal, then for what runs to end. A controller that ends before is an error.
@@ -269,18 +334,35 @@ async fn supervise(
     .await;
     match drained {
         Ok(()) => info!("Stopped"),
-        Err(_elapsed) => error!("Stopped with Helm still at work"),
+        Err(_elapsed) => {
+            error!("Stopped with Helm still at work");
+            // It is killed before another may lead.
+            let _ = tokio::time::timeout(END, tasks.shutdown()).await;
+        }
     }
     Ok(())
 }
 
-fn ended_early(ended: Option<Result<&'static str, tokio::task::JoinError>>) -> Error {
+/// Why there is no going on without the election.
+fn lost(ended: Result<Result<(), lease::Error>, JoinError>) -> Error {
+    match ended {
+        Ok(Ok(())) => Error::Ended("election"),
+        Ok(Err(lost)) => lost.into(),
+        Err(panic) => after(panic),
+    }
+}
+
+fn after(panic: JoinError) -> Error {
+    Error::System {
+        task: "go on after a panic".to_owned(),
+        source: panic.into(),
+    }
+}
+
+fn ended_early(ended: Option<Result<&'static str, JoinError>>) -> Error {
     match ended {
         Some(Ok(name)) => Error::Ended(name),
-        Some(Err(panic)) => Error::System {
-            task: "go on after a panic".to_owned(),
-            source: panic.into(),
-        },
+        Some(Err(panic)) => after(panic),
         None => Error::Ended("controllers"),
     }
 }

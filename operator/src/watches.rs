@@ -18,7 +18,9 @@ use crate::helm::releases::{self, Release};
 use crate::index::{self, Index};
 use crate::instance::workload::{self, DeploymentSeen, PodSeen};
 use crate::instance::{AppEntry, keep_app};
+use crate::lease::Leadership;
 use crate::readable;
+use crate::standby::{self, Listing};
 
 /// What all watches together have shown.
 pub(crate) struct World {
@@ -93,11 +95,12 @@ impl World {
     }
 }
 
-/// Starts the watches of one namespace: what they show, and which instances to reconcile when.
+/// Starts the watches of one namespace: what they show, and which instances to reconcile when. That is none until we lead.
 pub(crate) fn start(
     client: &Client,
     namespace: &str,
     freshness: &Arc<Freshness>,
+    leadership: &Leadership,
 ) -> (World, Queue<WaveInstance>) {
     let (instances, writer) = reflector::store();
     let world = World {
@@ -113,15 +116,18 @@ pub(crate) fn start(
     };
 
     let listed = world.instances_listed.clone();
+    let listing = Listing::new();
+    let noted = listing.clone();
     let watched = |watch| freshness.client(watch, client);
     let main = freshness
         .follow(
             Watch::Instances,
-            readable::watch(watched(Watch::Instances), namespace),
+            readable::watch(watched(Watch::Instances), namespace, leadership),
         )
         .modify(|instance: &mut WaveInstance| instance.managed_fields_mut().clear())
         .reflect(writer)
         .inspect_ok(move |event| {
+            noted.note(event);
             if matches!(event, watcher::Event::InitDone) {
                 listed.send_replace(true);
             }
@@ -153,7 +159,7 @@ pub(crate) fn start(
     let pods = freshness.watch::<Pod>(Watch::Pods, client, namespace, of_instances);
     let apps = freshness.follow(
         Watch::Apps,
-        readable::watch(watched(Watch::Apps), namespace),
+        readable::watch(watched(Watch::Apps), namespace, leadership),
     );
 
     let names = stream::select_all([
@@ -180,7 +186,9 @@ pub(crate) fn start(
         .map_ok(move |name| ObjectRef::new(&name).within(&namespace))
         // Helm runs releases of other charts, too.
         .try_filter(move |instance| futures::future::ready(known.get(instance).is_some()));
-    (world, stream::select(main, related).boxed())
+    let queue = stream::select(main, related).boxed();
+    let queue = standby::until_leading(queue, world.instances.clone(), listing, leadership);
+    (world, queue)
 }
 
 /// The names of the instances that run, or want to run, an app that has changed.

@@ -56,7 +56,7 @@ async fn the_router_routes_without_operator_and_api_server() -> Result<()> {
     .await?;
     routes_for(&store, name, Duration::from_secs(5)).await?;
     kubectl(
-        &["scale", "deployment/wavestore-operator", "--replicas=1"],
+        &["scale", "deployment/wavestore-operator", "--replicas=2"],
         None,
     )
     .await?;

@@ -30,9 +30,11 @@ use crate::error::{Error, message};
 use crate::events::{Events, FIELD_MANAGER, Tone};
 use crate::finalizer::{self, Change};
 use crate::freshness::{Freshness, Watch};
+use crate::lease::Leadership;
 use crate::limits::Limits;
 use crate::metrics::{Controller, Import, Metrics};
 use crate::readable;
+use crate::standby::{self, Listing};
 use crate::watches::World;
 
 /// Finalizer by which the operator keeps a deleted `WaveApp` until nobody runs it and it is withdrawn.
@@ -61,23 +63,29 @@ pub(crate) struct Context {
     pub(crate) stop: CancellationToken,
 }
 
-/// Reconciles apps until told to stop; then lets what runs come to its end.
-pub(crate) async fn run(ctx: Arc<Context>) {
+/// Reconciles apps from when we lead until told to stop; then lets what runs come to its end.
+pub(crate) async fn run(ctx: Arc<Context>, leadership: &Leadership) {
     let (apps, writer) = reflector::store();
+    let listing = Listing::new();
+    let noted = listing.clone();
     let watched = ctx.freshness.client(Watch::Imports, &ctx.client);
     let queue = ctx
         .freshness
-        .follow(Watch::Imports, readable::watch(watched, &ctx.namespace))
+        .follow(
+            Watch::Imports,
+            readable::watch(watched, &ctx.namespace, leadership),
+        )
         .modify(|app: &mut WaveApp| app.managed_fields_mut().clear())
         .reflect(writer)
+        .inspect_ok(move |event| noted.note(event))
         .applied_objects()
         .predicate_filter(
             predicates::generation.combine(predicates::finalizers),
             PredicateConfig::default(),
         )
         .map_ok(|app| ObjectRef::from_obj(&app));
-    let queue = stream::select(queue, readers_of_changed_secrets(&ctx))
-        .boxed()
+    let queue = stream::select(queue, readers_of_changed_secrets(&ctx)).boxed();
+    let queue = standby::until_leading(queue, apps.clone(), listing, leadership)
         .take_until(ctx.stop.clone().cancelled_owned());
     let others = apps.clone();
     applier(

@@ -15,6 +15,12 @@ pub enum Error {
         /// The system's words.
         source: std::io::Error,
     },
+    /// Another operator may act now.
+    #[error("helm {command} was not run: this operator does not lead")]
+    NotLeading {
+        /// The command, such as `upgrade`.
+        command: String,
+    },
     /// Its pipes broke.
     #[error("could not talk to `helm {command}`")]
     Pipe {
@@ -83,7 +89,10 @@ impl Error {
                 "if it needed more memory than the operator's container may have, raise the container's limit or lower --helm-concurrency"
                     .to_owned(),
             ),
-            Self::Pipe { .. } | Self::Failed { .. } | Self::Output { .. } => None,
+            Self::NotLeading { .. }
+            | Self::Pipe { .. }
+            | Self::Failed { .. }
+            | Self::Output { .. } => None,
         }
     }
 
@@ -92,6 +101,7 @@ impl Error {
         match self {
             Self::Pipe { .. } | Self::Killed { .. } | Self::TimedOut { .. } => true,
             Self::Start { .. }
+            | Self::NotLeading { .. }
             | Self::Failed { .. }
             | Self::Output { .. }
             | Self::Version { .. } => false,

@@ -11,11 +11,12 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use super::Error;
+use crate::lease::Leadership;
 use crate::metrics::Metrics;
 
 /// Lines of stderr that are kept.
@@ -61,6 +62,7 @@ pub(crate) struct Helm {
     /// How many of them what can wait may take.
     spare: Semaphore,
     metrics: Arc<Metrics>,
+    leadership: Arc<Leadership>,
 }
 
 /// A place in which Helm may run.
@@ -77,6 +79,7 @@ impl Helm {
         limit: Duration,
         concurrency: u16,
         metrics: Arc<Metrics>,
+        leadership: Arc<Leadership>,
     ) -> Self {
         let mut environment: Vec<_> = std::env::vars_os()
             .filter(|(name, _)| name.to_str().is_some_and(is_allowed))
@@ -95,6 +98,7 @@ impl Helm {
             slots: Semaphore::new(concurrency.into()),
             spare: Semaphore::new(usize::from(concurrency).div_ceil(2)),
             metrics,
+            leadership,
         }
     }
 
@@ -121,7 +125,7 @@ impl Helm {
     /// Checks that Helm is there and of the right age; answers its version.
     pub(crate) async fn check(&self) -> Result<String, Error> {
         let args = ["version", "--template", "{{.Version}}"].map(OsString::from);
-        let version = String::from_utf8_lossy(&self.run(&args, Vec::new()).await?).into_owned();
+        let version = String::from_utf8_lossy(&self.start(&args, Vec::new()).await?).into_owned();
         let version = version.trim().to_owned();
         if major(&version).is_some_and(|major| major >= 4) {
             Ok(version)
@@ -133,12 +137,20 @@ impl Helm {
         }
     }
 
-    /// Runs Helm to its end, or to the end of the time that it has; answers its stdout.
+    /// Runs Helm to its end, or to the end of the time that it has; answers its stdout. Helm does not outlive the
+    /// future: when that is dropped, because the lease is lost, Helm and its children are killed.
     pub(super) async fn run(&self, args: &[OsString], input: Vec<u8>) -> Result<Vec<u8>, Error> {
-        let command = args
-            .first()
-            .map(|arg| arg.to_string_lossy().into_owned())
-            .unwrap_or_default();
+        if self.leadership.holds() {
+            self.start(args, input).await
+        } else {
+            Err(Error::NotLeading {
+                command: name(args),
+            })
+        }
+    }
+
+    async fn start(&self, args: &[OsString], input: Vec<u8>) -> Result<Vec<u8>, Error> {
+        let command = name(args);
         let measured = self.metrics.helm_run(&command);
         let result = self.run_to_end(command, args, input).await;
         measured.end(&result);
@@ -161,13 +173,12 @@ impl Helm {
             .stderr(Stdio::piped())
             // A group of its own: what ends us by the terminal must not end Helm in the middle.
             .process_group(0)
-            .kill_on_drop(true)
             .spawn()
             .map_err(|source| Error::Start {
                 program: self.program.display().to_string(),
                 source,
             })?;
-        let group = child.id();
+        let mut group = Group::of(&child);
         let pipe = |source| Error::Pipe {
             command: command.clone(),
             source,
@@ -193,17 +204,18 @@ impl Helm {
             Ok(done) => done,
             Err(_elapsed) => {
                 timed_out = true;
-                signal(group, Signal::SIGTERM);
+                group.signal(Signal::SIGTERM);
                 match timeout(GRACE, &mut work).await {
                     Ok(done) => done,
                     Err(_elapsed) => {
-                        signal(group, Signal::SIGKILL);
+                        group.signal(Signal::SIGKILL);
                         work.await
                     }
                 }
             }
         };
         let status = status.map_err(pipe)?;
+        group.has_ended();
         let stdout = stdout.map_err(pipe)?;
         if status.success() {
             return Ok(stdout);
@@ -232,12 +244,39 @@ fn major(version: &str) -> Option<u64> {
     digits.split('.').next()?.parse().ok()
 }
 
-fn signal(group: Option<u32>, signal: Signal) {
-    let Some(group) = group.and_then(|id| i32::try_from(id).ok()) else {
-        return;
-    };
-    // It may have ended in this very moment.
-    let _ = killpg(Pid::from_raw(group), signal);
+/// The command among Helm's arguments, such as `upgrade`.
+fn name(args: &[OsString]) -> String {
+    args.first()
+        .map(|arg| arg.to_string_lossy().into_owned())
+        .unwrap_or_default()
+}
+
+/// Helm and what it has started; killed when dropped, unless Helm has ended.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn of(leader: &Child) -> Self {
+        let id = leader.id().and_then(|id| i32::try_from(id).ok());
+        Self(id.map(Pid::from_raw))
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(group) = self.0 {
+            // It may have ended in this very moment.
+            let _ = killpg(group, signal);
+        }
+    }
+
+    /// Its number may be another's now.
+    fn has_ended(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.signal(Signal::SIGKILL);
+    }
 }
 
 async fn read_stdout(stdout: Option<impl AsyncRead + Unpin>) -> std::io::Result<Vec<u8>> {
@@ -304,13 +343,19 @@ mod tests {
     use super::*;
 
     fn shell(limit: Duration) -> Helm {
+        helm("/bin/sh", limit, Leadership::for_tests())
+    }
+
+    fn helm(program: &str, limit: Duration, leadership: Leadership) -> Helm {
+        let (chart, namespace) = ("/chart".into(), "ns".to_owned());
         Helm::new(
-            "/bin/sh".into(),
-            "/chart".into(),
-            "ns".to_owned(),
+            program.into(),
+            chart,
+            namespace,
             limit,
             1,
             Arc::default(),
+            Arc::new(leadership),
         )
     }
 
@@ -365,15 +410,55 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_missing_program_is_named() {
-        let helm = Helm::new(
-            "/nowhere/helm".into(),
-            "/chart".into(),
-            "ns".to_owned(),
-            Duration::from_secs(1),
-            1,
-            Arc::default(),
+    async fn who_does_not_lead_runs_nothing() {
+        let error = helm("/bin/sh", Duration::from_secs(10), Leadership::default())
+            .run(&script("exit 0"), Vec::new())
+            .await
+            .expect_err("an error");
+        assert_eq!(
+            error.to_string(),
+            "helm -c was not run: this operator does not lead"
         );
+    }
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_is_killed_with_its_children() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("child");
+        let text = format!(
+            "sleep 600 & echo $! > {0}.new; mv {0}.new {0}; wait",
+            file.display()
+        );
+        let helm = shell(Duration::from_mins(1));
+        let script = script(&text);
+        let mut run = Box::pin(helm.run(&script, Vec::new()));
+        let child = loop {
+            tokio::select! {
+                _ = &mut run => panic!("it has ended"),
+                () = tokio::time::sleep(Duration::from_millis(20)) => {}
+            }
+            if let Ok(child) = std::fs::read_to_string(&file) {
+                break child.trim().to_owned();
+            }
+        };
+        drop(run);
+        // Dead, even if nobody has buried it yet.
+        let is_dead = || {
+            let stat = std::fs::read_to_string(format!("/proc/{child}/stat"));
+            stat.is_err() || stat.is_ok_and(|stat| stat.contains(") Z "))
+        };
+        let dead = async {
+            while !is_dead() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        assert!(timeout(Duration::from_secs(10), dead).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_missing_program_is_named() {
+        let limit = Duration::from_secs(1);
+        let helm = helm("/nowhere/helm", limit, Leadership::for_tests());
         let error = helm.check().await.expect_err("an error");
         assert_eq!(error.to_string(), "could not start `/nowhere/helm`");
     }

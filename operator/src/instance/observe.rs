@@ -19,8 +19,9 @@ use crate::helm::releases::{self, Content, Release};
 use crate::index::Kept;
 use crate::limits::{self, Usage};
 
-/// How long a run of Helm may go on when the operator that began it was killed. A run takes a quarter of a
-/// second; as the first process of a container, the operator takes it along.
+/// How long a run of Helm may go on after we began to lead, when the operator that began it was killed. A run takes a
+/// quarter of a second. The first process of a container takes it along, and who loses the lease or gives it back has
+/// ended it before: after that there is nothing to wait for.
 pub(super) const ORPHAN_GRACE: Duration = Duration::from_secs(10);
 
 /// How long the watch may lag behind what our own run has made.
@@ -138,10 +139,8 @@ pub(super) fn observe(ctx: &Context, instance: &WaveInstance) -> Seen {
         .failed(&name, generation)
         .filter(|_| objects == Objects::Drifted);
     let operation = ctx.operation(instance);
-    let run_over = memo.ran
-        || operation
-            .as_ref()
-            .is_none_or(|operation| age(operation.started_at.0) > ctx.orphan_grace);
+    // Whatever others have begun was begun before we led. Their clock may be another than ours.
+    let run_over = memo.ran || operation.is_none() || ctx.leadership.age() >= ctx.orphan_grace;
     let cache_behind = memo.made.is_some_and(|(revision, at)| {
         let shown = release.as_ref().map_or(0, |release| release.revision);
         shown < revision && at.elapsed() < CACHE_GRACE

@@ -25,7 +25,7 @@ pub(crate) struct Observed {
     pub(crate) cache_behind: bool,
     /// The revision that a run of ours has begun, by `status.operation` or by memory.
     pub(crate) begun_revision: Option<u32>,
-    /// That run is known to be over: it ended here, or began so long ago that nobody runs it any more.
+    /// That run is known to be over: it ended here, or was another operator's, before we led.
     pub(crate) run_over: bool,
     /// The release has not changed for longer than Helm may run.
     pub(crate) release_is_old: bool,

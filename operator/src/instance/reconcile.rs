@@ -38,6 +38,7 @@ use crate::error::{Error, message};
 use crate::events::{Events, FIELD_MANAGER, Tone};
 use crate::finalizer;
 use crate::helm::Helm;
+use crate::lease::Leadership;
 use crate::limits::{self, Limits};
 use crate::metrics::{Controller, Metrics, Reconciliation};
 use crate::watches::{Queue, World};
@@ -90,7 +91,8 @@ pub(crate) struct Context {
     pub(super) repairs: Attempts,
     /// Failures of everything else.
     pub(crate) errors: Attempts,
-    /// How long a run from before this process may still be alive.
+    pub(super) leadership: Arc<Leadership>,
+    /// How long a run from before we led may still be alive.
     pub(super) orphan_grace: Duration,
     memos: Mutex<HashMap<String, Memo>>,
     hasher: RandomState,
@@ -129,6 +131,7 @@ struct Written {
 }
 
 impl Context {
+    #[expect(clippy::too_many_arguments, reason = "each is a part of its own")]
     pub(crate) fn new(
         client: Client,
         settings: Settings,
@@ -136,6 +139,7 @@ impl Context {
         world: Arc<World>,
         events: Arc<Events>,
         metrics: Arc<Metrics>,
+        leadership: Arc<Leadership>,
         stop: CancellationToken,
     ) -> Self {
         Self {
@@ -149,6 +153,7 @@ impl Context {
             runs: Attempts::default(),
             repairs: Attempts::default(),
             errors: Attempts::default(),
+            leadership,
             orphan_grace: if std::process::id() == 1 {
                 Duration::ZERO
             } else {
@@ -345,6 +350,7 @@ impl Context {
             rollout: Rollout::new(super::rollout::Policy::OnRequest, 1),
             chart_version: String::new(),
         };
+        let leadership = Arc::new(Leadership::for_tests());
         let helm = Helm::new(
             "/nowhere/helm".into(),
             "/nowhere/chart".into(),
@@ -352,6 +358,7 @@ impl Context {
             settings.helm_timeout,
             1,
             Arc::default(),
+            leadership.clone(),
         );
         let events = Arc::new(Events::new(client.clone()));
         let world = Arc::new(World::empty());
@@ -362,12 +369,13 @@ impl Context {
             world,
             events,
             Arc::default(),
+            leadership,
             CancellationToken::new(),
         )
     }
 }
 
-/// Reconciles instances until told to stop; then lets what runs come to its end.
+/// Reconciles instances from when we lead until told to stop; then lets what runs come to its end.
 pub(crate) async fn run(ctx: Arc<Context>, queue: Queue<WaveInstance>) {
     let config = controller::Config::default().concurrency(ctx.settings.concurrency);
     let store = ctx.world.instances.clone();
@@ -379,9 +387,11 @@ pub(crate) async fn run(ctx: Arc<Context>, queue: Queue<WaveInstance>) {
             let Some(limit) = ctx.settings.limits.instances_per_user else {
                 return;
             };
-            ctx.world.synced().await;
             let instances = || ctx.world.instances.state();
-            let published = limits::publish_full_users(ctx.api(), limit, instances);
+            let published = async {
+                ctx.leadership.begun().await;
+                limits::publish_full_users(ctx.api(), limit, instances).await;
+            };
             stop.run_until_cancelled(published).await;
         }
     };

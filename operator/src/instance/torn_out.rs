@@ -21,9 +21,10 @@ use crate::helm::releases::{self, CHART, Release, Status};
 /// How often they are looked for. What is missing twice in a row is missing.
 const INTERVAL: Duration = Duration::from_secs(2);
 
-/// Restores what was torn out, until stopped.
+/// Restores what was torn out, from when we lead until stopped.
 pub(super) async fn run(ctx: Arc<Context>) {
-    ctx.world.synced().await;
+    // By then everything is listed.
+    ctx.leadership.begun().await;
     let mut pace = interval(INTERVAL);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut missing = HashSet::new();

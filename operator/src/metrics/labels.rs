@@ -93,6 +93,7 @@ impl From<&helm::Error> for Exit {
             helm::Error::Failed { .. } => Self::Failed,
             helm::Error::Killed { .. } => Self::Killed,
             helm::Error::TimedOut { .. } => Self::TimedOut,
+            helm::Error::NotLeading { .. } => Self::Abandoned,
             helm::Error::Start { .. }
             | helm::Error::Pipe { .. }
             | helm::Error::Output { .. }
