@@ -4,7 +4,7 @@ use std::{
     env,
     net::TcpListener,
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{ExitStatus, Stdio},
     sync::atomic::{AtomicU16, Ordering},
 };
 
@@ -223,6 +223,15 @@ impl Operator {
             .context("the operator does not end")??;
         ensure!(status.success(), "the operator ended with {status}");
         Ok(())
+    }
+
+    /// Waits until it has ended by itself.
+    ///
+    /// # Errors
+    /// It does not end.
+    pub async fn ended(&mut self) -> Result<ExitStatus> {
+        let ended = tokio::time::timeout(PATIENCE, self.process.wait()).await;
+        Ok(ended.context("the operator does not end")??)
     }
 
     /// Sends it a signal.

@@ -2,6 +2,7 @@
 
 mod foreign;
 mod held_helm;
+mod leadership;
 mod lost_update;
 mod release;
 mod transparent;
