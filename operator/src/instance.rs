@@ -5,6 +5,8 @@ mod execute;
 mod judge;
 mod launcher;
 mod leftovers;
+#[cfg(test)]
+mod model;
 mod names;
 mod observe;
 mod plan;

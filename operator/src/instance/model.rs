@@ -1,0 +1,537 @@
+//! A model of one instance in a cluster: whoever writes, whatever they do, wherever a process dies, the plan brings all of it
+//! back to what the spec says. Time, watches and Helm are played; the plan is the real one.
+
+use crds::{AppRef, Visibility, WaveInstanceSpec};
+use proptest::prelude::*;
+
+use super::plan::{Action, AppState, Objects, Observed, Plan, plan};
+use crate::helm::releases::{CHART, Content, Release, ResolvedValue, Status};
+
+/// Ticks that a run of Helm may take.
+const HELM_TIMEOUT: u32 = 10;
+
+/// Ticks for which a watch may lag behind our own run.
+const CACHE_GRACE: u32 = 15;
+
+/// What somebody does, or what happens.
+#[derive(Debug, Clone, Copy)]
+enum Event {
+    /// Somebody creates the instance, or edits its spec: kubectl, GitOps or the web.
+    Write(u8),
+    Delete,
+    /// Somebody removes the instance with its finalizer.
+    TearOut,
+    CliUpgrade(u8),
+    CliUninstall,
+    /// Somebody edits or deletes the Deployment.
+    Touch,
+    /// A live run of Helm gets one step further.
+    RunHelm,
+    /// The live run of Helm is killed, whoever began it.
+    KillHelm,
+    /// The operator is killed, and the Helm that it runs with it; it starts again.
+    KillOperator,
+    /// The operator looks, decides, and acts.
+    Step,
+    ShowInstance,
+    ShowRelease,
+    ShowObjects,
+    Tick,
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        2 => (0_u8..4).prop_map(Event::Write),
+        1 => Just(Event::Delete),
+        1 => Just(Event::TearOut),
+        2 => (0_u8..4).prop_map(Event::CliUpgrade),
+        1 => Just(Event::CliUninstall),
+        2 => Just(Event::Touch),
+        8 => Just(Event::RunHelm),
+        2 => Just(Event::KillHelm),
+        2 => Just(Event::KillOperator),
+        8 => Just(Event::Step),
+        4 => Just(Event::ShowInstance),
+        4 => Just(Event::ShowRelease),
+        4 => Just(Event::ShowObjects),
+        2 => Just(Event::Tick),
+    ]
+}
+
+/// One of four specs: two versions, each private or public.
+fn spec(number: u8) -> WaveInstanceSpec {
+    WaveInstanceSpec {
+        app: AppRef {
+            name: "hello".to_owned(),
+            version: (number / 2).to_string(),
+        },
+        owner: "alice".to_owned(),
+        visibility: match number % 2 {
+            0 => Visibility::Private,
+            _ => Visibility::Public,
+        },
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Instance {
+    spec: u8,
+    deleting: bool,
+    has_finalizer: bool,
+    /// Revision of the run that the operator has begun.
+    operation: Option<u32>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Record {
+    revision: u32,
+    status: Status,
+    spec: u8,
+    changed_at: u32,
+}
+
+/// Deployment, Service and volume.
+#[derive(Debug, Clone, PartialEq)]
+struct Workload {
+    /// Counts changes.
+    version: u32,
+    as_rendered: bool,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Run {
+    is_ours: bool,
+    verb: Verb,
+    /// Steps that are done.
+    stage: u8,
+    revision: u32,
+    began: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Verb {
+    Apply(u8),
+    Uninstall,
+}
+
+/// What the operator knows: its watches, and its memory.
+#[derive(Debug, Default)]
+struct Operator {
+    instance: Option<Instance>,
+    record: Option<Record>,
+    workload: Option<Workload>,
+    made: Option<(u32, u32)>,
+    operation: Option<Option<u32>>,
+    /// Revision, workload, and whether it was as rendered.
+    compared: Option<(u32, Option<Workload>, bool)>,
+    retry_at: u32,
+}
+
+#[derive(Debug, Default)]
+struct World {
+    instance: Option<Instance>,
+    records: Vec<Record>,
+    workload: Option<Workload>,
+    run: Option<Run>,
+    operator: Operator,
+    clock: u32,
+    changes: u32,
+}
+
+impl World {
+    fn latest(&self) -> Option<Record> {
+        self.records.last().cloned()
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Write(number) => match &mut self.instance {
+                Some(instance) => instance.spec = number,
+                None => self.create(number),
+            },
+            Event::Delete => {
+                if let Some(instance) = &mut self.instance {
+                    instance.deleting = true;
+                    let gone = !instance.has_finalizer;
+                    self.instance = self.instance.take().filter(|_| !gone);
+                }
+            }
+            Event::TearOut => self.instance = None,
+            Event::CliUpgrade(number) => self.start(false, Verb::Apply(number)),
+            Event::CliUninstall => self.start(false, Verb::Uninstall),
+            Event::Touch => {
+                self.changes += 1;
+                if let Some(workload) = &mut self.workload {
+                    workload.version = self.changes;
+                    workload.as_rendered = false;
+                }
+            }
+            Event::RunHelm => self.run_helm(),
+            Event::KillHelm => {
+                if let Some(run) = self.run.take()
+                    && run.is_ours
+                {
+                    self.operator.retry_at = self.clock + 1;
+                }
+            }
+            Event::KillOperator => {
+                self.run = self.run.take().filter(|run| !run.is_ours);
+                self.operator = Operator::default();
+                self.show();
+            }
+            Event::Step => self.step(),
+            Event::ShowInstance => self.operator.instance = self.instance.clone(),
+            Event::ShowRelease => self.operator.record = self.latest(),
+            Event::ShowObjects => self.operator.workload = self.workload.clone(),
+            Event::Tick => self.tick(1),
+        }
+    }
+
+    fn create(&mut self, number: u8) {
+        self.instance = Some(Instance {
+            spec: number,
+            deleting: false,
+            has_finalizer: false,
+            operation: None,
+        });
+    }
+
+    fn show(&mut self) {
+        self.operator.instance = self.instance.clone();
+        self.operator.record = self.latest();
+        self.operator.workload = self.workload.clone();
+    }
+
+    fn tick(&mut self, ticks: u32) {
+        self.clock += ticks;
+        // Longer than that nobody's Helm runs.
+        if self
+            .run
+            .as_ref()
+            .is_some_and(|run| self.clock - run.began >= HELM_TIMEOUT)
+        {
+            self.happen(Event::KillHelm);
+        }
+    }
+
+    fn start(&mut self, is_ours: bool, verb: Verb) {
+        let may_start = match (&self.run, self.latest()) {
+            (Some(run), _) => {
+                assert!(!is_ours || !run.is_ours, "two runs of ours at once");
+                // Two that begin at the same moment: one finds the other's record.
+                assert!(
+                    !is_ours || run.stage == 0,
+                    "ours begins while another run is at work"
+                );
+                false
+            }
+            // As Helm itself says it.
+            (None, Some(record)) if record.status.is_pending() => {
+                matches!(verb, Verb::Uninstall)
+            }
+            (None, Some(_)) => true,
+            (None, None) => matches!(verb, Verb::Apply(_)),
+        };
+        if !may_start {
+            if is_ours {
+                self.operator.retry_at = self.clock + 1;
+            }
+            return;
+        }
+        self.run = Some(Run {
+            is_ours,
+            verb,
+            stage: 0,
+            revision: self.records.last().map_or(0, |record| record.revision) + 1,
+            began: self.clock,
+        });
+    }
+
+    fn run_helm(&mut self) {
+        let Some(mut run) = self.run.take() else {
+            return;
+        };
+        let clock = self.clock;
+        let is_over = match (run.verb, run.stage) {
+            (Verb::Apply(number), 0) => {
+                self.records.push(Record {
+                    revision: run.revision,
+                    status: match run.revision {
+                        1 => Status::PendingInstall,
+                        _ => Status::PendingUpgrade,
+                    },
+                    spec: number,
+                    changed_at: clock,
+                });
+                false
+            }
+            (Verb::Apply(number), 1) => {
+                self.changes += 1;
+                self.workload = Some(Workload {
+                    version: self.changes,
+                    as_rendered: true,
+                });
+                match &mut self.instance {
+                    // The policy: the operator never changes a spec.
+                    Some(instance) if run.is_ours && instance.spec != number => {
+                        self.set_status(run.revision, Status::Failed);
+                        true
+                    }
+                    Some(instance) => {
+                        instance.spec = number;
+                        false
+                    }
+                    None => {
+                        self.create(number);
+                        false
+                    }
+                }
+            }
+            (Verb::Apply(_), _) => {
+                for record in &mut self.records {
+                    if record.status == Status::Deployed {
+                        record.status = Status::Superseded;
+                    }
+                }
+                self.set_status(run.revision, Status::Deployed);
+                if run.is_ours {
+                    self.operator.made = Some((run.revision, clock));
+                    self.operator.retry_at = 0;
+                }
+                true
+            }
+            (Verb::Uninstall, 0) => {
+                let revision = run.revision - 1;
+                self.set_status(revision, Status::Uninstalling);
+                false
+            }
+            (Verb::Uninstall, 1) => {
+                self.workload = None;
+                self.happen(Event::Delete);
+                false
+            }
+            (Verb::Uninstall, _) => {
+                self.records.clear();
+                if run.is_ours && self.instance.as_ref().is_some_and(|it| it.deleting) {
+                    self.instance = None;
+                    self.operator.operation = None;
+                    self.operator.made = None;
+                }
+                true
+            }
+        };
+        run.stage += 1;
+        self.run = (!is_over).then_some(run);
+    }
+
+    fn set_status(&mut self, revision: u32, status: Status) {
+        for record in &mut self.records {
+            if record.revision == revision {
+                record.status = status;
+                record.changed_at = self.clock;
+            }
+        }
+    }
+
+    fn observe(&self, instance: &Instance) -> Observed {
+        let operator = &self.operator;
+        let record = operator.record.as_ref();
+        let shown = record.map_or(0, |record| record.revision);
+        let revision = shown;
+        let objects = match (&operator.workload, &operator.compared) {
+            (None, _) if instance.deleting => Objects::Absent,
+            (workload, Some((compared, of, as_rendered)))
+                if *compared == revision && of == workload =>
+            {
+                if *as_rendered {
+                    Objects::AsRendered
+                } else {
+                    Objects::Drifted
+                }
+            }
+            (None, _) => Objects::Absent,
+            (Some(_), _) => Objects::Changed,
+        };
+        Observed {
+            deleting: instance.deleting,
+            spec: spec(instance.spec),
+            app: AppState::Runnable,
+            release: record.map(|record| Release {
+                revision: record.revision,
+                status: record.status,
+                changed_at: None,
+                content: Ok(Content {
+                    chart: CHART.to_owned(),
+                    chart_version: String::new(),
+                    spec: Ok(spec(record.spec)),
+                    resolved: Some(ResolvedValue {
+                        app: spec(record.spec).app,
+                        redeploy: None,
+                        hash: 0,
+                    }),
+                    description: String::new(),
+                }),
+            }),
+            cache_behind: operator
+                .made
+                .is_some_and(|(made, at)| shown < made && self.clock - at < CACHE_GRACE),
+            begun_revision: operator.operation.unwrap_or(instance.operation),
+            // As the first process of its container, the operator takes its Helm along.
+            run_over: true,
+            release_is_old: record
+                .is_some_and(|record| self.clock - record.changed_at > HELM_TIMEOUT),
+            objects,
+            backing_off: self.clock < operator.retry_at,
+            redeploy: None,
+            outdated: false,
+            over_limit: false,
+        }
+    }
+
+    /// One reconciliation, as `reconcile` and `execute` do it.
+    fn step(&mut self) {
+        // One at a time for each instance.
+        if self.run.as_ref().is_some_and(|run| run.is_ours) {
+            return;
+        }
+        let Some(seen) = self.operator.instance.clone() else {
+            return;
+        };
+        if !seen.has_finalizer {
+            // Only on the very version that was looked at.
+            if !seen.deleting && self.instance.as_ref() == Some(&seen) {
+                self.instance = Some(Instance {
+                    has_finalizer: true,
+                    ..seen
+                });
+            }
+            return;
+        }
+        let Plan { action, .. } = plan(&self.observe(&seen));
+        match action {
+            Action::Apply | Action::ApplyKept => {
+                if self.confirm() {
+                    let revision = self.latest().map_or(0, |record| record.revision) + 1;
+                    if let Some(instance) = &mut self.instance {
+                        instance.operation = Some(revision);
+                    }
+                    self.operator.operation = Some(Some(revision));
+                    self.start(true, Verb::Apply(seen.spec));
+                }
+            }
+            Action::Verify => {
+                let as_rendered = self.workload.as_ref().is_some_and(|it| it.as_rendered);
+                let revision = self.operator.record.as_ref().map_or(0, |it| it.revision);
+                self.operator.compared =
+                    Some((revision, self.operator.workload.clone(), as_rendered));
+            }
+            Action::DropPending { revision } => {
+                let alive = self.run.as_ref().is_some_and(|run| {
+                    run.stage > 0 && run.revision == revision && run.verb != Verb::Uninstall
+                });
+                assert!(!alive, "a live run's record is dropped");
+                self.records
+                    .retain(|record| record.revision != revision || !record.status.is_pending());
+            }
+            Action::Uninstall => {
+                let status = self.operator.record.as_ref().map(|record| record.status);
+                assert!(
+                    seen.deleting || status == Some(Status::Uninstalling),
+                    "uninstalled to repair"
+                );
+                if self.confirm() {
+                    self.start(true, Verb::Uninstall);
+                }
+            }
+            Action::Finish => {
+                assert!(seen.deleting);
+                if self.confirm() {
+                    if self.latest().is_none() {
+                        self.workload = None;
+                    } else if self.operator.record.is_none() {
+                        // Only superseded revisions.
+                        self.workload = None;
+                        self.records.clear();
+                    }
+                    if self.instance.as_ref().is_some_and(|it| it.deleting) {
+                        self.instance = None;
+                    }
+                    self.operator.operation = None;
+                    self.operator.made = None;
+                }
+            }
+            Action::Wait | Action::Block | Action::Nothing => {}
+        }
+    }
+
+    /// The last look at the API server before something is done.
+    fn confirm(&self) -> bool {
+        let latest = self.latest();
+        let shown = self.operator.record.as_ref();
+        match &latest {
+            Some(record) if record.status == Status::Superseded => shown.is_none(),
+            latest => {
+                let short = |record: &Record| (record.revision, record.status);
+                latest.as_ref().map(short) == shown.map(short)
+            }
+        }
+    }
+
+    /// As `torn_out` does it.
+    fn restore(&mut self) {
+        let wanted = self.latest().filter(|record| {
+            let is_old = self.clock - record.changed_at > HELM_TIMEOUT;
+            record.status == Status::Deployed || record.status.is_pending() && is_old
+        });
+        if let (None, None, Some(record)) = (&self.instance, &self.run, wanted) {
+            self.create(record.spec);
+        }
+    }
+
+    /// All is quiet, and everything that was begun comes to its end.
+    fn settle(&mut self) {
+        for _ in 0..60 {
+            for _ in 0..4 {
+                self.run_helm();
+            }
+            self.tick(HELM_TIMEOUT + 1);
+            self.restore();
+            self.show();
+            self.step();
+        }
+    }
+
+    fn check(&self) {
+        let latest = self.latest();
+        let Some(instance) = &self.instance else {
+            // What somebody else's Helm did not bring to its end, of an instance that we have never seen, is theirs to look at.
+            let is_theirs = latest.is_none_or(|record| {
+                matches!(record.status, Status::Failed | Status::Uninstalling)
+            });
+            assert!(is_theirs, "a release without an instance: {self:#?}");
+            return;
+        };
+        assert!(!instance.deleting, "never deleted: {self:#?}");
+        let record = latest.unwrap_or_else(|| panic!("no release: {self:#?}"));
+        assert_eq!(record.status, Status::Deployed, "{self:#?}");
+        assert_eq!(record.spec, instance.spec, "{self:#?}");
+        let as_rendered = self.workload.as_ref().is_some_and(|it| it.as_rendered);
+        assert!(as_rendered, "objects are not as rendered: {self:#?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_happens_it_comes_to_what_the_spec_says(
+        events in prop::collection::vec(event(), 1..80)
+    ) {
+        let mut world = World::default();
+        for event in events {
+            world.happen(event);
+        }
+        world.settle();
+        world.check();
+    }
+}
