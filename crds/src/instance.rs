@@ -5,7 +5,7 @@
     reason = "the derive of KubeSchema copies each struct, with its visibility, into a function"
 )]
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
@@ -78,9 +78,6 @@ pub struct WaveInstanceStatus {
     /// The Helm release as last seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<InstanceRelease>,
-    /// The Helm run that the operator began, until it ended. Tells its own dead runs from others' live ones.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub operation: Option<Operation>,
     /// Where people reach the instance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
@@ -98,17 +95,6 @@ pub struct InstanceRelease {
     /// Hash of revision and objects when the objects were last found to be as the release has rendered them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub objects: Option<String>,
-}
-
-/// A Helm run in progress.
-#[derive(KubeSchema, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Operation {
-    /// The revision that the run makes.
-    #[schemars(extend("format" = "int64"))]
-    pub revision: u32,
-    /// When the run began.
-    pub started_at: Time,
 }
 
 /// Reads a release's own values as the spec they render, with defaults filled in and the reserved keys left out.

@@ -18,8 +18,7 @@ pub use contract::{
     INSTANCE_PATH, REDEPLOY_ANNOTATION, RESERVED_INSTANCE_NAME, TOKEN_AUDIENCE,
 };
 pub use instance::{
-    InstanceRelease, Operation, WaveInstance, WaveInstanceSpec, WaveInstanceStatus,
-    normalize_values,
+    InstanceRelease, WaveInstance, WaveInstanceSpec, WaveInstanceStatus, normalize_values,
 };
 pub use runtime::{AppMode, Lifecycle, RoutingMode, Runtime, RuntimeFile, RuntimeVolume};
 pub use schema::{crd_manifests, values_schema};

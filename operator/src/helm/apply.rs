@@ -7,7 +7,7 @@ use crds::{Runtime, WaveInstanceSpec};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Error, Helm};
+use super::{Error, Helm, releases};
 
 /// Revisions that Helm keeps of a release.
 const HISTORY: &str = "5";
@@ -21,10 +21,11 @@ pub(crate) enum Resolved {
     Fresh(Box<Runtime>),
 }
 
-/// Installs or upgrades a release; answers the revision that it has now.
+/// Installs or upgrades a release; answers the revision that it has now, which should be `revision`.
 pub(crate) async fn apply(
     helm: &Helm,
     release: &str,
+    revision: u32,
     spec: &WaveInstanceSpec,
     resolved: &Resolved,
 ) -> Result<u32, Error> {
@@ -33,7 +34,7 @@ pub(crate) async fn apply(
         version: u32,
     }
     let keep = matches!(resolved, Resolved::Kept);
-    let args = argv(release, &helm.chart, &helm.namespace, keep);
+    let args = argv(release, revision, &helm.chart, &helm.namespace, keep);
     let output = helm.run(&args, values(spec, resolved)).await?;
     let release: Release = serde_json::from_slice(&output).map_err(|source| Error::Output {
         command: "upgrade".to_owned(),
@@ -46,7 +47,14 @@ pub(crate) async fn apply(
 /// `--take-ownership` adopts the `WaveInstance` that is there already, and what a dead run left.
 /// `--disable-openapi-validation` halves Helm's CPU time: the chart's fields are checked by a test, not again by every
 /// run, and the API server checks their values.
-fn argv(release: &str, chart: &Path, namespace: &str, keep_values: bool) -> Vec<OsString> {
+fn argv(
+    release: &str,
+    revision: u32,
+    chart: &Path,
+    namespace: &str,
+    keep_values: bool,
+) -> Vec<OsString> {
+    let mark = releases::mark(revision);
     let mut args: Vec<OsString> = ["upgrade", "--install", release].map(Into::into).to_vec();
     args.push(chart.into());
     let flags = [
@@ -55,6 +63,8 @@ fn argv(release: &str, chart: &Path, namespace: &str, keep_values: bool) -> Vec<
         "--take-ownership",
         "--server-side=false",
         "--disable-openapi-validation",
+        "--labels",
+        &mark,
         "--history-max",
         HISTORY,
         "--values",
@@ -87,12 +97,12 @@ mod tests {
     #[test]
     fn arguments_are_these() {
         let line = |keep| {
-            let args = argv("sales", Path::new("/chart"), "wavestore", keep);
+            let args = argv("sales", 3, Path::new("/chart"), "wavestore", keep);
             let args: Vec<_> = args.iter().map(|arg| arg.to_string_lossy()).collect();
             args.join(" ")
         };
-        insta::assert_snapshot!(line(false), @"upgrade --install sales /chart --namespace wavestore --take-ownership --server-side=false --disable-openapi-validation --history-max 5 --values - --output json");
-        insta::assert_snapshot!(line(true), @"upgrade --install sales /chart --namespace wavestore --take-ownership --server-side=false --disable-openapi-validation --history-max 5 --values - --output json --reuse-values");
+        insta::assert_snapshot!(line(false), @"upgrade --install sales /chart --namespace wavestore --take-ownership --server-side=false --disable-openapi-validation --labels wavestore.io/revision=3 --history-max 5 --values - --output json");
+        insta::assert_snapshot!(line(true), @"upgrade --install sales /chart --namespace wavestore --take-ownership --server-side=false --disable-openapi-validation --labels wavestore.io/revision=3 --history-max 5 --values - --output json --reuse-values");
     }
 
     #[test]

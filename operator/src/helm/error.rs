@@ -95,16 +95,4 @@ impl Error {
             | Self::Output { .. } => None,
         }
     }
-
-    /// Whether it may have ended in the middle, and have left a pending revision of ours behind.
-    pub(crate) fn may_leave_pending(&self) -> bool {
-        match self {
-            Self::Pipe { .. } | Self::Killed { .. } | Self::TimedOut { .. } => true,
-            Self::Start { .. }
-            | Self::NotLeading { .. }
-            | Self::Failed { .. }
-            | Self::Output { .. }
-            | Self::Version { .. } => false,
-        }
-    }
 }

@@ -8,7 +8,6 @@ use crds::{AppRef, Runtime, WaveInstanceSpec, normalize_values};
 use flate2::read::GzDecoder;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use k8s_openapi::jiff::Timestamp;
 use kube::runtime::watcher;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -20,6 +19,9 @@ use crate::instance::workload::hash;
 /// Name of the chart of an instance.
 pub(crate) const CHART: &str = "wave-instance";
 
+/// Label of Helm's Secrets: the revision that the operator was about to make.
+const MARK: &str = "wavestore.io/revision";
+
 /// Most bytes of a record once inflated; a Secret holds a mebibyte at most.
 const INFLATED_BYTES: u64 = 32 << 20;
 
@@ -30,8 +32,10 @@ pub(crate) struct Release {
     pub(crate) revision: u32,
     /// How far it is.
     pub(crate) status: Status,
-    /// When Helm last wrote the record, by the API server's or by Helm's clock.
-    pub(crate) changed_at: Option<Timestamp>,
+    /// A run of the operator has made it.
+    pub(crate) is_ours: bool,
+    /// Version of the Secret that was read, so that nothing but that is ever deleted.
+    pub(crate) resource_version: String,
     /// What the record holds, or why it cannot be read.
     pub(crate) content: Result<Content, String>,
 }
@@ -88,21 +92,6 @@ pub(crate) enum Status {
     PendingRollback,
 }
 
-impl Status {
-    /// Some Helm command is at work, or died at it.
-    pub(crate) fn is_pending(self) -> bool {
-        match self {
-            Self::PendingInstall | Self::PendingUpgrade | Self::PendingRollback => true,
-            Self::Unknown
-            | Self::Deployed
-            | Self::Uninstalled
-            | Self::Superseded
-            | Self::Failed
-            | Self::Uninstalling => false,
-        }
-    }
-}
-
 /// The Secrets to watch: those of Helm, without the revisions that later ones have replaced.
 pub(crate) fn watch() -> watcher::Config {
     watcher::Config::default()
@@ -132,7 +121,8 @@ pub(crate) fn labelled(metadata: &ObjectMeta) -> Option<(u32, Status)> {
 pub(crate) fn keep(secret: Secret) -> Option<Kept<Release>> {
     let (revision, status) = labelled(&secret.metadata)?;
     let name = secret.metadata.labels.as_ref()?.get("name")?.clone();
-    let changed_at = changed_at(&secret.metadata);
+    let is_ours = is_ours(&secret.metadata, revision);
+    let resource_version = secret.metadata.resource_version.clone().unwrap_or_default();
     let content = decode(&secret);
     Some(Kept {
         key: name,
@@ -140,7 +130,8 @@ pub(crate) fn keep(secret: Secret) -> Option<Kept<Release>> {
         value: Release {
             revision,
             status,
-            changed_at,
+            is_ours,
+            resource_version,
             content,
         },
     })
@@ -151,15 +142,15 @@ pub(crate) fn latest(releases: Vec<Release>) -> Option<Release> {
     releases.into_iter().max_by_key(|release| release.revision)
 }
 
-fn changed_at(metadata: &ObjectMeta) -> Option<Timestamp> {
-    let created = metadata.creation_timestamp.as_ref().map(|time| time.0);
-    let modified = metadata
-        .labels
-        .as_ref()
-        .and_then(|labels| labels.get("modifiedAt"))
-        .and_then(|seconds| seconds.parse().ok())
-        .and_then(|seconds| Timestamp::from_second(seconds).ok());
-    created.max(modified)
+/// What `helm upgrade --labels` is told, so that a revision says by itself that it is the operator's. The next revision inherits
+/// the label, and with it a number that is not its own.
+pub(crate) fn mark(revision: u32) -> String {
+    format!("{MARK}={revision}")
+}
+
+fn is_ours(metadata: &ObjectMeta, revision: u32) -> bool {
+    let mark = metadata.labels.as_ref().and_then(|labels| labels.get(MARK));
+    mark.is_some_and(|mark| *mark == revision.to_string())
 }
 
 /// The objects that a revision has rendered.
@@ -273,10 +264,9 @@ mod tests {
         let mut secret: Secret = serde_json::from_value(json!({
             "metadata": {
                 "name": "sh.helm.release.v1.sales.v3",
-                "creationTimestamp": "2026-11-24T10:00:00Z",
                 "labels": {
                     "name": "sales", "owner": "helm", "status": "pending-upgrade", "version": "3",
-                    "modifiedAt": "1795514460",
+                    "wavestore.io/revision": "3",
                 },
             },
         }))
@@ -306,10 +296,7 @@ mod tests {
             (release.revision, release.status),
             (3, Status::PendingUpgrade)
         );
-        assert_eq!(
-            release.changed_at.map(Timestamp::as_second),
-            Some(1_795_514_460)
-        );
+        assert!(release.is_ours);
         let content = release.content.expect("content");
         assert_eq!(content.chart, CHART);
         assert_eq!(content.description, "Preparing upgrade");
@@ -333,6 +320,17 @@ mod tests {
         insta::assert_snapshot!(reason(pack(b"{")), @"EOF while parsing an object at line 1 column 1");
         let bomb = vec![b' '; usize::try_from(INFLATED_BYTES).expect("fits") + 1];
         insta::assert_snapshot!(reason(pack(&bomb)), @"it inflates to more than 33554432 bytes");
+    }
+
+    #[test]
+    fn a_revision_on_top_of_ours_is_not_ours() {
+        let metadata = |mark: Option<&str>| ObjectMeta {
+            labels: mark.map(|mark| [(MARK.to_owned(), mark.to_owned())].into()),
+            ..ObjectMeta::default()
+        };
+        assert!(is_ours(&metadata(Some("3")), 3));
+        assert!(!is_ours(&metadata(Some("3")), 4), "the mark is inherited");
+        assert!(!is_ours(&metadata(None), 1));
     }
 
     #[test]

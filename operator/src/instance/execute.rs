@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use crds::{Operation, Runtime, WaveInstance};
+use crds::{Runtime, WaveInstance};
 use k8s_openapi::api::core::v1::Secret;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, DeleteParams, ListParams, Preconditions};
 use kube::{Resource, ResourceExt};
 use tracing::{error, info, warn};
@@ -20,7 +18,7 @@ use crate::app::secrets;
 use crate::error::{Error, message};
 use crate::events::Tone;
 use crate::finalizer::{self, Change};
-use crate::helm::releases::{self, Status};
+use crate::helm::releases::{self, Release, Status};
 use crate::helm::{self, Resolved};
 
 /// When to look again after something has changed that a watch will show.
@@ -36,10 +34,7 @@ pub(super) enum Done {
     /// Something was done; a watch will show it, and this is when to look at the latest.
     Acted(Duration),
     /// Helm said no, and has been counted.
-    Failed {
-        /// It was ended from outside, maybe in the middle of something.
-        left_pending: bool,
-    },
+    Failed,
     /// The instance is gone.
     Finished,
 }
@@ -53,9 +48,10 @@ pub(super) async fn execute(
 ) -> Result<Done, Error> {
     match plan.action {
         Action::Apply | Action::ApplyKept => apply(ctx, instance, seen, plan).await,
-        Action::DropPending { revision } => {
-            drop_pending(ctx, instance, plan.reason, revision).await
-        }
+        Action::DropPending { .. } => match seen.release() {
+            Some(pending) => drop_pending(ctx, instance, pending, plan.reason).await,
+            None => Ok(Done::Acted(SOON)),
+        },
         Action::Uninstall => uninstall(ctx, instance, seen, plan).await,
         Action::Finish => finish(ctx, instance, seen).await,
         Action::Wait => Ok(Done::Rested(Some(
@@ -90,12 +86,12 @@ async fn apply(
                 let refused = secrets::authorize_again(&ctx.api(), runtime).await.err();
                 if let Some(error) = refused {
                     let verdict = status::secret_refused(&message(&error, error.hint()));
-                    ctx.publish(instance, seen, &verdict, None).await?;
+                    ctx.publish(instance, seen, &verdict).await?;
                     // The controller of apps sees the same, and resolves the app anew.
                     return Ok(Done::Acted(LATER));
                 }
                 if let Some(object) = names::taken(ctx, &name).await? {
-                    ctx.publish(instance, seen, &status::name_taken(&object), None)
+                    ctx.publish(instance, seen, &status::name_taken(&object))
                         .await?;
                     return Ok(Done::Acted(LATER));
                 }
@@ -113,14 +109,9 @@ async fn apply(
         return Ok(Done::Acted(LATER));
     }
     let revision = latest + 1;
-    let operation = Operation {
-        revision,
-        started_at: Time(Timestamp::now()),
-    };
-    ctx.publish_plan(instance, seen, plan, Some(operation))
-        .await?;
+    ctx.publish_plan(instance, seen, plan).await?;
     ctx.begin(&name);
-    let result = helm::apply(&ctx.helm, &name, &instance.spec, &resolved).await;
+    let result = helm::apply(&ctx.helm, &name, revision, &instance.spec, &resolved).await;
     let generation = instance.metadata.generation.unwrap_or_default();
     match result {
         Ok(revision) => {
@@ -167,9 +158,7 @@ async fn apply(
                 helm.failures = failed.times,
                 "Could not apply instance {name}"
             );
-            Ok(Done::Failed {
-                left_pending: failure.may_leave_pending(),
-            })
+            Ok(Done::Failed)
         }
     }
 }
@@ -206,32 +195,38 @@ fn takes_turn(ctx: &Context, instance: &WaveInstance) -> bool {
 async fn drop_pending(
     ctx: &Context,
     instance: &WaveInstance,
+    pending: &Release,
     reason: Reason,
-    revision: u32,
 ) -> Result<Done, Error> {
     let name = instance.name_any();
-    let secrets: Api<Secret> = ctx.api();
+    let revision = pending.revision;
     let secret_name = releases::secret_name(&name, revision);
-    let secret = secrets
-        .get_metadata_opt(&secret_name)
-        .await
-        .map_err(|source| Error::Kube {
-            task: format!("read the Secret `{secret_name}`"),
-            source,
-        })?;
-    let Some(secret) = secret else {
-        return Ok(Done::Acted(SOON));
+    let params = DeleteParams {
+        // Nothing but what was seen: somebody may have put another one in its place in this very moment.
+        preconditions: Some(Preconditions {
+            resource_version: Some(pending.resource_version.clone()),
+            uid: None,
+        }),
+        ..DeleteParams::default()
     };
-    let pending =
-        releases::labelled(&secret.metadata).is_some_and(|(_, status)| status.is_pending());
-    if !pending {
-        return Ok(Done::Acted(SOON));
+    let secrets: Api<Secret> = ctx.api();
+    match secrets.delete(&secret_name, &params).await {
+        Ok(_) => {}
+        Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => {
+            return Ok(Done::Acted(SOON));
+        }
+        Err(source) => {
+            return Err(Error::Kube {
+                task: format!("delete the Secret `{secret_name}`"),
+                source,
+            });
+        }
     }
     warn!(
         instance.id = name,
         release.revision = revision,
         plan.reason = %reason,
-        "Revision {revision} of instance {name} was left in the middle; dropping its record"
+        "Revision {revision} of instance {name} was left in the middle; its record is dropped"
     );
     let note = format!(
         "revision {revision} was left pending by a run that is over; its record is dropped ({reason})"
@@ -245,24 +240,6 @@ async fn drop_pending(
             &note,
         )
         .await;
-    let params = DeleteParams {
-        // Not if it has changed in this very moment.
-        preconditions: Some(Preconditions {
-            resource_version: secret.metadata.resource_version.clone(),
-            uid: secret.metadata.uid.clone(),
-        }),
-        ..DeleteParams::default()
-    };
-    match secrets.delete(&secret_name, &params).await {
-        Ok(_) => {}
-        Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => {}
-        Err(source) => {
-            return Err(Error::Kube {
-                task: format!("delete the Secret `{secret_name}`"),
-                source,
-            });
-        }
-    }
     Ok(Done::Acted(SOON))
 }
 
@@ -276,7 +253,8 @@ async fn uninstall(
     if confirm(ctx, &name, seen).await?.is_none() {
         return Ok(Done::Acted(SOON));
     }
-    ctx.publish_plan(instance, seen, plan, None).await?;
+    ctx.publish_plan(instance, seen, plan).await?;
+    ctx.begin_uninstall(&name);
     match helm::uninstall(&ctx.helm, &name).await {
         Ok(()) => {
             info!(instance.id = name, "Instance {name} is uninstalled");
@@ -303,9 +281,7 @@ async fn uninstall(
                 instance.id = name,
                 "Could not uninstall instance {name}"
             );
-            Ok(Done::Failed {
-                left_pending: failure.may_leave_pending(),
-            })
+            Ok(Done::Failed)
         }
     }
 }
@@ -345,7 +321,7 @@ async fn drop_finalizer(ctx: &Context, instance: &WaveInstance) -> Result<Done, 
     Ok(Done::Finished)
 }
 
-/// Asks the API server whether the release's latest revision is still what the watch has shown. Answers the
+/// Asks the API server whether the release's latest record is still the very one that the watch has shown. Answers the
 /// highest revision, or nothing when it is another.
 async fn confirm(ctx: &Context, name: &str, seen: &Seen) -> Result<Option<u32>, Error> {
     let secrets: Api<Secret> = ctx.api();
@@ -359,23 +335,24 @@ async fn confirm(ctx: &Context, name: &str, seen: &Seen) -> Result<Option<u32>, 
     let latest = listed
         .items
         .iter()
-        .filter_map(|secret| releases::labelled(&secret.metadata))
-        .max_by_key(|(revision, _)| *revision);
-    let shown = seen
-        .release()
-        .map(|release| (release.revision, release.status));
-    // The watch leaves superseded revisions out.
-    let same = match latest {
-        Some((_, Status::Superseded)) => shown.is_none(),
-        latest => latest == shown,
+        .filter_map(|secret| Some((releases::labelled(&secret.metadata)?, &secret.metadata)))
+        .max_by_key(|((revision, _), _)| *revision);
+    let same = match (latest, seen.release()) {
+        // The watch leaves superseded revisions out.
+        (None | Some(((_, Status::Superseded), _)), shown) => shown.is_none(),
+        (Some((_, metadata)), Some(shown)) => {
+            metadata.resource_version.as_ref() == Some(&shown.resource_version)
+        }
+        (Some(_), None) => false,
     };
-    Ok(same.then(|| latest.map_or(0, |(revision, _)| revision)))
+    Ok(same.then(|| latest.map_or(0, |((revision, _), _)| revision)))
 }
 
 #[cfg(test)]
 mod tests {
     use crds::{AppRef, Visibility, WaveInstanceSpec};
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use k8s_openapi::jiff::Timestamp;
     use serde_json::{Value, json};
 
     use super::*;

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use bundle::Quantity;
 use crds::{AppRef, RoutingMode, Runtime, WaveApp, WaveInstance};
-use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use tokio::time::Instant;
 
@@ -13,6 +12,7 @@ use super::drift;
 use super::judge;
 use super::plan::{AppState, Objects, Observed};
 use super::reconcile::Context;
+use super::status;
 use super::workload::{DeploymentSeen, PodSeen};
 use crate::attempts::Failed;
 use crate::helm::releases::{self, Content, Release};
@@ -138,17 +138,19 @@ pub(super) fn observe(ctx: &Context, instance: &WaveInstance) -> Seen {
         .repairs
         .failed(&name, generation)
         .filter(|_| objects == Objects::Drifted);
-    let operation = ctx.operation(instance);
-    // Whatever others have begun was begun before we led. Their clock may be another than ours.
-    let run_over = memo.ran || operation.is_none() || ctx.leadership.age() >= ctx.orphan_grace;
+    let seen_for = release.as_ref().map_or(Duration::ZERO, |release| {
+        ctx.seen_since(&name, release).elapsed()
+    });
+    // Whatever others have begun was begun before we led.
+    let run_over = memo.ran || ctx.leadership.age() >= ctx.orphan_grace;
+    let told = instance.status.as_ref().and_then(status::ready);
+    let is_uninstalling =
+        memo.is_uninstalling || told.is_some_and(|ready| ready.reason == status::DELETING);
     let cache_behind = memo.made.is_some_and(|(revision, at)| {
         let shown = release.as_ref().map_or(0, |release| release.revision);
         shown < revision && at.elapsed() < CACHE_GRACE
     });
-    let release_is_old = release
-        .as_ref()
-        .and_then(|release| release.changed_at)
-        .is_some_and(|at| age(at) > ctx.settings.helm_timeout + ORPHAN_GRACE);
+    let release_is_old = seen_for > ctx.settings.helm_timeout + ORPHAN_GRACE;
     let pods = world.pods.get(&name);
     let content = release
         .as_ref()
@@ -164,8 +166,8 @@ pub(super) fn observe(ctx: &Context, instance: &WaveInstance) -> Seen {
         app: app_state(app.as_ref()),
         release,
         cache_behind,
-        begun_revision: operation.map(|operation| operation.revision),
         run_over,
+        is_uninstalling,
         release_is_old,
         objects,
         backing_off: failed
@@ -254,11 +256,4 @@ fn app_state(entry: Option<&AppEntry>) -> AppState {
         Some(entry) if entry.link.is_some() => AppState::Link,
         Some(_) => AppState::NotReady,
     }
-}
-
-fn age(at: Timestamp) -> Duration {
-    Timestamp::now()
-        .duration_since(at)
-        .try_into()
-        .unwrap_or_default()
 }

@@ -23,11 +23,11 @@ pub(crate) struct Observed {
     pub(crate) release: Option<Release>,
     /// Our own run has just made a revision that the watch has not shown yet.
     pub(crate) cache_behind: bool,
-    /// The revision that a run of ours has begun, by `status.operation` or by memory.
-    pub(crate) begun_revision: Option<u32>,
-    /// That run is known to be over: it ended here, or was another operator's, before we led.
+    /// Every run of ours is known to be over: it ended here, or was another operator's, before we led.
     pub(crate) run_over: bool,
-    /// The release has not changed for longer than Helm may run.
+    /// We have begun to uninstall the release.
+    pub(crate) is_uninstalling: bool,
+    /// We have seen the release as it is for longer than Helm may run.
     pub(crate) release_is_old: bool,
     /// How the objects of the release are.
     pub(crate) objects: Objects,
@@ -229,9 +229,7 @@ fn plan_present(seen: &Observed) -> Plan {
     let redeployed = seen.redeploy.is_none()
         || seen.redeploy.as_ref() == resolved.and_then(|resolved| resolved.redeploy.as_ref());
     match release.status {
-        S::PendingInstall | S::PendingUpgrade | S::PendingRollback => {
-            pending(seen, release.revision)
-        }
+        S::PendingInstall | S::PendingUpgrade | S::PendingRollback => pending(seen, release),
         S::Deployed if !in_sync && redeployed => apply(seen, keep, R::SpecChanged),
         S::Deployed if !in_sync => apply(seen, A::Apply, R::SpecChanged),
         S::Deployed if !redeployed => apply(seen, A::Apply, R::Redeploy),
@@ -252,9 +250,9 @@ fn plan_present(seen: &Observed) -> Plan {
     }
 }
 
-fn pending(seen: &Observed, revision: u32) -> Plan {
+fn pending(seen: &Observed, release: &Release) -> Plan {
     use {Action as A, Reason as R};
-    let ours = seen.begun_revision == Some(revision);
+    let (ours, revision) = (release.is_ours, release.revision);
     if ours && seen.run_over {
         to(A::DropPending { revision }, R::StalePending)
     } else if ours {
@@ -305,7 +303,17 @@ fn plan_absent(seen: &Observed) -> Plan {
     } else {
         to(A::Uninstall, R::Deleted)
     };
-    let ours = seen.begun_revision == Some(release.revision);
+    let ours = match release.status {
+        S::Uninstalling => seen.is_uninstalling,
+        S::PendingInstall
+        | S::PendingUpgrade
+        | S::PendingRollback
+        | S::Uninstalled
+        | S::Deployed
+        | S::Failed
+        | S::Superseded
+        | S::Unknown => release.is_ours,
+    };
     match release.status {
         S::Uninstalled => to(A::Finish, R::ReleaseGone),
         // `helm uninstall --wait` keeps its record until the instance, too, is gone.
@@ -359,8 +367,8 @@ mod tests {
             app: AppState::Runnable,
             release: None,
             cache_behind: false,
-            begun_revision: None,
             run_over: true,
+            is_uninstalling: false,
             release_is_old: false,
             objects: Objects::AsRendered,
             backing_off: false,
@@ -389,7 +397,8 @@ mod tests {
             release: Some(Release {
                 revision: 3,
                 status,
-                changed_at: None,
+                is_ours: false,
+                resource_version: String::new(),
                 content,
             }),
             ..nothing()
@@ -425,7 +434,10 @@ mod tests {
     #[expect(clippy::too_many_lines, reason = "one row a case")]
     fn plan_answers_every_observed_state() {
         let ours = |seen: Observed, over| Observed {
-            begun_revision: Some(3),
+            release: seen.release.map(|release| Release {
+                is_ours: true,
+                ..release
+            }),
             run_over: over,
             ..seen
         };
@@ -717,15 +729,6 @@ mod tests {
                 R::ForeignOperation,
             ),
             (
-                "pending by somebody else while we remember an older run",
-                Observed {
-                    begun_revision: Some(2),
-                    ..seen(S::PendingUpgrade)
-                },
-                A::Wait,
-                R::ForeignOperation,
-            ),
-            (
                 "pending by somebody else for too long",
                 old(seen(S::PendingRollback)),
                 stalled,
@@ -820,6 +823,15 @@ mod tests {
                 deleted(seen(S::Uninstalling)),
                 A::Wait,
                 R::ForeignOperation,
+            ),
+            (
+                "deleted, our own uninstallation was killed in the middle",
+                Observed {
+                    is_uninstalling: true,
+                    ..deleted(seen(S::Uninstalling))
+                },
+                A::Uninstall,
+                R::Deleted,
             ),
             (
                 "deleted by `helm uninstall --wait`, which waits for us",

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crds::{FINALIZER, INSTANCE_PATH, Operation, RoutingMode, WaveInstance, WaveInstanceStatus};
+use crds::{FINALIZER, INSTANCE_PATH, RoutingMode, WaveInstance, WaveInstanceStatus};
 use futures::{FutureExt, StreamExt};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::Deployment;
@@ -38,6 +38,7 @@ use crate::error::{Error, message};
 use crate::events::{Events, FIELD_MANAGER, Tone};
 use crate::finalizer;
 use crate::helm::Helm;
+use crate::helm::releases::Release;
 use crate::lease::Leadership;
 use crate::limits::{self, Limits};
 use crate::metrics::{Controller, Metrics, Reconciliation};
@@ -106,10 +107,14 @@ pub(super) struct Memo {
     pub(super) made: Option<(u32, Instant)>,
     /// This process has run Helm for it; every run but the one at work is over.
     pub(super) ran: bool,
+    /// We have begun to uninstall the release.
+    pub(super) is_uninstalling: bool,
+    /// Version of the release's record, and since when we have seen it.
+    release: Option<(String, Instant)>,
     /// What the last comparison of the objects with the release has found.
     pub(super) compared: Option<Compared>,
-    /// The status that was written last.
-    written: Option<Written>,
+    /// Hash of the status that was written last.
+    written: Option<u64>,
 }
 
 /// What a comparison of the objects with the release has found.
@@ -119,15 +124,6 @@ pub(super) struct Compared {
     pub(super) fingerprint: String,
     /// What was different, if anything was.
     pub(super) drift: Option<String>,
-}
-
-/// What is remembered of a status.
-#[derive(Debug, Clone)]
-struct Written {
-    /// Hash of all of it.
-    hash: u64,
-    /// The operation in it.
-    operation: Option<Operation>,
 }
 
 impl Context {
@@ -182,6 +178,27 @@ impl Context {
         self.memos.lock().entry(name.to_owned()).or_default().ran = true;
     }
 
+    /// Notes that we have begun to uninstall.
+    pub(super) fn begin_uninstall(&self, name: &str) {
+        let mut memos = self.memos.lock();
+        let memo = memos.entry(name.to_owned()).or_default();
+        (memo.ran, memo.is_uninstalling) = (true, true);
+    }
+
+    /// Since when this process has seen a release as it is. Our own steady clock: somebody may set the other one.
+    pub(super) fn seen_since(&self, name: &str, release: &Release) -> Instant {
+        let mut memos = self.memos.lock();
+        let memo = memos.entry(name.to_owned()).or_default();
+        match &memo.release {
+            Some((version, since)) if *version == release.resource_version => *since,
+            _ => {
+                let now = Instant::now();
+                memo.release = Some((release.resource_version.clone(), now));
+                now
+            }
+        }
+    }
+
     /// Notes that a run has made this revision.
     pub(super) fn made(&self, name: &str, revision: u32) {
         let mut memos = self.memos.lock();
@@ -195,14 +212,6 @@ impl Context {
             .entry(name.to_owned())
             .or_default()
             .compared = Some(compared);
-    }
-
-    /// The run that has begun, as far as anybody knows; the watch may show an older status than was written.
-    pub(super) fn operation(&self, instance: &WaveInstance) -> Option<Operation> {
-        match self.memo(&instance.name_any()).written {
-            Some(written) => written.operation,
-            None => instance.status.as_ref()?.operation.clone(),
-        }
     }
 
     /// Forgets an instance that is gone.
@@ -220,10 +229,9 @@ impl Context {
         instance: &WaveInstance,
         seen: &Seen,
         plan: Plan,
-        operation: Option<Operation>,
     ) -> Result<(), Error> {
         match status::verdict_of_plan(plan, seen, &self.settings.namespace) {
-            Some(verdict) => self.publish(instance, seen, &verdict, operation).await,
+            Some(verdict) => self.publish(instance, seen, &verdict).await,
             None => Ok(()),
         }
     }
@@ -234,7 +242,6 @@ impl Context {
         instance: &WaveInstance,
         seen: &Seen,
         verdict: &Verdict,
-        operation: Option<Operation>,
     ) -> Result<(), Error> {
         let name = instance.name_any();
         let nothing = WaveInstanceStatus::default();
@@ -242,7 +249,6 @@ impl Context {
         let facts = Facts {
             generation: instance.metadata.generation,
             release: status::in_short(seen, old),
-            operation,
             url: seen
                 .app
                 .as_ref()
@@ -257,7 +263,7 @@ impl Context {
             && self
                 .memo(&name)
                 .written
-                .is_none_or(|written| written.hash == hash)
+                .is_none_or(|written| written == hash)
         {
             return Ok(());
         }
@@ -278,10 +284,7 @@ impl Context {
                 });
             }
         }
-        self.memos.lock().entry(name.clone()).or_default().written = Some(Written {
-            hash,
-            operation: new.operation.clone(),
-        });
+        self.memos.lock().entry(name.clone()).or_default().written = Some(hash);
         let shown = |status: &WaveInstanceStatus| {
             status::ready(status).map(|ready| (ready.status.clone(), ready.reason.clone()))
         };
@@ -527,7 +530,7 @@ async fn step(
     let requeue = match done {
         Done::Acted(after) => Some(after),
         Done::Finished => None,
-        Done::Failed { left_pending } => {
+        Done::Failed => {
             measured.helm_failed();
             ctx.settings.rollout.failed(&name);
             let seen = observe(&ctx, &instance);
@@ -536,9 +539,7 @@ async fn step(
                 .as_ref()
                 .map(|failed| failed.wait(Instant::now()));
             let verdict = status::run_failed(&seen);
-            // A run that ended by itself has left nothing pending.
-            let operation = operation(&ctx, &instance, &seen).filter(|_| left_pending);
-            ctx.publish(&instance, &seen, &verdict, operation).await?;
+            ctx.publish(&instance, &seen, &verdict).await?;
             wait
         }
         Done::Rested(after) => publish(&ctx, &instance, seen, plan).await?.or(after),
@@ -581,8 +582,7 @@ async fn publish(
     plan: Plan,
 ) -> Result<Option<Duration>, Error> {
     if !is_judged(plan, &seen) {
-        let operation = operation(ctx, instance, &seen);
-        ctx.publish_plan(instance, &seen, plan, operation).await?;
+        ctx.publish_plan(instance, &seen, plan).await?;
         return Ok(None);
     }
     let answer = ask_launcher(ctx, &seen).await;
@@ -598,7 +598,7 @@ async fn publish(
         State::Stalled => rollout.failed(&name),
         State::Reconciling => {}
     }
-    ctx.publish(instance, &seen, &verdict, None).await?;
+    ctx.publish(instance, &seen, &verdict).await?;
     let after = is_starting(&seen).then_some(PHASE_INTERVAL);
     Ok(after.or(seen.waits_for_turn.then_some(TURN_INTERVAL)))
 }
@@ -634,16 +634,6 @@ fn is_judged(plan: Plan, seen: &Seen) -> bool {
         && observed.in_sync()
         && seen.deployment.is_some();
     plan.action == plan::Action::Nothing || waited_for
-}
-
-/// The operation to keep in the status: as long as the revision that it names is pending.
-fn operation(ctx: &Context, instance: &WaveInstance, seen: &Seen) -> Option<Operation> {
-    let operation = ctx.operation(instance)?;
-    let release = seen.release();
-    let over = release.is_some_and(|release| {
-        release.revision >= operation.revision && !release.status.is_pending()
-    });
-    (!over).then_some(operation)
 }
 
 fn needs_helm(plan: Plan) -> bool {

@@ -1,8 +1,7 @@
 //! The status of an instance, as kstatus wants it.
 
 use crds::{
-    ConditionStatus, ConditionType, InstanceRelease, Operation, WaveInstanceStatus, condition,
-    set_condition,
+    ConditionStatus, ConditionType, InstanceRelease, WaveInstanceStatus, condition, set_condition,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
@@ -13,11 +12,13 @@ use super::plan::{Action, Objects, Plan, Reason};
 /// Failures in a row after which somebody has to change something.
 pub(super) const MANY_FAILURES: u32 = 3;
 
+/// Reason of an instance whose release we have begun to uninstall. It tells our own dead runs from others' live ones.
+pub(super) const DELETING: &str = "Deleting";
+
 /// What a status says besides its verdict.
 pub(super) struct Facts {
     pub(super) generation: Option<i64>,
     pub(super) release: Option<InstanceRelease>,
-    pub(super) operation: Option<Operation>,
     pub(super) url: Option<String>,
 }
 
@@ -31,7 +32,6 @@ pub(super) fn assemble(
     let Facts {
         generation,
         release,
-        operation,
         url,
     } = facts;
     let mut conditions = old.conditions.clone();
@@ -65,7 +65,6 @@ pub(super) fn assemble(
         },
         phase: phase.clone().or_else(|| old.phase.clone()),
         release,
-        operation,
         url: url.or_else(|| old.url.clone()),
     }
 }
@@ -157,7 +156,7 @@ pub(super) fn verdict_of_plan(plan: Plan, seen: &Seen, namespace: &str) -> Optio
         )),
         (Action::Uninstall | Action::Finish, _) => Some(Verdict::new(
             State::Reconciling,
-            "Deleting",
+            DELETING,
             "the release is being uninstalled",
             "Stopping",
         )),
@@ -239,7 +238,6 @@ mod tests {
         Facts {
             generation: Some(generation),
             release: None,
-            operation: None,
             url: None,
         }
     }

@@ -39,14 +39,18 @@ pub(super) async fn run(ctx: Arc<Context>) {
             .into_iter()
             .collect();
         for name in without.intersection(&missing) {
-            let Some(spec) = wanted(releases::latest(ctx.world.releases.get(name))) else {
+            let Some(release) = releases::latest(ctx.world.releases.get(name)) else {
+                continue;
+            };
+            let is_old = ctx.seen_since(name, &release).elapsed() > ctx.settings.helm_timeout;
+            let Some((status, spec)) = wanted(release, is_old) else {
                 continue;
             };
             let backs_off = ctx.errors.failed(name, 0);
             if backs_off.is_some_and(|failed| failed.retry_at > Instant::now()) {
                 continue;
             }
-            match restore(&ctx, name, spec).await {
+            match restore(&ctx, name, status, spec).await {
                 Ok(()) => {}
                 Err(error) => {
                     let failed = ctx.errors.fail(name, 0, chain(&error));
@@ -63,11 +67,11 @@ pub(super) async fn run(ctx: Arc<Context>) {
     }
 }
 
-/// The spec that a release stands for, when it is in force and ours.
-fn wanted(release: Option<Release>) -> Option<WaveInstanceSpec> {
-    let release = release?;
+/// The spec that a release stands for, when it is ours and in force, or nobody brings it to its end any more; and its status.
+fn wanted(release: Release, is_old: bool) -> Option<(Status, WaveInstanceSpec)> {
     match release.status {
         Status::Deployed => {}
+        Status::PendingInstall | Status::PendingUpgrade | Status::PendingRollback if is_old => {}
         // Somebody is at work, or has removed it on purpose. What has failed is no word on what is wanted.
         Status::Unknown
         | Status::Uninstalled
@@ -79,11 +83,17 @@ fn wanted(release: Option<Release>) -> Option<WaveInstanceSpec> {
         | Status::PendingRollback => return None,
     }
     let content = release.content.ok()?;
-    (content.chart == CHART).then_some(content.spec.ok()?)
+    let spec = content.spec.ok()?;
+    (content.chart == CHART).then_some((release.status, spec))
 }
 
-async fn restore(ctx: &Context, name: &str, spec: WaveInstanceSpec) -> Result<(), Error> {
-    if !is_deployed(ctx, name).await? {
+async fn restore(
+    ctx: &Context,
+    name: &str,
+    shown: Status,
+    spec: WaveInstanceSpec,
+) -> Result<(), Error> {
+    if status_now(ctx, name).await? != Some(shown) {
         return Ok(());
     }
     let mut instance = WaveInstance::new(name, spec);
@@ -121,7 +131,7 @@ async fn restore(ctx: &Context, name: &str, spec: WaveInstanceSpec) -> Result<()
     };
     warn!(
         instance.id = name,
-        "Instance {name} was removed by force while its release is deployed; it is restored"
+        "Instance {name} was removed by force while its release is {shown}; it is restored"
     );
     ctx.events
         .tell(
@@ -129,14 +139,14 @@ async fn restore(ctx: &Context, name: &str, spec: WaveInstanceSpec) -> Result<()
             Tone::Warning,
             "Restored",
             "Restore",
-            "the WaveInstance was removed by force while its Helm release is deployed, and is made again from the release; to end it, delete it and leave its finalizer alone",
+            &format!("the WaveInstance was removed by force while its Helm release is {shown}, and is made again from the release; to end it, delete it and leave its finalizer alone"),
         )
         .await;
     Ok(())
 }
 
-/// Whether the API server, too, says that the release is deployed.
-async fn is_deployed(ctx: &Context, name: &str) -> Result<bool, Error> {
+/// The release's status as the API server has it.
+async fn status_now(ctx: &Context, name: &str) -> Result<Option<Status>, Error> {
     let secrets: Api<Secret> = ctx.api();
     let listed = secrets
         .list_metadata(&ListParams::default().labels(&releases::selector(name)))
@@ -150,7 +160,7 @@ async fn is_deployed(ctx: &Context, name: &str) -> Result<bool, Error> {
         .iter()
         .filter_map(|secret| releases::labelled(&secret.metadata))
         .max_by_key(|(revision, _)| *revision);
-    Ok(latest.is_some_and(|(_, status)| status == Status::Deployed))
+    Ok(latest.map(|(_, status)| status))
 }
 
 #[cfg(test)]
@@ -185,7 +195,9 @@ mod tests {
         })
         .await;
         let ctx = Context::for_tests(client);
-        restore(&ctx, "sales", spec()).await.expect("restored");
+        restore(&ctx, "sales", Status::Deployed, spec())
+            .await
+            .expect("restored");
         let log = log.lock();
         log.iter()
             .filter(|asked| asked.line.starts_with("POST") && asked.line.ends_with("waveinstances"))
