@@ -323,7 +323,9 @@ fn plan_absent(seen: &Observed) -> Plan {
         {
             to(A::Wait, R::ForeignOperation)
         }
-        S::PendingInstall | S::PendingUpgrade | S::PendingRollback if ours && !seen.run_over => {
+        S::Uninstalling | S::PendingInstall | S::PendingUpgrade | S::PendingRollback
+            if ours && !seen.run_over =>
+        {
             to(A::Wait, R::OwnOperation)
         }
         S::Uninstalling
@@ -832,6 +834,16 @@ mod tests {
                 },
                 A::Uninstall,
                 R::Deleted,
+            ),
+            (
+                "deleted, another operator's uninstallation maybe alive",
+                Observed {
+                    is_uninstalling: true,
+                    run_over: false,
+                    ..deleted(seen(S::Uninstalling))
+                },
+                A::Wait,
+                R::OwnOperation,
             ),
             (
                 "deleted by `helm uninstall --wait`, which waits for us",
