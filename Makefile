@@ -56,6 +56,10 @@ test-e2e: ## Run the tests on the cluster against the store of `make up`; TEST=n
 	KUBECONFIG=$(WAVESTORE_STATE)/kubeconfig PATH=$(WAVESTORE_STATE)/bin:$$PATH \
 		cargo test --locked --workspace --features e2e/cluster --test cluster -- --test-threads=3 $(TEST)
 
+.PHONY: test-faults
+test-faults: ## Break the operator's world in every way; FAULT_RUNS=200 FAULT_INSTANCES=100 FAULT_SECONDS=300 for the long one
+	e2e/faults.sh $(TEST)
+
 .PHONY: deny
 deny: ## Check licences, sources and banned crates (cargo-deny), and unused dependencies (cargo-machete)
 	command -v cargo-deny >/dev/null || cargo install --locked cargo-deny

@@ -27,5 +27,6 @@ cluster_build=$!
 make --no-print-directory lint
 wait "$cluster_build"
 make --no-print-directory test-unit
+make --no-print-directory test-faults
 make --no-print-directory up
 make --no-print-directory test-e2e

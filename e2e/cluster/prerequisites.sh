@@ -8,6 +8,7 @@ packages=(
     containernetworking-plugins conntrack iproute2 nftables socat     # the pod network
     buildah catatonit debootstrap                                     # images without a container engine
     chromium chromium-driver                                          # browser tests
+    libfaketime                                                       # tests with a clock that steps
     postgresql postgresql-client                                      # tests of the catalog
     python3 python3-venv
 )

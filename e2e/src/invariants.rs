@@ -350,11 +350,6 @@ fn checked(instance: &WaveInstance, mut revisions: Vec<Record>) -> Result<BTreeS
         observed == instance.metadata.generation,
         "its Ready condition is of generation {observed:?}"
     );
-    ensure!(
-        status.operation.is_none(),
-        "its status tells of {:?}",
-        status.operation
-    );
     let told = status.release.as_ref().map(|release| release.revision);
     ensure!(
         told == Some(latest.version),

@@ -104,7 +104,7 @@ pub(super) fn watched(
                     }
                 };
                 tokio::select! {
-                    Err(_gone) = changes.changed() => return None,
+                    told = changes.changed() => if told.is_err() { return None },
                     () = until_expiry, if !mute => return None,
                     frame = body.frame(), if next.is_none() => match frame {
                         Some(Ok(frame)) => next = Some(frame),

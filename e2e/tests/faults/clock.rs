@@ -39,7 +39,8 @@ async fn a_clock_that_steps_by_an_hour_disturbs_nothing() -> Result<()> {
     }
     sandbox.comes_to_rest(&names).await?;
     let volumes = sandbox.filled_volumes_of(&names).await?;
-    for step in ["+3600", "-3600", "+0"] {
+    // Never behind the real time: the API server's certificate may be younger than an hour.
+    for step in ["+3600", "+0"] {
         fs::write(&offset, step)?;
         for name in &names {
             disk::change(&sandbox, name, &mut dice).await?;
