@@ -7,6 +7,7 @@ mod api_faults;
 mod clock;
 mod control_plane;
 mod disk;
+mod drift;
 mod foreign;
 mod held_helm;
 mod kills;

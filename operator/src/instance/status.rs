@@ -87,8 +87,9 @@ pub(super) fn in_short(seen: &Seen, old: &WaveInstanceStatus) -> Option<Instance
         objects: match seen.observed.objects {
             Objects::AsRendered => seen.fingerprint.clone(),
             Objects::Absent | Objects::Changed | Objects::Drifted => {
-                let old = old.release.as_ref();
-                old.and_then(|release| release.objects.clone())
+                let same = |old: &&InstanceRelease| old.revision == release.revision;
+                let old = old.release.as_ref().filter(same);
+                old.and_then(|old| old.objects.clone())
             }
         },
     })
