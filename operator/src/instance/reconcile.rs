@@ -18,6 +18,7 @@ use kube::runtime::{applier, watcher};
 use kube::{Client, Resource, ResourceExt};
 use parking_lot::Mutex;
 use serde_json::json;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span, debug, error_span, field, info, warn};
@@ -46,6 +47,9 @@ use crate::watches::{Queue, World};
 
 /// How often a launcher is asked for its phase until its app is ready.
 const PHASE_INTERVAL: Duration = Duration::from_millis(1500);
+
+/// How many comparisons of objects with their releases go on at once.
+const COMPARISONS: usize = 16;
 
 /// How often an instance looks whether it is its turn in a rollout.
 const TURN_INTERVAL: Duration = Duration::from_secs(5);
@@ -88,6 +92,8 @@ pub(crate) struct Context {
     pub(crate) launchers: Launchers,
     /// Failures of Helm.
     pub(crate) runs: Attempts,
+    /// Comparisons of objects with their releases that may go on at once.
+    comparisons: Semaphore,
     /// Repairs of objects that somebody had changed.
     pub(super) repairs: Attempts,
     /// Failures of everything else.
@@ -147,6 +153,7 @@ impl Context {
             metrics,
             launchers: Launchers::new(),
             runs: Attempts::default(),
+            comparisons: Semaphore::new(COMPARISONS),
             repairs: Attempts::default(),
             errors: Attempts::default(),
             leadership,
@@ -496,6 +503,10 @@ async fn step(
                 // They change while we look.
                 return Ok(Action::requeue(PHASE_INTERVAL));
             }
+            // After an upgrade all of them are to be compared; what somebody waits for comes first.
+            let Ok(_turn) = ctx.comparisons.try_acquire() else {
+                return Ok(Action::requeue(delay(4, random())));
+            };
             compare(&ctx, &instance, &seen).await?;
             is_compared = true;
             continue;
