@@ -512,12 +512,15 @@ impl World {
 
     /// As `torn_out` does it.
     fn restore(&mut self) {
-        let wanted = self.latest().filter(|record| {
-            let is_old = self.is_old();
-            record.status == Status::Deployed || is_pending(record.status) && is_old
-        });
-        if let (None, None, Some(record)) = (&self.instance, &self.run, wanted) {
-            self.create(record.spec);
+        let (None, None, Some(record)) = (&self.instance, &self.run, self.latest()) else {
+            return;
+        };
+        let is_old = self.is_old();
+        match record.status {
+            Status::Deployed => self.create(record.spec),
+            status if is_pending(status) && is_old => self.create(record.spec),
+            Status::Uninstalling if is_old => self.start(true, Verb::Uninstall),
+            _ => {}
         }
     }
 
@@ -537,10 +540,8 @@ impl World {
     fn check(&self) {
         let latest = self.latest();
         let Some(instance) = &self.instance else {
-            // What somebody else's Helm did not bring to its end, of an instance that we have never seen, is theirs to look at.
-            let is_theirs = latest.is_none_or(|record| {
-                matches!(record.status, Status::Failed | Status::Uninstalling)
-            });
+            // What somebody else's Helm has failed to install is theirs to look at.
+            let is_theirs = latest.is_none_or(|record| record.status == Status::Failed);
             assert!(is_theirs, "a release without an instance: {self:#?}");
             return;
         };

@@ -316,8 +316,10 @@ fn plan_absent(seen: &Observed) -> Plan {
     };
     match release.status {
         S::Uninstalled => to(A::Finish, R::ReleaseGone),
-        // `helm uninstall --wait` keeps its record until the instance, too, is gone.
-        S::Uninstalling if seen.objects == Objects::Absent => to(A::Finish, R::ReleaseGone),
+        // Somebody's `helm uninstall --wait` keeps its record until the instance, too, is gone.
+        S::Uninstalling if seen.objects == Objects::Absent && !ours => {
+            to(A::Finish, R::ReleaseGone)
+        }
         S::Uninstalling | S::PendingInstall | S::PendingUpgrade | S::PendingRollback
             if !ours && !seen.release_is_old =>
         {
@@ -831,6 +833,15 @@ mod tests {
                 Observed {
                     is_uninstalling: true,
                     ..deleted(seen(S::Uninstalling))
+                },
+                A::Uninstall,
+                R::Deleted,
+            ),
+            (
+                "deleted, our own uninstallation failed at its very end",
+                Observed {
+                    is_uninstalling: true,
+                    ..deleted(missing(seen(S::Uninstalling)))
                 },
                 A::Uninstall,
                 R::Deleted,

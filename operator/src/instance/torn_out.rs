@@ -1,5 +1,6 @@
 //! Instances that were torn out: somebody has removed the finalizer by force, and the release is still there. The instance is
-//! made again from the release's values; who wants it gone deletes it, or uninstalls the release.
+//! made again from the release's values; who wants it gone deletes it, or uninstalls the release. Where somebody has begun
+//! just that and died, it is brought to its end.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use tracing::warn;
 use super::reconcile::Context;
 use crate::error::{Error, chain};
 use crate::events::{FIELD_MANAGER, Tone};
+use crate::helm;
 use crate::helm::releases::{self, CHART, Release, Status};
 
 /// How often they are looked for. What is missing twice in a row is missing.
@@ -43,21 +45,25 @@ pub(super) async fn run(ctx: Arc<Context>) {
                 continue;
             };
             let is_old = ctx.seen_since(name, &release).elapsed() > ctx.settings.helm_timeout;
-            let Some((status, spec)) = wanted(release, is_old) else {
+            let Some(todo) = todo(release, is_old) else {
                 continue;
             };
             let backs_off = ctx.errors.failed(name, 0);
             if backs_off.is_some_and(|failed| failed.retry_at > Instant::now()) {
                 continue;
             }
-            match restore(&ctx, name, status, spec).await {
+            let done = match todo {
+                Todo::Restore(shown, spec) => restore(&ctx, name, shown, spec).await,
+                Todo::Uninstall => uninstall(&ctx, name).await,
+            };
+            match done {
                 Ok(()) => {}
                 Err(error) => {
                     let failed = ctx.errors.fail(name, 0, chain(&error));
                     warn!(
                         error = &error as &dyn std::error::Error,
                         instance.id = name,
-                        "Could not restore instance {name}, try {}",
+                        "Could not restore instance {name}, or end its release, try {}",
                         failed.times
                     );
                 }
@@ -67,11 +73,24 @@ pub(super) async fn run(ctx: Arc<Context>) {
     }
 }
 
-/// The spec that a release stands for, when it is ours and in force, or nobody brings it to its end any more; and its status.
-fn wanted(release: Release, is_old: bool) -> Option<(Status, WaveInstanceSpec)> {
+/// What to do about a release that has no instance.
+enum Todo {
+    /// Make the instance again, if the release's status is still this one.
+    Restore(Status, WaveInstanceSpec),
+    /// Bring to its end what somebody has begun.
+    Uninstall,
+}
+
+/// What to do about a release that has no instance, when it is of ours; `is_old` when nobody works on it any more.
+fn todo(release: Release, is_old: bool) -> Option<Todo> {
+    let content = release
+        .content
+        .ok()
+        .filter(|content| content.chart == CHART)?;
     match release.status {
         Status::Deployed => {}
         Status::PendingInstall | Status::PendingUpgrade | Status::PendingRollback if is_old => {}
+        Status::Uninstalling if is_old => return Some(Todo::Uninstall),
         // Somebody is at work, or has removed it on purpose. What has failed is no word on what is wanted.
         Status::Unknown
         | Status::Uninstalled
@@ -82,9 +101,18 @@ fn wanted(release: Release, is_old: bool) -> Option<(Status, WaveInstanceSpec)> 
         | Status::PendingUpgrade
         | Status::PendingRollback => return None,
     }
-    let content = release.content.ok()?;
-    let spec = content.spec.ok()?;
-    (content.chart == CHART).then_some((release.status, spec))
+    Some(Todo::Restore(release.status, content.spec.ok()?))
+}
+
+async fn uninstall(ctx: &Context, name: &str) -> Result<(), Error> {
+    let Some(_slot) = ctx.helm.slot_to_spare() else {
+        return Ok(());
+    };
+    warn!(
+        instance.id = name,
+        "The release of {name} was left while it was being uninstalled; it is uninstalled"
+    );
+    Ok(helm::uninstall(&ctx.helm, name).await?)
 }
 
 async fn restore(
