@@ -143,9 +143,7 @@ pub(super) fn observe(ctx: &Context, instance: &WaveInstance) -> Seen {
     });
     // Whatever others have begun was begun before we led.
     let run_over = memo.ran || ctx.leadership.age() >= ctx.orphan_grace;
-    let told = instance.status.as_ref().and_then(status::ready);
-    let is_uninstalling =
-        memo.is_uninstalling || told.is_some_and(|ready| ready.reason == status::DELETING);
+    let is_uninstalling = memo.is_uninstalling || status::is_uninstalling(instance);
     let cache_behind = memo.made.is_some_and(|(revision, at)| {
         let shown = release.as_ref().map_or(0, |release| release.revision);
         shown < revision && at.elapsed() < CACHE_GRACE
