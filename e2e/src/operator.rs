@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     sync::atomic::{AtomicU16, Ordering},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
@@ -249,6 +250,24 @@ impl Operator {
     pub async fn restart(&mut self) -> Result<()> {
         self.process = self.recipe.spawn()?;
         self.ready().await
+    }
+
+    /// Does something, and meanwhile starts the operator again whenever it ends, as a kubelet does: one that cannot renew
+    /// its lease ends.
+    ///
+    /// # Errors
+    /// What `work` says.
+    pub async fn supervised<T>(&mut self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let mut work = std::pin::pin!(work);
+        let mut pace = tokio::time::interval(Duration::from_secs(1));
+        loop {
+            tokio::select! {
+                done = &mut work => return done,
+                _ = pace.tick() => if self.process.try_wait()?.is_some() {
+                    self.process = self.recipe.spawn()?;
+                },
+            }
+        }
     }
 
     /// What it has said so far.

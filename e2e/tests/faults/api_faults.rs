@@ -54,7 +54,7 @@ async fn every_fault_of_the_network_and_the_api_server_passes() -> Result<()> {
             sandbox.comes_to_rest(&names).await?;
             sandbox.kept_volumes(&volumes).await
         };
-        round.await.context(what)?;
+        operator.supervised(round).await.context(what)?;
         eprintln!(
             "{what}: at rest after {:.1} s",
             begun.elapsed().as_secs_f64()

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use crds::WaveInstance;
 use e2e::{ControlPlane, Daemon, Pods, Sandbox, eventually};
 use k8s_openapi::{ByteString, api::core::v1::ConfigMap};
-use kube::api::{DeleteParams, ObjectMeta, PostParams};
+use kube::api::{DeleteParams, ListParams, ObjectMeta, PostParams};
 
 use crate::{dice, disk, last};
 
@@ -38,9 +38,12 @@ async fn api_server_and_etcd_end_and_come_back() -> Result<()> {
         sandbox.apply(&new, disk::instance()).await?;
         names.push(new);
         plane.kill(daemon).await?;
-        last(Duration::from_secs(5)).await;
-        plane.resume(daemon).await?;
-        sandbox.comes_to_rest(&names).await?;
+        let recovered = async {
+            last(Duration::from_secs(5)).await;
+            plane.resume(daemon).await?;
+            sandbox.comes_to_rest(&names).await
+        };
+        operator.supervised(recovered).await?;
         sandbox.kept_volumes(&volumes).await?;
     }
     operator.terminate().await?;
@@ -66,21 +69,21 @@ async fn a_full_etcd_is_survived() -> Result<()> {
         disk::change(&sandbox, name, &mut dice).await?;
     }
     fill(&sandbox).await?;
-    last(Duration::from_secs(10)).await;
-    // The API server may still delete nothing: what is deleted takes room, too.
-    plane.defragment().await?;
-    eventually("etcd to take writes again", async || {
-        sandbox
-            .api::<ConfigMap>()
-            .delete_collection(
-                &DeleteParams::default(),
-                &kube::api::ListParams::default().labels("fills=etcd"),
-            )
-            .await?;
-        plane.defragment().await
-    })
-    .await?;
-    sandbox.comes_to_rest(&names).await?;
+    let recovered = async {
+        last(Duration::from_secs(10)).await;
+        // Nothing may be deleted yet: a deletion takes room, too.
+        plane.defragment().await?;
+        let maps = sandbox.api::<ConfigMap>();
+        let fillers = ListParams::default().labels("fills=etcd");
+        eventually("etcd to take writes again", async || {
+            maps.delete_collection(&DeleteParams::default(), &fillers)
+                .await?;
+            plane.defragment().await
+        })
+        .await?;
+        sandbox.comes_to_rest(&names).await
+    };
+    operator.supervised(recovered).await?;
     sandbox.kept_volumes(&volumes).await?;
     operator.terminate().await?;
     sandbox.passed();
