@@ -48,6 +48,11 @@ impl<T: Clone + PartialEq> Index<T> {
             .unwrap_or_default()
     }
 
+    /// Whether anything belongs to `key`.
+    pub(crate) fn contains(&self, key: &str) -> bool {
+        self.objects.read().contains_key(key)
+    }
+
     /// The first object that `wanted` is true for, in no order.
     pub(crate) fn find(&self, wanted: impl Fn(&T) -> bool) -> Option<T> {
         let objects = self.objects.read();

@@ -11,6 +11,7 @@ mod names;
 mod observe;
 mod plan;
 mod reconcile;
+mod record;
 mod rollout;
 mod status;
 mod torn_out;

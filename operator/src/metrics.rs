@@ -14,7 +14,8 @@ use crds::{ConditionStatus, ConditionType, WaveInstance};
 use kube::runtime::reflector::Store;
 use nix::sys::resource::UsageWho;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
@@ -359,7 +360,7 @@ impl Collector for Scraped {
         let seconds = Some(&Unit::Seconds);
         if let Some(cpu) = process::cpu_seconds(UsageWho::RUSAGE_CHILDREN) {
             let help = "CPU time of the Helm commands that have ended";
-            collected_counter(encoder, "helm_cpu", help, seconds, cpu)?;
+            collected(encoder, "helm_cpu", help, seconds, &ConstCounter::new(cpu))?;
         }
         #[expect(clippy::cast_precision_loss, reason = "so many do not wait")]
         let depth = self.queue.depth() as f64;
@@ -373,20 +374,19 @@ impl Collector for Scraped {
             let age = age.as_secs_f64();
             collected_gauge(encoder, "api_contact_age", help, seconds, age)?;
         }
-        let ages = |watch| self.freshness.age(watch, now).as_secs_f64();
+        let ages = watches(|watch| ConstGauge::new(self.freshness.age(watch, now).as_secs_f64()));
         let help = "Since when a watch has been failing; 0 while it is not";
-        collected_gauges(encoder, "cache_age", help, seconds, watches(ages))?;
+        collected_family(encoder, "cache_age", help, seconds, MetricType::Gauge, ages)?;
+        let errors = watches(|watch| ConstCounter::new(self.freshness.errors(watch)));
         let help = "Failures of watches";
-        let mut metric = encoder.encode_descriptor(
+        collected_family(
+            encoder,
             "api_watch_errors",
             help,
             None,
-            prometheus_client::metrics::MetricType::Counter,
+            MetricType::Counter,
+            errors,
         )?;
-        for &watch in Watch::VARIANTS {
-            let errors = ConstCounter::new(self.freshness.errors(watch));
-            errors.encode(metric.encode_family(&OfWatch { watch })?)?;
-        }
         self.encode_instances(encoder)
     }
 }
@@ -397,15 +397,19 @@ impl Scraped {
         for instance in self.instances.get().into_iter().flat_map(Store::state) {
             counts[state(&instance) as usize] += 1;
         }
-        let counts = State::VARIANTS
-            .iter()
-            .map(|&state| (OfState { state }, f64::from(counts[state as usize])));
+        let counts = State::VARIANTS.iter().map(|&state| {
+            (
+                OfState { state },
+                ConstGauge::new(f64::from(counts[state as usize])),
+            )
+        });
         let help = "Instances, by their conditions";
-        collected_gauges(encoder, "instances", help, None, counts)
+        collected_family(encoder, "instances", help, None, MetricType::Gauge, counts)
     }
 }
 
-fn watches<'a>(value: impl Fn(Watch) -> f64 + 'a) -> impl Iterator<Item = (OfWatch, f64)> + 'a {
+/// A value of each watch, with its label.
+fn watches<M>(value: impl Fn(Watch) -> M) -> impl Iterator<Item = (OfWatch, M)> {
     let watches = Watch::VARIANTS.iter();
     watches.map(move |&watch| (OfWatch { watch }, value(watch)))
 }
@@ -427,18 +431,19 @@ fn state(instance: &WaveInstance) -> State {
     state
 }
 
-fn collected_counter(
+/// One metric without labels, as it is at this scrape.
+fn collected(
     encoder: &mut DescriptorEncoder<'_>,
     name: &str,
     help: &str,
     unit: Option<&Unit>,
-    value: f64,
+    metric: &impl EncodeMetric,
 ) -> fmt::Result {
-    let counter = ConstCounter::new(value);
-    let metric = encoder.encode_descriptor(name, help, unit, counter.metric_type())?;
-    counter.encode(metric)
+    let encoder = encoder.encode_descriptor(name, help, unit, metric.metric_type())?;
+    metric.encode(encoder)
 }
 
+/// The same for a number that goes up and down.
 fn collected_gauge(
     encoder: &mut DescriptorEncoder<'_>,
     name: &str,
@@ -446,22 +451,21 @@ fn collected_gauge(
     unit: Option<&Unit>,
     value: f64,
 ) -> fmt::Result {
-    let gauge = ConstGauge::new(value);
-    let metric = encoder.encode_descriptor(name, help, unit, gauge.metric_type())?;
-    gauge.encode(metric)
+    collected(encoder, name, help, unit, &ConstGauge::new(value))
 }
 
-fn collected_gauges<L: prometheus_client::encoding::EncodeLabelSet>(
+/// One metric with labels, as it is at this scrape.
+fn collected_family<L: EncodeLabelSet, M: EncodeMetric>(
     encoder: &mut DescriptorEncoder<'_>,
     name: &str,
     help: &str,
     unit: Option<&Unit>,
-    values: impl Iterator<Item = (L, f64)>,
+    type_: MetricType,
+    values: impl Iterator<Item = (L, M)>,
 ) -> fmt::Result {
-    let type_ = prometheus_client::metrics::MetricType::Gauge;
-    let mut metric = encoder.encode_descriptor(name, help, unit, type_)?;
-    for (labels, value) in values {
-        ConstGauge::new(value).encode(metric.encode_family(&labels)?)?;
+    let mut family = encoder.encode_descriptor(name, help, unit, type_)?;
+    for (labels, metric) in values {
+        metric.encode(family.encode_family(&labels)?)?;
     }
     Ok(())
 }

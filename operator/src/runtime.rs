@@ -112,9 +112,7 @@ async fn serve(args: Args) -> Result<(), Error> {
     let freshness = Arc::new(Freshness::default());
     let metrics = Arc::new(Metrics::new(freshness.clone()));
 
-    if !chart.join("Chart.yaml").is_file() {
-        return Err(Error::NoChart(chart.display().to_string()));
-    }
+    let chart_version = chart_version(&chart)?;
     // Helm runs in another folder than we do.
     let chart = absolute(&chart)?;
     let helm = if helm.components().count() > 1 {
@@ -126,7 +124,7 @@ async fn serve(args: Args) -> Result<(), Error> {
     let leadership = Arc::new(Leadership::default());
     let helm = Helm::new(
         helm,
-        chart.clone(),
+        chart,
         namespace.clone(),
         helm_timeout,
         helm_concurrency,
@@ -203,7 +201,7 @@ async fn serve(args: Args) -> Result<(), Error> {
         concurrency,
         limits,
         rollout: Rollout::new(rollout, rollout_at_once.into()),
-        chart_version: chart_version(&chart)?,
+        chart_version,
     };
     let instances = Arc::new(instance::Context::new(
         client,
@@ -374,12 +372,15 @@ fn chart_version(chart: &Path) -> Result<String, Error> {
         version: String,
     }
     let file = chart.join("Chart.yaml");
-    let text = std::fs::read_to_string(&file).map_err(|source| Error::System {
-        task: format!("read `{}`", file.display()),
-        source,
+    let no_chart = || Error::NoChart(chart.display().to_string());
+    let text = std::fs::read_to_string(&file).map_err(|source| match source.kind() {
+        std::io::ErrorKind::NotFound => no_chart(),
+        _ => Error::System {
+            task: format!("read `{}`", file.display()),
+            source,
+        },
     })?;
-    let chart: Chart =
-        serde_saphyr::from_str(&text).map_err(|_| Error::NoChart(chart.display().to_string()))?;
+    let chart: Chart = serde_saphyr::from_str(&text).map_err(|_| no_chart())?;
     Ok(chart.version)
 }
 

@@ -48,6 +48,21 @@ pub(crate) struct World {
 pub(crate) type Queue<K> = BoxStream<'static, Result<ObjectRef<K>, watcher::Error>>;
 
 impl World {
+    /// Of which nothing was seen but what is in this store.
+    fn new(instances: Store<WaveInstance>) -> Self {
+        Self {
+            instances,
+            instances_listed: Arc::new(watch::Sender::new(false)),
+            apps: Arc::default(),
+            releases: Arc::default(),
+            deployments: Arc::default(),
+            services: Arc::default(),
+            volumes: Arc::default(),
+            files: Arc::default(),
+            pods: Arc::default(),
+        }
+    }
+
     /// Waits until every watch has listed what there is.
     pub(crate) async fn synced(&self) {
         let Self {
@@ -81,17 +96,7 @@ impl World {
     /// A world in which nothing was seen.
     pub(crate) fn empty() -> Self {
         let (instances, _writer) = reflector::store();
-        Self {
-            instances,
-            instances_listed: Arc::new(watch::Sender::new(false)),
-            apps: Arc::default(),
-            releases: Arc::default(),
-            deployments: Arc::default(),
-            services: Arc::default(),
-            volumes: Arc::default(),
-            files: Arc::default(),
-            pods: Arc::default(),
-        }
+        Self::new(instances)
     }
 }
 
@@ -103,17 +108,7 @@ pub(crate) fn start(
     leadership: &Leadership,
 ) -> (World, Queue<WaveInstance>) {
     let (instances, writer) = reflector::store();
-    let world = World {
-        instances,
-        instances_listed: Arc::new(watch::Sender::new(false)),
-        apps: Arc::default(),
-        releases: Arc::default(),
-        deployments: Arc::default(),
-        services: Arc::default(),
-        volumes: Arc::default(),
-        files: Arc::default(),
-        pods: Arc::default(),
-    };
+    let world = World::new(instances);
 
     let listed = world.instances_listed.clone();
     let listing = Listing::new();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crds::{Runtime, WaveInstance};
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{Api, DeleteParams, ListParams, Preconditions};
+use kube::api::{Api, DeleteParams, Preconditions};
 use kube::{Resource, ResourceExt};
 use tracing::{error, info, warn};
 
@@ -13,6 +13,7 @@ use super::names;
 use super::observe::Seen;
 use super::plan::{Action, Plan, Reason};
 use super::reconcile::Context;
+use super::record;
 use super::status;
 use crate::app::secrets;
 use crate::error::{Error, message};
@@ -324,28 +325,17 @@ async fn drop_finalizer(ctx: &Context, instance: &WaveInstance) -> Result<Done, 
 /// Asks the API server whether the release's latest record is still the very one that the watch has shown. Answers the
 /// highest revision, or nothing when it is another.
 async fn confirm(ctx: &Context, name: &str, seen: &Seen) -> Result<Option<u32>, Error> {
-    let secrets: Api<Secret> = ctx.api();
-    let listed = secrets
-        .list_metadata(&ListParams::default().labels(&releases::selector(name)))
-        .await
-        .map_err(|source| Error::Kube {
-            task: format!("list the Secrets of release `{name}`"),
-            source,
-        })?;
-    let latest = listed
-        .items
-        .iter()
-        .filter_map(|secret| Some((releases::labelled(&secret.metadata)?, &secret.metadata)))
-        .max_by_key(|((revision, _), _)| *revision);
-    let same = match (latest, seen.release()) {
+    let latest = record::latest(ctx, name).await?;
+    let same = match (&latest, seen.release()) {
+        (None, shown) => shown.is_none(),
         // The watch leaves superseded revisions out.
-        (None | Some(((_, Status::Superseded), _)), shown) => shown.is_none(),
-        (Some((_, metadata)), Some(shown)) => {
-            metadata.resource_version.as_ref() == Some(&shown.resource_version)
+        (Some(latest), shown) if latest.status == Status::Superseded => shown.is_none(),
+        (Some(latest), Some(shown)) => {
+            latest.resource_version.as_ref() == Some(&shown.resource_version)
         }
         (Some(_), None) => false,
     };
-    Ok(same.then(|| latest.map_or(0, |((revision, _), _)| revision)))
+    Ok(same.then(|| latest.map_or(0, |latest| latest.revision)))
 }
 
 #[cfg(test)]

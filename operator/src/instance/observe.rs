@@ -107,7 +107,7 @@ pub(super) fn observe(ctx: &Context, instance: &WaveInstance) -> Seen {
     let world = &ctx.world;
     let release = releases::latest(world.releases.get(&name));
     let deployment = world.deployments.get(&name).into_iter().next();
-    let is_empty = deployment.is_none() && world.services.get(&name).is_empty();
+    let is_empty = deployment.is_none() && !world.services.contains(&name);
     let app = world
         .apps
         .find(|entry| entry.app.as_ref() == Some(&instance.spec.app));
@@ -222,6 +222,9 @@ fn over_limit(
     }
     let owner = &instance.spec.owner;
     let memory_of = |app: &AppRef| {
+        if limits.memory_per_user.is_none() {
+            return 0;
+        }
         let entry = ctx.world.apps.find(|entry| entry.app.as_ref() == Some(app));
         entry.map_or(0, |entry| entry.memory)
     };
@@ -238,7 +241,7 @@ fn over_limit(
         let counts = other.spec.owner == *owner
             && other.metadata.deletion_timestamp.is_none()
             && other.uid() != instance.uid()
-            && (!ctx.world.releases.get(&other.name_any()).is_empty() || age(&other) < own_age);
+            && (ctx.world.releases.contains(&other.name_any()) || age(&other) < own_age);
         if counts {
             usage.others += 1;
             usage.others_memory += memory_of(&other.spec.app);

@@ -391,20 +391,7 @@ pub(crate) async fn run(ctx: Arc<Context>, queue: Queue<WaveInstance>) {
     let store = ctx.world.instances.clone();
     let stop = ctx.stop.clone();
     let restored = stop.run_until_cancelled(torn_out::run(ctx.clone()));
-    let full = {
-        let (ctx, stop) = (ctx.clone(), ctx.stop.clone());
-        async move {
-            let Some(limit) = ctx.settings.limits.instances_per_user else {
-                return;
-            };
-            let instances = || ctx.world.instances.state();
-            let published = async {
-                ctx.leadership.begun().await;
-                limits::publish_full_users(ctx.api(), limit, instances).await;
-            };
-            stop.run_until_cancelled(published).await;
-        }
-    };
+    let full = stop.run_until_cancelled(tell_full_users(ctx.clone()));
     let queue = queue.take_until(ctx.stop.clone().cancelled_owned());
     let reconciled = applier(
         |instance, ctx| reconcile(instance, ctx).boxed(),
@@ -421,6 +408,15 @@ pub(crate) async fn run(ctx: Arc<Context>, queue: Queue<WaveInstance>) {
         futures::future::ready(())
     });
     tokio::join!(restored, full, reconciled);
+}
+
+/// Tells the API server who has as many instances as a user may have, from when we lead.
+async fn tell_full_users(ctx: Arc<Context>) {
+    let Some(limit) = ctx.settings.limits.instances_per_user else {
+        return;
+    };
+    ctx.leadership.begun().await;
+    limits::publish_full_users(ctx.api(), limit, || ctx.world.instances.state()).await;
 }
 
 fn report(ctx: &Context, error: &controller::Error<Error, watcher::Error>) {

@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crds::{WaveInstance, WaveInstanceSpec};
-use k8s_openapi::api::core::v1::Secret;
 use kube::Resource;
-use kube::api::{Api, ListParams, PostParams};
+use kube::api::{Api, PostParams};
 use kube::runtime::reflector::ObjectRef;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::warn;
 
 use super::reconcile::Context;
+use super::record;
 use crate::error::{Error, chain};
 use crate::events::{FIELD_MANAGER, Tone};
 use crate::helm;
@@ -121,7 +121,8 @@ async fn restore(
     shown: Status,
     spec: WaveInstanceSpec,
 ) -> Result<(), Error> {
-    if status_now(ctx, name).await? != Some(shown) {
+    let latest = record::latest(ctx, name).await?;
+    if latest.map(|latest| latest.status) != Some(shown) {
         return Ok(());
     }
     let mut instance = WaveInstance::new(name, spec);
@@ -171,24 +172,6 @@ async fn restore(
         )
         .await;
     Ok(())
-}
-
-/// The release's status as the API server has it.
-async fn status_now(ctx: &Context, name: &str) -> Result<Option<Status>, Error> {
-    let secrets: Api<Secret> = ctx.api();
-    let listed = secrets
-        .list_metadata(&ListParams::default().labels(&releases::selector(name)))
-        .await
-        .map_err(|source| Error::Kube {
-            task: format!("list the Secrets of release `{name}`"),
-            source,
-        })?;
-    let latest = listed
-        .items
-        .iter()
-        .filter_map(|secret| releases::labelled(&secret.metadata))
-        .max_by_key(|(revision, _)| *revision);
-    Ok(latest.map(|(_, status)| status))
 }
 
 #[cfg(test)]

@@ -7,9 +7,10 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
+use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::registry::Unit;
 
-use super::{collected_counter, collected_gauge};
+use super::{collected, collected_gauge};
 
 /// The files of a container's own control group.
 const CGROUP: &str = "/sys/fs/cgroup";
@@ -26,7 +27,13 @@ impl Collector for Process {
         let encoder = &mut encoder;
         if let Some(cpu) = cpu_seconds(UsageWho::RUSAGE_SELF) {
             let help = "CPU time of the operator itself, without Helm";
-            collected_counter(encoder, "process_cpu", help, Some(&Unit::Seconds), cpu)?;
+            collected(
+                encoder,
+                "process_cpu",
+                help,
+                Some(&Unit::Seconds),
+                &ConstCounter::new(cpu),
+            )?;
         }
         if let Some(bytes) = resident_bytes() {
             let help = "Resident memory of the operator itself, without Helm";
