@@ -21,8 +21,6 @@ pub enum Daemon {
     Etcd,
     /// The API server.
     ApiServer,
-    /// The controllers.
-    ControllerManager,
 }
 
 impl Daemon {
@@ -30,7 +28,6 @@ impl Daemon {
         match self {
             Self::Etcd => "etcd",
             Self::ApiServer => "kube-apiserver",
-            Self::ControllerManager => "kube-controller-manager",
         }
     }
 }
@@ -65,14 +62,6 @@ impl ControlPlane {
     #[must_use]
     pub fn kubeconfig(&self) -> PathBuf {
         self.folder.path().join("kubeconfig")
-    }
-
-    /// Ends a part with SIGTERM.
-    ///
-    /// # Errors
-    /// The script fails.
-    pub async fn stop(&self, daemon: Daemon) -> Result<()> {
-        self.script(&["stop", &self.folder(), daemon.name()]).await
     }
 
     /// Ends a part with SIGKILL.

@@ -295,21 +295,6 @@ impl Namespace {
     }
 }
 
-impl Volumes {
-    /// How many there are.
-    #[must_use]
-    pub fn count(&self) -> usize {
-        self.0.len()
-    }
-
-    /// How many hold something that the test wrote.
-    #[must_use]
-    pub fn filled(&self) -> usize {
-        let volumes = self.0.values();
-        volumes.filter(|volume| volume.content.is_some()).count()
-    }
-}
-
 /// Checks one instance against its release; answers what objects it has to have.
 fn checked(instance: &WaveInstance, mut revisions: Vec<Record>) -> Result<BTreeSet<String>> {
     ensure!(

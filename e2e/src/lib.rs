@@ -25,6 +25,6 @@ pub use invariants::{Record, Volumes};
 pub use namespace::Namespace;
 pub use operator::{Launch, Operator, kill_process};
 pub use proxy::{Agent, Asked, Faults, Held, Proxy, Verb};
-pub use sandbox::{Pods, Sandbox};
+pub use sandbox::Sandbox;
 pub use store::{Published, Store, instance, pack};
 pub use wait::{PATIENCE, eventually};

@@ -22,7 +22,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use crate::{Published, command::succeed, condition, run};
+use crate::{Published, command::succeed, condition, eventually, run};
 
 /// A namespace, seen with the rights of the cluster's admin.
 #[derive(Clone)]
@@ -180,6 +180,19 @@ impl Namespace {
             found.push(format!("WaveInstance {name}"));
         }
         Ok(found)
+    }
+
+    /// Waits until nothing is left of an instance.
+    ///
+    /// # Errors
+    /// Something stays.
+    pub async fn nothing_left(&self, name: &str) -> Result<()> {
+        eventually(&format!("nothing left of {name}"), async || {
+            let remains = self.remains(name).await?;
+            ensure!(remains.is_empty(), "still there: {}", remains.join(", "));
+            Ok(())
+        })
+        .await
     }
 
     async fn names<K>(&self, params: &ListParams) -> Result<Vec<String>>

@@ -154,12 +154,6 @@ impl Operator {
         self.process.id().context("the operator has ended")
     }
 
-    /// Port of `/livez`, `/readyz` and what else it serves.
-    #[must_use]
-    pub fn health_port(&self) -> u16 {
-        self.recipe.health_port
-    }
-
     /// Waits until `/readyz` says yes.
     ///
     /// # Errors
@@ -235,14 +229,6 @@ impl Operator {
         Ok(ended.context("the operator does not end")??)
     }
 
-    /// Sends it a signal.
-    ///
-    /// # Errors
-    /// It has ended.
-    pub fn signal(&self, signal_to_send: Signal) -> Result<()> {
-        signal(self.pid()?, signal_to_send)
-    }
-
     /// Starts it again after it has ended, with the same flags, and waits until it is ready.
     ///
     /// # Errors
@@ -276,20 +262,6 @@ impl Operator {
     /// Its log cannot be read.
     pub fn log(&self) -> Result<String> {
         Ok(std::fs::read_to_string(&self.recipe.log)?)
-    }
-
-    /// Memory of the process in MiB.
-    ///
-    /// # Errors
-    /// It has ended.
-    pub fn rss_mib(&self) -> Result<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()?))?;
-        let kib = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .and_then(|rest| rest.trim().strip_suffix(" kB"))
-            .context("/proc tells no VmRSS")?;
-        Ok(kib.trim().parse::<u64>()? / 1024)
     }
 }
 

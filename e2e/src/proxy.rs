@@ -195,7 +195,7 @@ async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Result<Resp
         .entry((asked.agent, asked.verb))
         .or_default() += 1;
     shared.held(&asked).await;
-    let faults = shared.passage(&asked).await?;
+    let faults = shared.passage().await?;
     if shared.falls(faults.throttled) {
         return Ok(reply::throttled(faults.retry_after));
     }
@@ -222,7 +222,7 @@ async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Result<Resp
     }
     if asked.verb == Verb::Watch {
         let expires = faults.watches_cut_after.map(|time| Instant::now() + time);
-        let body = reply::watched(body, shared, asked.agent, expires);
+        let body = reply::watched(body, shared, expires);
         return Ok(Response::from_parts(head, body));
     }
     let Some(key) = list.filter(|_| head.status.is_success()) else {
@@ -258,18 +258,11 @@ impl Shared {
     }
 
     /// Waits while there is silence; answers what is wrong then. Whoever asked into a black hole is cut off in the end.
-    async fn passage(&self, asked: &Asked) -> Result<Faults, Cut> {
+    async fn passage(&self) -> Result<Faults, Cut> {
         let mut changes = self.faults.subscribe();
         let mut lost = false;
         loop {
             let faults = changes.borrow_and_update().clone();
-            if !faults.concern(asked.agent) {
-                return if lost {
-                    Err(Cut)
-                } else {
-                    Ok(Faults::default())
-                };
-            }
             if !faults.silent && !faults.black_hole {
                 return if lost { Err(Cut) } else { Ok(faults) };
             }

@@ -42,15 +42,6 @@ pub struct Sandbox {
     passed: bool,
 }
 
-/// What a namespace of a test's own allows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pods {
-    /// Deployments get none: only what the operator does counts.
-    None,
-    /// They run.
-    Run,
-}
-
 impl Deref for Sandbox {
     type Target = Namespace;
 
@@ -64,16 +55,16 @@ impl Sandbox {
     ///
     /// # Errors
     /// There is no cluster, or it refuses.
-    pub async fn create(prefix: &str, pods: Pods) -> Result<Self> {
+    pub async fn create(prefix: &str) -> Result<Self> {
         let kubeconfig = env::var_os("KUBECONFIG").context("KUBECONFIG is not set: see `make`")?;
-        Self::create_in(Path::new(&kubeconfig), prefix, pods).await
+        Self::create_in(Path::new(&kubeconfig), prefix).await
     }
 
     /// Makes a namespace in another cluster, such as a [`crate::ControlPlane`].
     ///
     /// # Errors
     /// There is no cluster, or it refuses.
-    pub async fn create_in(kubeconfig: &Path, prefix: &str, pods: Pods) -> Result<Self> {
+    pub async fn create_in(kubeconfig: &Path, prefix: &str) -> Result<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         // Each test has a process-wide default; all but the first find it set.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
@@ -92,17 +83,17 @@ impl Sandbox {
             passed: false,
             namespace,
         };
-        let mut objects = vec![json!({
+        let namespace = json!({
             "apiVersion": "v1", "kind": "Namespace",
             "metadata": { "name": sandbox.name, "labels": { LABEL: "" } },
-        })];
-        if pods == Pods::None {
-            objects.push(json!({
-                "apiVersion": "v1", "kind": "ResourceQuota",
-                "metadata": { "name": "no-pods", "namespace": sandbox.name },
-                "spec": { "hard": { "pods": "0" } },
-            }));
-        }
+        });
+        // Only what the operator does counts.
+        let no_pods = json!({
+            "apiVersion": "v1", "kind": "ResourceQuota",
+            "metadata": { "name": "no-pods", "namespace": sandbox.name },
+            "spec": { "hard": { "pods": "0" } },
+        });
+        let objects = [namespace, no_pods];
         let list = json!({ "apiVersion": "v1", "kind": "List", "items": objects }).to_string();
         sandbox.kubectl(&["apply", "-f", "-"], Some(&list)).await?;
         sandbox.rights = rights(&sandbox.name).await?;

@@ -2,13 +2,9 @@
 
 use std::time::Duration;
 
-use super::Agent;
-
 /// What goes wrong. Parts are of all requests that they can befall, from 0 to 1.
 #[derive(Debug, Clone, Default)]
 pub struct Faults {
-    /// Only requests of this agent are befallen; nothing means all.
-    pub only: Option<Agent>,
     /// Writes that never reach the API server and are answered with 500.
     pub refused_writes: f64,
     /// Writes that succeed and are answered with 409.
@@ -27,10 +23,4 @@ pub struct Faults {
     pub silent: bool,
     /// The same, but what was asked meanwhile is lost, and connections end afterwards: a partition.
     pub black_hole: bool,
-}
-
-impl Faults {
-    pub(super) fn concern(&self, agent: Agent) -> bool {
-        self.only.is_none_or(|only| only == agent)
-    }
 }

@@ -11,7 +11,7 @@ use kube::client::Body;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::{Agent, Cut, Shared};
+use super::{Cut, Shared};
 
 pub(super) type Reply = UnsyncBoxBody<Bytes, Cut>;
 
@@ -64,12 +64,7 @@ fn status(code: StatusCode, reason: &str, message: &str) -> Response<Reply> {
 }
 
 /// The stream of a watch, which stays silent in silence and ends when it has to.
-pub(super) fn watched(
-    body: Body,
-    shared: &Shared,
-    agent: Agent,
-    expires: Option<Instant>,
-) -> Reply {
+pub(super) fn watched(body: Body, shared: &Shared, expires: Option<Instant>) -> Reply {
     let changes = shared.faults.subscribe();
     let state = (body, changes, expires, false);
     let frames = stream::unfold(
@@ -82,9 +77,8 @@ pub(super) fn watched(
             let mut lost = false;
             loop {
                 let faults = changes.borrow_and_update().clone();
-                let concerned = faults.concern(agent);
-                let mute = concerned && (faults.silent || faults.black_hole);
-                lost |= concerned && faults.black_hole;
+                let mute = faults.silent || faults.black_hole;
+                lost |= faults.black_hole;
                 if !mute {
                     if lost {
                         return Some((Err(Cut), (body, changes, expires, true)));
@@ -93,7 +87,7 @@ pub(super) fn watched(
                         return Some((Ok(frame), (body, changes, expires, false)));
                     }
                     // A watch that was open when the fault began is cut, too.
-                    if concerned && let Some(time) = faults.watches_cut_after {
+                    if let Some(time) = faults.watches_cut_after {
                         expires.get_or_insert_with(|| Instant::now() + time);
                     }
                 }

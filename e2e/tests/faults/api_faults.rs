@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use crds::WaveInstance;
-use e2e::{Faults, Pods, Sandbox};
+use e2e::{Faults, Sandbox};
 use kube::api::DeleteParams;
 
 use crate::{dice, disk, last};
@@ -18,15 +18,10 @@ const FAULT: Duration = Duration::from_secs(10);
 #[tokio::test(flavor = "multi_thread")]
 async fn every_fault_of_the_network_and_the_api_server_passes() -> Result<()> {
     let mut dice = dice("api faults")?;
-    let sandbox = Sandbox::create("api-faults", Pods::None).await?;
+    let sandbox = Sandbox::create("api-faults").await?;
     let proxy = sandbox.proxy().await?;
     let mut operator = sandbox.operator().through(&proxy).start().await?;
-    disk::publish(&sandbox).await?;
-    let mut names: Vec<String> = (0..OLD).map(|number| format!("old-{number}")).collect();
-    for name in &names {
-        sandbox.apply(name, disk::instance()).await?;
-    }
-    sandbox.comes_to_rest(&names).await?;
+    let mut names = disk::running(&sandbox, "old", OLD as u64).await?;
 
     for (number, (what, fault)) in faults().into_iter().enumerate() {
         let volumes = sandbox.filled_volumes_of(&names[..OLD]).await?;

@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context, Result, ensure};
-use e2e::{Operator, Pods, Sandbox};
+use e2e::{Operator, Sandbox};
 
 use crate::{dice, disk};
 
@@ -20,7 +20,7 @@ async fn a_clock_that_steps_by_an_hour_disturbs_nothing() -> Result<()> {
         .into_iter()
         .find(|library| Path::new(library).exists())
         .context("there is no libfaketime: run `make prerequisites`")?;
-    let sandbox = Sandbox::create("clock", Pods::None).await?;
+    let sandbox = Sandbox::create("clock").await?;
     let offset = sandbox.folder().join("offset");
     fs::write(&offset, "+0")?;
     let mut operator = sandbox
@@ -32,12 +32,7 @@ async fn a_clock_that_steps_by_an_hour_disturbs_nothing() -> Result<()> {
         .variable("FAKETIME_DONT_FAKE_MONOTONIC", "1")
         .start()
         .await?;
-    disk::publish(&sandbox).await?;
-    let names: Vec<String> = (0..3).map(|number| format!("sales-{number}")).collect();
-    for name in &names {
-        sandbox.apply(name, disk::instance()).await?;
-    }
-    sandbox.comes_to_rest(&names).await?;
+    let names = disk::running(&sandbox, "sales", 3).await?;
     let volumes = sandbox.filled_volumes_of(&names).await?;
     // Never behind the real time: the API server's certificate may be younger than an hour.
     for step in ["+3600", "+0"] {

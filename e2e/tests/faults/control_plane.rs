@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use crds::WaveInstance;
-use e2e::{ControlPlane, Daemon, Pods, Sandbox, eventually};
+use e2e::{ControlPlane, Daemon, Sandbox, eventually};
 use k8s_openapi::{ByteString, api::core::v1::ConfigMap};
 use kube::api::{DeleteParams, ListParams, ObjectMeta, PostParams};
 
@@ -17,14 +17,9 @@ const ETCD_BYTES: u64 = 24 << 20;
 async fn api_server_and_etcd_end_and_come_back() -> Result<()> {
     let mut dice = dice("restarts")?;
     let plane = ControlPlane::start(None).await?;
-    let sandbox = Sandbox::create_in(&plane.kubeconfig(), "restarts", Pods::None).await?;
+    let sandbox = Sandbox::create_in(&plane.kubeconfig(), "restarts").await?;
     let mut operator = sandbox.operator().start().await?;
-    disk::publish(&sandbox).await?;
-    let mut names: Vec<String> = (0..4).map(|number| format!("sales-{number}")).collect();
-    for name in &names {
-        sandbox.apply(name, disk::instance()).await?;
-    }
-    sandbox.comes_to_rest(&names).await?;
+    let mut names = disk::running(&sandbox, "sales", 4).await?;
     let volumes = sandbox.filled_volumes_of(&names[..3]).await?;
     for (number, daemon) in [Daemon::ApiServer, Daemon::Etcd].into_iter().enumerate() {
         // In the middle of the work on all of them.
@@ -55,14 +50,9 @@ async fn api_server_and_etcd_end_and_come_back() -> Result<()> {
 async fn a_full_etcd_is_survived() -> Result<()> {
     let mut dice = dice("full etcd")?;
     let plane = ControlPlane::start(Some(ETCD_BYTES)).await?;
-    let sandbox = Sandbox::create_in(&plane.kubeconfig(), "full", Pods::None).await?;
+    let sandbox = Sandbox::create_in(&plane.kubeconfig(), "full").await?;
     let mut operator = sandbox.operator().start().await?;
-    disk::publish(&sandbox).await?;
-    let names: Vec<String> = (0..4).map(|number| format!("sales-{number}")).collect();
-    for name in &names {
-        sandbox.apply(name, disk::instance()).await?;
-    }
-    sandbox.comes_to_rest(&names).await?;
+    let names = disk::running(&sandbox, "sales", 4).await?;
     let volumes = sandbox.filled_volumes_of(&names).await?;
     // Work is under way while the last bytes go.
     for name in &names {

@@ -36,6 +36,23 @@ pub(crate) fn instance() -> WaveInstanceSpec {
     }
 }
 
+/// Publishes the app and runs so many instances of it, whose names begin with `prefix`; answers the names when all are at rest.
+pub(crate) async fn running(
+    namespace: &Namespace,
+    prefix: &str,
+    count: u64,
+) -> Result<Vec<String>> {
+    publish(namespace).await?;
+    let names: Vec<String> = (0..count)
+        .map(|number| format!("{prefix}-{number}"))
+        .collect();
+    for name in &names {
+        namespace.apply(name, instance()).await?;
+    }
+    namespace.comes_to_rest(&names).await?;
+    Ok(names)
+}
+
 /// Goes to the other version, or shares with everybody, or with nobody again.
 pub(crate) async fn change(
     namespace: &Namespace,

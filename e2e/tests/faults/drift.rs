@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use crds::{REDEPLOY_ANNOTATION, Visibility, WaveApp, WaveInstance};
-use e2e::{Pods, Sandbox, condition, eventually, instance};
+use e2e::{Sandbox, condition, eventually, instance};
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{PersistentVolumeClaim, Service},
@@ -65,7 +65,7 @@ async fn pull_policy(sandbox: &Sandbox, name: &str) -> Result<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_changed_by_hand_comes_back() -> Result<()> {
-    let sandbox = Sandbox::create("drift", Pods::None).await?;
+    let sandbox = Sandbox::create("drift").await?;
     let mut operator = sandbox.operator().start().await?;
     disk::publish(&sandbox).await?;
     let name = "sales";
@@ -117,7 +117,7 @@ async fn what_is_changed_by_hand_comes_back() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_torn_out_comes_back() -> Result<()> {
-    let sandbox = Sandbox::create("torn-out", Pods::None).await?;
+    let sandbox = Sandbox::create("torn-out").await?;
     let mut operator = sandbox.operator().start().await?;
     sandbox.publish("hello", "alice").await?;
     let name = "sales";
@@ -147,7 +147,7 @@ async fn what_is_torn_out_comes_back() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_changed_store_leaves_running_apps_alone_until_asked() -> Result<()> {
-    let sandbox = Sandbox::create("rollout", Pods::None).await?;
+    let sandbox = Sandbox::create("rollout").await?;
     let mut operator = sandbox.operator().start().await?;
     sandbox.publish("hello", "alice").await?;
     for name in ["asked", "left"] {
@@ -203,7 +203,7 @@ async fn a_changed_store_leaves_running_apps_alone_until_asked() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_has_what_the_limits_allow() -> Result<()> {
-    let sandbox = Sandbox::create("limits", Pods::None).await?;
+    let sandbox = Sandbox::create("limits").await?;
     let mut operator = sandbox
         .operator()
         .flag("--max-instances-per-user=1")

@@ -4,7 +4,7 @@ use std::{process::Stdio, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use crds::{Visibility, WaveInstance};
-use e2e::{Pods, Sandbox, condition, eventually, instance, run};
+use e2e::{Sandbox, condition, eventually, instance, run};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
     ResourceExt,
@@ -40,7 +40,7 @@ async fn record(sandbox: &Sandbox, name: &str) -> Result<Secret> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_helm_command_at_work_is_left_alone_and_a_dead_one_is_repaired() -> Result<()> {
-    let sandbox = Sandbox::create("foreign", Pods::None).await?;
+    let sandbox = Sandbox::create("foreign").await?;
     let timeout = format!("--helm-timeout={}s", HELM_TIMEOUT.as_secs());
     let mut operator = sandbox.operator().flag(timeout).start().await?;
     sandbox.publish("hello", "alice").await?;
@@ -98,7 +98,7 @@ async fn a_helm_command_at_work_is_left_alone_and_a_dead_one_is_repaired() -> Re
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_that_does_not_decode_is_told_and_left_alone() -> Result<()> {
-    let sandbox = Sandbox::create("garbage", Pods::None).await?;
+    let sandbox = Sandbox::create("garbage").await?;
     let mut operator = sandbox.operator().start().await?;
     sandbox.publish("hello", "alice").await?;
     let spec = instance("hello", "alice", Visibility::Private);
@@ -136,12 +136,7 @@ async fn a_record_that_does_not_decode_is_told_and_left_alone() -> Result<()> {
 
     // Without the record, what is there goes as well.
     secrets.delete(name, &DeleteParams::default()).await?;
-    eventually("nothing to be left", async || {
-        let remains = sandbox.remains("sales").await?;
-        ensure!(remains.is_empty(), "there are {remains:?}");
-        Ok(())
-    })
-    .await?;
+    sandbox.nothing_left("sales").await?;
     operator.terminate().await?;
     sandbox.passed();
     Ok(())
@@ -151,7 +146,7 @@ async fn a_record_that_does_not_decode_is_told_and_left_alone() -> Result<()> {
 #[ignore = "needs a Helm 3: HELM3=path, from `go install helm.sh/helm/v3/cmd/helm@latest`"]
 async fn a_release_of_helm_3_is_read_adopted_and_upgraded() -> Result<()> {
     let helm3 = std::env::var("HELM3").context("HELM3 names no program")?;
-    let sandbox = Sandbox::create("helm3", Pods::None).await?;
+    let sandbox = Sandbox::create("helm3").await?;
     let kubeconfig = sandbox.kubeconfig.as_ref().context("a kubeconfig")?;
     let kubeconfig = kubeconfig.display().to_string();
     let helm3 = async |args: &[&str]| -> Result<()> {
@@ -191,12 +186,7 @@ async fn a_release_of_helm_3_is_read_adopted_and_upgraded() -> Result<()> {
         "helm's edit became {carried}"
     );
     helm3(&["uninstall", "sales"]).await?;
-    eventually("nothing to be left", async || {
-        let remains = sandbox.remains("sales").await?;
-        ensure!(remains.is_empty(), "there are {remains:?}");
-        Ok(())
-    })
-    .await?;
+    sandbox.nothing_left("sales").await?;
     operator.terminate().await?;
     sandbox.passed();
     Ok(())

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use crds::WaveInstance;
-use e2e::{Agent, Asked, Operator, PATIENCE, Pods, Proxy, Sandbox, kill_process};
+use e2e::{Agent, Asked, Operator, PATIENCE, Proxy, Sandbox, kill_process};
 use kube::api::DeleteParams;
 use tokio::time::interval;
 
@@ -72,7 +72,7 @@ async fn killed_at_any_step_nothing_is_lost_or_left() -> Result<()> {
 
 impl Lane {
     async fn open(number: u64, dice: fastrand::Rng) -> Result<Self> {
-        let sandbox = Sandbox::create(&format!("kills-{number}"), Pods::None).await?;
+        let sandbox = Sandbox::create(&format!("kills-{number}")).await?;
         let proxy = sandbox.proxy().await?;
         let operator = sandbox.operator().through(&proxy).start().await?;
         disk::publish(&sandbox).await?;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use crds::Visibility;
-use e2e::{Faults, Operator, Pods, Sandbox, eventually, instance};
+use e2e::{Faults, Operator, Sandbox, eventually, instance};
 use k8s_openapi::api::coordination::v1::Lease;
 
 use crate::{held_helm::HeldHelm, release::has_history};
@@ -17,7 +17,7 @@ const HANDOVER: Duration = Duration::from_secs(15);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_acts_when_the_leader_is_killed_or_stopped() -> Result<()> {
-    let sandbox = Sandbox::create("leadership", Pods::None).await?;
+    let sandbox = Sandbox::create("leadership").await?;
     let mut first = start(&sandbox, "first").await?;
     leads(&sandbox, "first").await?;
     let mut second = start(&sandbox, "second").await?;
@@ -56,7 +56,7 @@ async fn another_acts_when_the_leader_is_killed_or_stopped() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_partitioned_leader_has_ended_before_another_acts() -> Result<()> {
-    let sandbox = Sandbox::create("partition", Pods::None).await?;
+    let sandbox = Sandbox::create("partition").await?;
     let proxy = sandbox.proxy().await?;
     let helm = HeldHelm::create(&sandbox).await?;
     let launch = sandbox.operator().through(&proxy).flag(helm.flag());

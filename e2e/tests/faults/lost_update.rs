@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use crds::{Visibility, WaveInstance};
-use e2e::{Pods, Sandbox, instance};
+use e2e::{Sandbox, instance};
 
 use crate::{
     held_helm::HeldHelm,
@@ -37,7 +37,7 @@ async fn told(sandbox: &Sandbox, name: &str) -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_edit_during_an_upgrade_in_the_field_that_it_changes_survives() -> Result<()> {
-    let sandbox = Sandbox::create("lost-update", Pods::None).await?;
+    let sandbox = Sandbox::create("lost-update").await?;
     let helm = HeldHelm::create(&sandbox).await?;
     let mut operator = sandbox.operator().flag(helm.flag()).start().await?;
     sandbox.publish("hello", "alice").await?;
@@ -69,7 +69,7 @@ async fn an_edit_during_an_upgrade_in_the_field_that_it_changes_survives() -> Re
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_edit_during_the_installation_survives() -> Result<()> {
-    let sandbox = Sandbox::create("lost-update", Pods::None).await?;
+    let sandbox = Sandbox::create("lost-update").await?;
     let helm = HeldHelm::create(&sandbox).await?;
     let mut operator = sandbox.operator().flag(helm.flag()).start().await?;
     sandbox.publish("hello", "alice").await?;

@@ -2,12 +2,12 @@
 
 use anyhow::{Result, ensure};
 use crds::{Visibility, WaveInstance};
-use e2e::{Agent, Pods, Sandbox, Verb, eventually, instance};
+use e2e::{Agent, Sandbox, Verb, eventually, instance};
 use kube::api::DeleteParams;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_instance_comes_and_goes_through_the_proxy() -> Result<()> {
-    let sandbox = Sandbox::create("transparent", Pods::None).await?;
+    let sandbox = Sandbox::create("transparent").await?;
     let proxy = sandbox.proxy().await?;
     let mut operator = sandbox.operator().through(&proxy).start().await?;
     sandbox.publish("hello", "alice").await?;

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::Result;
 use crds::{Visibility, WaveInstance};
-use e2e::{Namespace, Pods, Sandbox};
+use e2e::{Namespace, Sandbox};
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use tokio::time::Instant;
@@ -27,16 +27,9 @@ async fn four_kinds_of_writers_at_once_leave_one_truth() -> Result<()> {
     let instances = setting("FAULT_INSTANCES", 20)?;
     let time = Duration::from_secs(setting("FAULT_SECONDS", 20)?);
     let mut dice = dice("writers")?;
-    let sandbox = Sandbox::create("writers", Pods::None).await?;
+    let sandbox = Sandbox::create("writers").await?;
     let mut operator = sandbox.operator().start().await?;
-    disk::publish(&sandbox).await?;
-    let names: Vec<String> = (0..instances)
-        .map(|number| format!("sales-{number}"))
-        .collect();
-    for name in &names {
-        sandbox.apply(name, disk::instance()).await?;
-    }
-    sandbox.comes_to_rest(&names).await?;
+    let names = disk::running(&sandbox, "sales", instances).await?;
     let volumes = sandbox.filled_volumes_of(&names).await?;
     let end = Instant::now() + time;
     let writers = [
