@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use k8s_openapi::NamespaceResourceScope;
 use kube::client::Body;
 use kube::runtime::{WatchStreamExt, watcher};
@@ -110,10 +110,6 @@ impl Freshness {
     }
 
     /// Notes that the API server has answered a poll, whatever it said. From the first time on it has to, regularly.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "waits for the loop of the lease")
-    )]
     pub(crate) fn contact(&self) {
         *self.contact.lock() = Some(Instant::now());
     }
@@ -155,20 +151,18 @@ impl Freshness {
 
     /// A client that notes when it opens the watch.
     pub(crate) fn client(self: &Arc<Self>, watch: Watch, client: &Client) -> Client {
-        let namespace = client.default_namespace().to_owned();
-        let (freshness, client) = (self.clone(), client.clone());
-        let service = tower::service_fn(move |request: Request<Body>| {
-            let (freshness, client) = (freshness.clone(), client.clone());
-            async move {
-                let opens = opens_watch(&request);
-                let response: Response<Body> = client.send(request).await?;
-                if opens && response.status().is_success() {
-                    freshness.answered(watch);
-                }
-                Ok::<_, kube::Error>(response)
+        let freshness = self.clone();
+        noting(client, move |opens, status| {
+            if opens && status.is_success() {
+                freshness.answered(watch);
             }
-        });
-        Client::new(service, namespace)
+        })
+    }
+
+    /// A client for who polls regularly: it notes every answer.
+    pub(crate) fn poller(self: &Arc<Self>, client: &Client) -> Client {
+        let freshness = self.clone();
+        noting(client, move |_, _| freshness.contact())
     }
 
     fn seen(&self, watch: Watch) -> &Seen {
@@ -184,6 +178,22 @@ impl Freshness {
     fn answered(&self, watch: Watch) {
         *self.seen(watch).failing_since.lock() = None;
     }
+}
+
+/// A client that tells of every answer: whether it opens a watch, and its status.
+fn noting(client: &Client, note: impl Fn(bool, StatusCode) + Clone + Send + 'static) -> Client {
+    let namespace = client.default_namespace().to_owned();
+    let client = client.clone();
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let (client, note) = (client.clone(), note.clone());
+        async move {
+            let opens = opens_watch(&request);
+            let response: Response<Body> = client.send(request).await?;
+            note(opens, response.status());
+            Ok::<_, kube::Error>(response)
+        }
+    });
+    Client::new(service, namespace)
 }
 
 fn opens_watch(request: &Request<Body>) -> bool {
@@ -287,12 +297,17 @@ mod tests {
         }
     }
 
-    #[test]
-    fn silence_counts_once_the_api_server_is_polled() {
-        let freshness = Freshness::default();
+    #[tokio::test]
+    async fn silence_counts_once_the_api_server_is_polled() {
+        let freshness = Arc::new(Freshness::default());
         let late = Instant::now() + 2 * LIMIT;
         assert_eq!(freshness.stale(LIMIT, late), [""; 0]);
-        freshness.contact();
+        let (client, up) = server(watch::Sender::new(false));
+        let api: Api<WaveInstance> = Api::namespaced(freshness.poller(&client), "wavestore");
+        assert!(api.list(&Default::default()).await.is_err());
+        assert_eq!(freshness.stale(LIMIT, late), [""; 0]);
+        up.send_replace(true);
+        api.list(&Default::default()).await.expect("an answer");
         let polled = freshness.contact.lock().expect("a poll");
         let stale = |seconds| freshness.stale(LIMIT, polled + Duration::from_secs(seconds));
         assert_eq!(stale(60), [""; 0]);

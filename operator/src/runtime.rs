@@ -141,6 +141,7 @@ async fn serve(args: Args) -> Result<(), Error> {
     lease_config.default_retry = false;
     let lease_client = Client::try_from(lease_config);
     let lease_client = lease_client.map_err(|error| Error::Config(Box::new(error)))?;
+    let lease_client = freshness.poller(&lease_client);
     let client = gate::client(config, leadership.clone());
     let client = client.map_err(|error| Error::Config(Box::new(error)))?;
     let catalog = Catalog::open(&catalog::Settings::new(database_url)).await?;
