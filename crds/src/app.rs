@@ -128,6 +128,10 @@ pub struct WaveAppStatus {
     /// How the app is reached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub routing_mode: Option<RoutingMode>,
+    /// Seconds without use after which its instances are put to sleep; absent: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "int64"))]
+    pub idle_timeout_seconds: Option<u32>,
     /// Where a `LINK` app leads.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<String>,

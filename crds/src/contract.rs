@@ -31,5 +31,8 @@ pub const TOKEN_AUDIENCE: &str = "wavestore";
 /// Path under which apps in `BASE_URL` mode live, followed by the instance's name and `/`.
 pub const INSTANCE_PATH: &str = "/instance/";
 
+/// Phase of an instance that has no pod because nobody wants it to: it is suspended, or asleep until somebody visits it.
+pub const SUSPENDED_PHASE: &str = "Suspended";
+
 /// Name that no instance may have: the host `apps.<domain>` serves all apps in `BASE_URL` mode.
 pub const RESERVED_INSTANCE_NAME: &str = "apps";

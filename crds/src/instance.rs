@@ -5,7 +5,7 @@
     reason = "the derive of KubeSchema copies each struct, with its visibility, into a function"
 )]
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
@@ -44,7 +44,8 @@ use crate::{AppRef, Visibility};
         json_path = ".status.conditions[?(@.type=='Ready')].message",
         priority = 1
     ),
-    printcolumn(name = "URL", type_ = "string", json_path = ".status.url", priority = 1)
+    printcolumn(name = "URL", type_ = "string", json_path = ".status.url", priority = 1),
+    printcolumn(name = "Used", type_ = "date", json_path = ".status.lastActivity", priority = 1)
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct WaveInstanceSpec {
@@ -59,6 +60,10 @@ pub struct WaveInstanceSpec {
     /// Who may enter. Default: the owner alone.
     #[serde(default)]
     pub visibility: Visibility,
+    /// Whether it is to be down until somebody sets this back to false: its pod is gone, its volumes stay, and no visit wakes it.
+    /// Whom nobody visits for as long as its app says is put to sleep without this, and wakes at the next visit. Default: false.
+    #[serde(default)]
+    pub suspended: bool,
 }
 
 /// What the operator did and saw.
@@ -81,6 +86,9 @@ pub struct WaveInstanceStatus {
     /// Where people reach the instance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
+    /// When it was used last, as far as the routers have told; they do so rarely. Only routers write it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_activity: Option<Time>,
 }
 
 /// A Helm release in short.

@@ -4,22 +4,28 @@
 //! (`config/wave-instance/values.schema.json`) and what operator, router and tests share: labels,
 //! ports, names of settings. No client and no async code belongs here.
 
+mod activity;
+mod alias;
 mod app;
 mod condition;
 mod contract;
 mod instance;
+mod naming;
 mod runtime;
 mod schema;
 
+pub use activity::report_interval;
+pub use alias::{WaveAlias, WaveAliasSpec, WaveAliasStatus};
 pub use app::{BundleSource, ConfigMapKey, WaveApp, WaveAppSpec, WaveAppStatus};
 pub use condition::{ConditionStatus, ConditionType, condition, set_condition};
 pub use contract::{
     APP_PORT, APP_SECRET_LABEL, APP_SECRET_OPEN, FINALIZER, GROUP, HEALTH_PORT, INSTANCE_LABEL,
-    INSTANCE_PATH, REDEPLOY_ANNOTATION, RESERVED_INSTANCE_NAME, TOKEN_AUDIENCE,
+    INSTANCE_PATH, REDEPLOY_ANNOTATION, RESERVED_INSTANCE_NAME, SUSPENDED_PHASE, TOKEN_AUDIENCE,
 };
 pub use instance::{
     InstanceRelease, WaveInstance, WaveInstanceSpec, WaveInstanceStatus, normalize_values,
 };
+pub use naming::{Claim, Domains, Fault, Standing, settle};
 pub use runtime::{AppMode, Lifecycle, RoutingMode, Runtime, RuntimeFile, RuntimeVolume};
 pub use schema::{crd_manifests, values_schema};
 

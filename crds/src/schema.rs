@@ -6,7 +6,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use kube::{CustomResourceExt, ResourceExt};
 use serde_json::{Value, json};
 
-use crate::{Runtime, WaveApp, WaveInstance, WaveInstanceSpec};
+use crate::{Runtime, WaveAlias, WaveApp, WaveInstance, WaveInstanceSpec};
 
 /// Values of the chart that are no part of the spec.
 pub(crate) const RESERVED_VALUES: [&str; 2] = ["resolved", "global"];
@@ -23,6 +23,7 @@ pub fn crd_manifests() -> Vec<(&'static str, CustomResourceDefinition)> {
             "wavestore.io_waveinstances.yaml",
             finished(WaveInstance::crd()),
         ),
+        ("wavestore.io_wavealiases.yaml", finished(WaveAlias::crd())),
     ]
 }
 

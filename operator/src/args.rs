@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bundle::Quantity;
+use bundle::{InstanceTimeout, Quantity};
 use clap::{Parser, ValueEnum};
 use k8s_openapi::api::core::v1::EnvVar;
 use url::Url;
@@ -74,6 +74,15 @@ pub struct Args {
     /// Variable that every instance gets, as `NAME=VALUE`; once for each.
     #[arg(long, value_parser = parse_variable)]
     pub(crate) instance_env: Vec<EnvVar>,
+    /// How long an instance may be unused before it is put to sleep, for apps without an `InstanceTimeout`: such as `1h30m`, or
+    /// `-1` for never.
+    #[arg(
+        long,
+        env = "WAVESTORE_IDLE_TIMEOUT",
+        default_value = "-1",
+        allow_hyphen_values = true
+    )]
+    pub(crate) idle_timeout: InstanceTimeout,
     /// What apps see as `H2O_CLOUD_ENVIRONMENT`. Default: the store's URL.
     #[arg(long, env = "WAVESTORE_ENVIRONMENT")]
     pub(crate) environment: Option<String>,

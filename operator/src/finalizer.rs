@@ -96,6 +96,7 @@ mod tests {
             app: AppRef::default(),
             owner: "alice".to_owned(),
             visibility: Visibility::Private,
+            suspended: false,
         };
         let instance = WaveInstance::new("sales", spec);
         let cases = [

@@ -2,6 +2,7 @@
 
 mod drift;
 mod execute;
+mod idle;
 mod judge;
 mod launcher;
 mod leftovers;

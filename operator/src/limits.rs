@@ -200,6 +200,7 @@ mod tests {
                 app: AppRef::default(),
                 owner: owner.to_owned(),
                 visibility: Visibility::Private,
+                suspended: false,
             };
             Arc::new(WaveInstance::new(name, spec))
         };

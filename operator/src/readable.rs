@@ -43,6 +43,7 @@ impl StandIn for WaveInstance {
             app: AppRef::default(),
             owner: String::new(),
             visibility: Visibility::default(),
+            suspended: false,
         };
         Self {
             metadata,

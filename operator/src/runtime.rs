@@ -91,6 +91,7 @@ async fn serve(args: Args) -> Result<(), Error> {
         instance_store_url,
         ca_config_map,
         instance_env,
+        idle_timeout,
         environment,
         store_url,
         apps_domain,
@@ -184,6 +185,7 @@ async fn serve(args: Args) -> Result<(), Error> {
             environment: environment
                 .unwrap_or_else(|| store_url.as_str().trim_end_matches('/').to_owned()),
             env: instance_env,
+            idle_timeout,
         },
         world: world.clone(),
         events: events.clone(),

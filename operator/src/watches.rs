@@ -133,7 +133,8 @@ pub(crate) fn start(
             // Nor does an annotation, by which somebody may ask for a redeployment.
             predicates::generation
                 .combine(predicates::finalizers)
-                .combine(predicates::annotations),
+                .combine(predicates::annotations)
+                .combine(use_of_resting),
             PredicateConfig::default(),
         )
         .map_ok(|instance| ObjectRef::from_obj(&instance));
@@ -184,6 +185,14 @@ pub(crate) fn start(
     let queue = stream::select(main, related).boxed();
     let queue = standby::until_leading(queue, world.instances.clone(), listing, leadership);
     (world, queue)
+}
+
+/// Changes when somebody uses an instance that has no pod. The use of the others is looked at when they may be idle.
+fn use_of_resting(instance: &WaveInstance) -> Option<u64> {
+    let status = instance.status.as_ref()?;
+    let rests = status.phase.as_deref() == Some(crds::SUSPENDED_PHASE);
+    let last = status.last_activity.as_ref().filter(|_| rests)?;
+    Some(workload::hash(&last.0.as_second()))
 }
 
 /// The names of the instances that run, or want to run, an app that has changed.

@@ -73,11 +73,25 @@ async fn what_is_changed_by_hand_comes_back() -> Result<()> {
     settled(&sandbox, name, 1).await?;
     let (replicas, image) = deployed(&sandbox, name).await?;
 
+    // How many pods there are is the operator's own to say, without Helm.
     patch(&sandbox, name, json!({ "spec": { "replicas": 0 } })).await?;
+    eventually("the pod to be back", async || {
+        let now = deployed(&sandbox, name).await?;
+        ensure!(now == (replicas, image.clone()), "it is {now:?}");
+        Ok(())
+    })
+    .await?;
+    patch(
+        &sandbox,
+        name,
+        json!({ "spec": { "revisionHistoryLimit": 9 } }),
+    )
+    .await?;
     settled(&sandbox, name, 2).await?;
     let told = event(&sandbox, name, "Drifted").await?;
     ensure!(
-        told.note.as_deref() == Some("the Deployment `sales` was changed: spec.replicas"),
+        told.note.as_deref()
+            == Some("the Deployment `sales` was changed: spec.revisionHistoryLimit"),
         "it tells of {:?}",
         told.note
     );

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, error_span, info, warn};
 
 use super::import::{self, Fetched, Importer};
-use super::resolve::{StoreSettings, resolve};
+use super::resolve::{StoreSettings, idle_timeout_seconds, resolve};
 use super::secrets::{self, Readers};
 use super::status;
 use crate::attempts::Attempts;
@@ -244,7 +244,8 @@ async fn step(
                 runtime,
             } = imported;
             ctx.metrics.imported(Import::Imported);
-            let status = status::imported(&app, &bundle, &digest, runtime, &now);
+            let idle_timeout = idle_timeout_seconds(&bundle.manifest, &ctx.store);
+            let status = status::imported(&app, &bundle, &digest, runtime, idle_timeout, &now);
             let title = status
                 .app
                 .as_ref()

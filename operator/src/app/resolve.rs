@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use bundle::{AppMode, File, Manifest, Quantity, SecretKey, Source};
+use bundle::{AppMode, File, InstanceTimeout, Manifest, Quantity, SecretKey, Source};
 use crds::{AppRef, Lifecycle, RoutingMode, Runtime, RuntimeFile, RuntimeVolume};
 use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource, ResourceRequirements, SecretKeySelector};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Amount;
@@ -31,6 +31,8 @@ pub(crate) struct StoreSettings {
     pub(crate) environment: String,
     /// More variables.
     pub(crate) env: Vec<EnvVar>,
+    /// How long instances may be unused whose app says nothing of it.
+    pub(crate) idle_timeout: InstanceTimeout,
 }
 
 /// Why an app that was read cannot be run here.
@@ -134,6 +136,14 @@ pub(crate) fn lifecycle(lifecycle: bundle::Lifecycle) -> Lifecycle {
         bundle::Lifecycle::OnDemand => Lifecycle::OnDemand,
         bundle::Lifecycle::Managed => Lifecycle::Managed,
         bundle::Lifecycle::Link => Lifecycle::Link,
+    }
+}
+
+/// Seconds without use after which instances of an app are put to sleep; none when they never are.
+pub(crate) fn idle_timeout_seconds(manifest: &Manifest, store: &StoreSettings) -> Option<u32> {
+    match manifest.app.timeout.unwrap_or(store.idle_timeout) {
+        InstanceTimeout::After(time) => Some(u32::try_from(time.as_secs()).unwrap_or(u32::MAX)),
+        InstanceTimeout::Never => None,
     }
 }
 
@@ -268,6 +278,7 @@ mod tests {
                 value: Some("https://pypi.example.com/simple".to_owned()),
                 value_from: None,
             }],
+            idle_timeout: InstanceTimeout::Never,
         }
     }
 

@@ -20,6 +20,7 @@ pub(super) fn imported(
     bundle: &Bundle,
     digest: &Digest,
     runtime: Option<Runtime>,
+    idle_timeout_seconds: Option<u32>,
     now: &Time,
 ) -> WaveAppStatus {
     let manifest = &bundle.manifest;
@@ -38,6 +39,7 @@ pub(super) fn imported(
             .runtime
             .as_ref()
             .map(|runtime| resolve::routing(runtime.routing_mode)),
+        idle_timeout_seconds: idle_timeout_seconds.filter(|_| runtime.is_some()),
         link: manifest.link.as_ref().map(|link| link.address.to_string()),
         runtime,
     };

@@ -114,9 +114,10 @@ mod tests {
             },
             owner: "alice".to_owned(),
             visibility: Visibility::Public,
+            suspended: false,
         };
         let values = values(&spec, &Resolved::Kept);
         let values: Value = serde_json::from_slice(&values).expect("JSON");
-        insta::assert_snapshot!(values, @r#"{"app":{"name":"hello","version":"1.0.0"},"owner":"alice","visibility":"Public"}"#);
+        insta::assert_snapshot!(values, @r#"{"app":{"name":"hello","version":"1.0.0"},"owner":"alice","suspended":false,"visibility":"Public"}"#);
     }
 }

@@ -3,21 +3,24 @@
 use std::time::Duration;
 
 use crds::{Runtime, WaveInstance};
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{Api, DeleteParams, Preconditions};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Resource, ResourceExt};
+use serde_json::json;
 use tracing::{error, info, warn};
 
+use super::idle::{self, Scale, Use};
 use super::leftovers;
 use super::names;
-use super::observe::Seen;
+use super::observe::{Seen, used};
 use super::plan::{Action, Plan, Reason};
 use super::reconcile::Context;
 use super::record;
 use super::status;
 use crate::app::secrets;
 use crate::error::{Error, message};
-use crate::events::Tone;
+use crate::events::{FIELD_MANAGER, Tone};
 use crate::finalizer::{self, Change};
 use crate::helm::releases::{self, Release, Status};
 use crate::helm::{self, Resolved};
@@ -49,6 +52,7 @@ pub(super) async fn execute(
 ) -> Result<Done, Error> {
     match plan.action {
         Action::Apply | Action::ApplyKept => apply(ctx, instance, seen, plan).await,
+        Action::Scale(to) => scale(ctx, instance, seen, to).await,
         Action::DropPending { .. } => match seen.release() {
             Some(pending) => drop_pending(ctx, instance, pending, plan.reason).await,
             None => Ok(Done::Acted(SOON)),
@@ -161,6 +165,94 @@ async fn apply(
             );
             Ok(Done::Failed)
         }
+    }
+}
+
+/// Sets the number of pods. Helm is not asked: the chart leaves the number open, so that no revision has to be made, by which
+/// GitOps tools that look after the release would see that somebody else was there.
+async fn scale(
+    ctx: &Context,
+    instance: &WaveInstance,
+    seen: &Seen,
+    to: Scale,
+) -> Result<Done, Error> {
+    let name = instance.name_any();
+    if to == Scale::Sleep
+        && let Some(left) = stays_up(ctx, instance, seen).await?
+    {
+        return Ok(Done::Rested(Some(left)));
+    }
+    let api: Api<Deployment> = ctx.api();
+    let params = PatchParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    let patch = json!({ "spec": { "replicas": to.replicas() } });
+    match api.patch(&name, &params, &Patch::Merge(patch)).await {
+        Ok(_) => {}
+        Err(kube::Error::Api(status)) if status.code == 404 => return Ok(Done::Acted(SOON)),
+        Err(source) => {
+            return Err(Error::Kube {
+                task: format!("scale the Deployment `{name}`"),
+                source,
+            });
+        }
+    }
+    info!(
+        instance.id = name,
+        "Instance {name}: {}",
+        match to {
+            Scale::Suspend => "its pod ends, since it is suspended",
+            Scale::Sleep => "its pod ends, since nobody uses it",
+            Scale::Wake => "its pod starts, since it is wanted",
+        }
+    );
+    if to == Scale::Wake {
+        ctx.forget_silence(&name);
+        let plan = Plan {
+            action: Action::Scale(to),
+            reason: Reason::Wanted,
+        };
+        ctx.publish_plan(instance, seen, plan).await?;
+    }
+    Ok(Done::Acted(SOON))
+}
+
+/// For how long an instance that seems idle stays up, if it does. The API server itself has to say so twice, with no word of any
+/// use in between: routers tell of it with a delay, more so after the API server was away.
+async fn stays_up(
+    ctx: &Context,
+    instance: &WaveInstance,
+    seen: &Seen,
+) -> Result<Option<Duration>, Error> {
+    let name = instance.name_any();
+    let Some(timeout) = seen.app.as_ref().and_then(|app| app.idle_timeout) else {
+        return Ok(Some(LATER));
+    };
+    let api: Api<WaveInstance> = ctx.api();
+    let latest = match api.get_opt(&name).await {
+        Ok(latest) => latest,
+        Err(source) => {
+            ctx.forget_silence(&name);
+            return Err(Error::Kube {
+                task: format!("read the WaveInstance `{name}`"),
+                source,
+            });
+        }
+    };
+    let Some(latest) = latest.filter(|latest| latest.uid() == instance.uid()) else {
+        return Ok(Some(SOON));
+    };
+    let status = latest.status.as_ref();
+    let last = status.and_then(|status| status.last_activity.as_ref());
+    match (used(&latest, seen.app.as_ref()), last) {
+        (Use::Idle, Some(last)) => {
+            let patience = idle::patience(timeout);
+            let left = patience.saturating_sub(ctx.silence(&name, last.0));
+            Ok((!left.is_zero()).then_some(left))
+        }
+        (Use::For(left), _) => Ok(Some(left)),
+        (Use::Idle | Use::Uncounted, _) => Ok(Some(LATER)),
     }
 }
 
@@ -343,7 +435,7 @@ mod tests {
     use crds::{AppRef, Visibility, WaveInstanceSpec};
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     use k8s_openapi::jiff::Timestamp;
-    use serde_json::{Value, json};
+    use serde_json::Value;
 
     use super::*;
     use crate::fake_api;
@@ -355,6 +447,7 @@ mod tests {
             app: AppRef::default(),
             owner: "alice".to_owned(),
             visibility: Visibility::Private,
+            suspended: false,
         };
         let mut instance = WaveInstance::new("sales", spec);
         instance.metadata.uid = Some("1".to_owned());

@@ -1,5 +1,8 @@
 //! The verdict: what Deployment, pod and launcher come to, in words for people.
 
+use crds::SUSPENDED_PHASE;
+
+use super::idle::Rest;
 use super::launcher::{Answer, clean};
 use super::workload::{ContainerSeen, DeploymentSeen, End, PodSeen};
 
@@ -51,10 +54,14 @@ pub(crate) fn current(pods: &[PodSeen]) -> Option<&PodSeen> {
 
 /// Judges an instance whose release is as wanted.
 pub(crate) fn judge(
+    rest: Option<Rest>,
     deployment: Option<DeploymentSeen>,
     pod: Option<&PodSeen>,
     launcher: Option<&Answer>,
 ) -> Verdict {
+    if let Some(rest) = rest {
+        return resting(rest);
+    }
     let verdict = judge_pod(deployment, pod, launcher);
     let is_new = deployment.is_some_and(|deployment| deployment.rolled_out);
     if verdict.state == State::Stalled && !is_new {
@@ -65,6 +72,18 @@ pub(crate) fn judge(
         };
     }
     verdict
+}
+
+/// As it is to be, which is what kstatus calls current: tools that wait for it shall not wait for a visitor.
+fn resting(rest: Rest) -> Verdict {
+    let (reason, message) = match rest {
+        Rest::Suspended => (
+            "Suspended",
+            "the instance is suspended (hint: set `spec.suspended` to false to resume it)",
+        ),
+        Rest::Asleep => ("Asleep", "nobody uses the app; it wakes at the next visit"),
+    };
+    Verdict::new(State::Ready, reason, message, SUSPENDED_PHASE)
 }
 
 fn judge_pod(
@@ -251,6 +270,7 @@ mod tests {
         };
         let unready = DeploymentSeen {
             fingerprint: 0,
+            replicas: 1,
             rolled_out: true,
             ready: false,
         };
@@ -371,7 +391,7 @@ mod tests {
                     reason,
                     message,
                     phase,
-                } = judge(Some(unready), pod.as_ref(), answer.as_ref());
+                } = judge(None, Some(unready), pod.as_ref(), answer.as_ref());
                 format!(
                     "{name}: {state:?} {reason} [{}] {message}",
                     phase.unwrap_or_default()
@@ -385,14 +405,31 @@ mod tests {
     fn ready_is_what_the_deployment_says() {
         let ready = DeploymentSeen {
             fingerprint: 0,
+            replicas: 1,
             rolled_out: true,
             ready: true,
         };
-        let verdict = judge(Some(ready), None, None);
+        let verdict = judge(None, Some(ready), None, None);
         assert_eq!(
             (verdict.state, verdict.phase.as_deref()),
             (State::Ready, Some("Running"))
         );
+    }
+
+    #[test]
+    fn an_instance_at_rest_is_as_wanted_and_says_why() {
+        for (rest, reason) in [(Rest::Suspended, "Suspended"), (Rest::Asleep, "Asleep")] {
+            // The last pod may still be ending.
+            let verdict = judge(Some(rest), None, Some(&pod(ContainerSeen::Running)), None);
+            assert_eq!(
+                (
+                    verdict.state,
+                    verdict.reason.as_str(),
+                    verdict.phase.as_deref()
+                ),
+                (State::Ready, reason, Some("Suspended"))
+            );
+        }
     }
 
     #[test]
@@ -409,10 +446,11 @@ mod tests {
         for (rolled_out, expected) in cases {
             let deployment = DeploymentSeen {
                 fingerprint: 0,
+                replicas: 1,
                 rolled_out,
                 ready: false,
             };
-            let verdict = judge(Some(deployment), Some(&crashed), None);
+            let verdict = judge(None, Some(deployment), Some(&crashed), None);
             assert_eq!(
                 (verdict.state, verdict.message.as_str()),
                 (expected, "no"),

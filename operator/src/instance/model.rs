@@ -4,7 +4,9 @@
 use crds::{AppRef, Visibility, WaveInstanceSpec};
 use proptest::prelude::*;
 
+use super::idle::{self, Use};
 use super::plan::{Action, AppState, Objects, Observed, Plan, plan};
+use super::workload::DeploymentSeen;
 use crate::helm::releases::{CHART, Content, Release, ResolvedValue, Status};
 
 /// Ticks that a run of Helm may take.
@@ -25,6 +27,12 @@ enum Event {
     CliUninstall,
     /// Somebody edits or deletes the Deployment.
     Touch,
+    /// Somebody sets the number of pods.
+    ScaleByHand(i32),
+    /// Somebody uses the instance.
+    Visit,
+    /// Nobody has used it for long.
+    Neglect,
     /// A live run of Helm gets one step further.
     RunHelm,
     /// The live run of Helm is killed, whoever began it.
@@ -41,12 +49,15 @@ enum Event {
 
 fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
-        2 => (0_u8..4).prop_map(Event::Write),
+        2 => (0_u8..8).prop_map(Event::Write),
         1 => Just(Event::Delete),
         1 => Just(Event::TearOut),
-        2 => (0_u8..4).prop_map(Event::CliUpgrade),
+        2 => (0_u8..8).prop_map(Event::CliUpgrade),
         1 => Just(Event::CliUninstall),
         2 => Just(Event::Touch),
+        1 => (0_i32..3).prop_map(Event::ScaleByHand),
+        2 => Just(Event::Visit),
+        2 => Just(Event::Neglect),
         8 => Just(Event::RunHelm),
         2 => Just(Event::KillHelm),
         2 => Just(Event::KillOperator),
@@ -58,19 +69,24 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// One of four specs: two versions, each private or public.
+/// One of eight specs: two versions, each private or public, up or suspended.
 fn spec(number: u8) -> WaveInstanceSpec {
     WaveInstanceSpec {
         app: AppRef {
             name: "hello".to_owned(),
-            version: (number / 2).to_string(),
+            version: (number / 2 % 2).to_string(),
         },
         owner: "alice".to_owned(),
         visibility: match number % 2 {
             0 => Visibility::Private,
             _ => Visibility::Public,
         },
+        suspended: is_suspended(number),
     }
+}
+
+fn is_suspended(number: u8) -> bool {
+    number >= 4
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -80,6 +96,11 @@ struct Instance {
     has_finalizer: bool,
     /// The operator has told that it uninstalls.
     is_uninstalling: bool,
+}
+
+/// What of it counts for drift: not the number of pods.
+fn looks(workload: Option<&Workload>) -> Option<u32> {
+    workload.map(|workload| workload.version)
 }
 
 fn is_pending(status: Status) -> bool {
@@ -105,6 +126,7 @@ struct Workload {
     /// Counts changes.
     version: u32,
     as_rendered: bool,
+    replicas: i32,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -144,6 +166,7 @@ struct World {
     records: Vec<Record>,
     workload: Option<Workload>,
     run: Option<Run>,
+    is_idle: bool,
     operator: Operator,
     clock: u32,
     changes: u32,
@@ -177,6 +200,9 @@ impl World {
                     workload.as_rendered = false;
                 }
             }
+            Event::ScaleByHand(replicas) => self.scale(replicas),
+            Event::Visit => self.is_idle = false,
+            Event::Neglect => self.is_idle = true,
             Event::RunHelm => self.run_helm(),
             Event::KillHelm => {
                 if let Some(run) = self.run.take()
@@ -195,6 +221,12 @@ impl World {
             Event::ShowRelease => self.show_release(),
             Event::ShowObjects => self.operator.workload = self.workload.clone(),
             Event::Tick => self.tick(1),
+        }
+    }
+
+    fn scale(&mut self, replicas: i32) {
+        if let Some(workload) = &mut self.workload {
+            workload.replicas = replicas;
         }
     }
 
@@ -300,9 +332,20 @@ impl World {
             }
             (Verb::Apply(number), 1) => {
                 self.changes += 1;
+                // The chart says nothing of the number of pods of what is not suspended; a field that is dropped goes back to
+                // its default.
+                let mut before = self.records.iter().rev().skip(1);
+                let was_zero =
+                    before.any(|old| old.status == Status::Deployed && is_suspended(old.spec));
+                let replicas = match &self.workload {
+                    _ if is_suspended(number) => 0,
+                    Some(workload) if !was_zero => workload.replicas,
+                    Some(_) | None => 1,
+                };
                 self.workload = Some(Workload {
                     version: self.changes,
                     as_rendered: true,
+                    replicas,
                 });
                 match &mut self.instance {
                     // The policy: the operator never changes a spec.
@@ -375,7 +418,7 @@ impl World {
         let objects = match (&operator.workload, &operator.compared) {
             (None, _) if instance.deleting => Objects::Absent,
             (workload, Some((compared, of, as_rendered)))
-                if *compared == revision && of == workload =>
+                if *compared == revision && looks(of.as_ref()) == looks(workload.as_ref()) =>
             {
                 if *as_rendered {
                     Objects::AsRendered
@@ -415,6 +458,20 @@ impl World {
             is_uninstalling: operator.is_uninstalling || instance.is_uninstalling,
             release_is_old: self.is_old(),
             objects,
+            scale: idle::scale(
+                is_suspended(instance.spec),
+                if self.is_idle {
+                    Use::Idle
+                } else {
+                    Use::Uncounted
+                },
+                operator.workload.as_ref().map(|workload| DeploymentSeen {
+                    fingerprint: 0,
+                    replicas: workload.replicas,
+                    rolled_out: true,
+                    ready: workload.replicas > 0,
+                }),
+            ),
             backing_off: self.clock < operator.retry_at,
             redeploy: None,
             outdated: false,
@@ -454,6 +511,7 @@ impl World {
                 self.operator.compared =
                     Some((revision, self.operator.workload.clone(), as_rendered));
             }
+            Action::Scale(to) => self.scale(to.replicas()),
             Action::DropPending { revision } => {
                 // Nothing but what was seen.
                 let seen = self.operator.record.as_ref().map(|record| record.version);
@@ -549,6 +607,9 @@ impl World {
         let record = latest.unwrap_or_else(|| panic!("no release: {self:#?}"));
         assert_eq!(record.status, Status::Deployed, "{self:#?}");
         assert_eq!(record.spec, instance.spec, "{self:#?}");
+        let replicas = self.workload.as_ref().map(|it| it.replicas);
+        let wanted = i32::from(!is_suspended(instance.spec) && !self.is_idle);
+        assert_eq!(replicas, Some(wanted), "{self:#?}");
         let as_rendered = self.workload.as_ref().is_some_and(|it| it.as_rendered);
         assert!(as_rendered, "objects are not as rendered: {self:#?}");
     }

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use bundle::Quantity;
 use crds::{AppRef, RoutingMode, Runtime, WaveApp, WaveInstance};
+use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use tokio::time::Instant;
 
 use super::drift;
+use super::idle::{self, Rest, Use};
 use super::judge;
 use super::plan::{AppState, Objects, Observed};
 use super::reconcile::Context;
@@ -38,6 +40,8 @@ pub(crate) struct AppEntry {
     pub(crate) runtime_hash: u64,
     /// Memory that each of its instances may take, in bytes.
     pub(crate) memory: u128,
+    /// How long its instances may be unused before they are put to sleep.
+    pub(crate) idle_timeout: Option<Duration>,
     /// How its instances are reached.
     pub(crate) routing_mode: Option<RoutingMode>,
     /// What its instances run with.
@@ -56,6 +60,9 @@ pub(crate) fn keep_app(app: WaveApp) -> Kept<AppEntry> {
             link: status.link,
             runtime_hash: status.runtime.as_ref().map_or(0, releases::runtime_hash),
             memory: status.runtime.as_ref().map_or(0, memory),
+            idle_timeout: status
+                .idle_timeout_seconds
+                .map(|seconds| Duration::from_secs(seconds.into())),
             routing_mode: status.routing_mode,
             runtime: status.runtime.map(Arc::new),
         },
@@ -78,6 +85,8 @@ pub(super) struct Seen {
     pub(super) observed: Observed,
     pub(super) app: Option<AppEntry>,
     pub(super) deployment: Option<DeploymentSeen>,
+    /// Whether it is in use.
+    pub(super) used: Use,
     pub(super) pod: Option<PodSeen>,
     /// Runs of Helm that failed.
     pub(super) failed: Option<Failed>,
@@ -97,6 +106,11 @@ impl Seen {
     /// The release's latest revision.
     pub(super) fn release(&self) -> Option<&Release> {
         self.observed.release.as_ref()
+    }
+
+    /// Why it has no pod, and is not to have one.
+    pub(super) fn rest(&self) -> Option<Rest> {
+        idle::rest(self.observed.spec.suspended, self.used, self.deployment)
     }
 }
 
@@ -157,6 +171,7 @@ pub(super) fn observe(ctx: &Context, instance: &WaveInstance) -> Seen {
     let is_outdated = rollout.is_automatic()
         && content.is_some_and(|content| is_outdated(ctx, content, app.as_ref()));
     let has_turn = rollout.has_turn(Instant::now());
+    let used = used(instance, app.as_ref());
     let over_limit = over_limit(ctx, instance, content, app.as_ref());
     let observed = Observed {
         deleting,
@@ -168,6 +183,7 @@ pub(super) fn observe(ctx: &Context, instance: &WaveInstance) -> Seen {
         is_uninstalling,
         release_is_old,
         objects,
+        scale: idle::scale(instance.spec.suspended, used, deployment),
         backing_off: failed
             .iter()
             .chain(&repaired)
@@ -183,6 +199,7 @@ pub(super) fn observe(ctx: &Context, instance: &WaveInstance) -> Seen {
         observed,
         app,
         deployment,
+        used,
         pod: judge::current(&pods).cloned(),
         failed,
         repaired,
@@ -191,6 +208,14 @@ pub(super) fn observe(ctx: &Context, instance: &WaveInstance) -> Seen {
         waits_for_turn: is_outdated && !has_turn,
         drift: drift.flatten(),
     }
+}
+
+/// Whether an instance is in use, as its status tells it.
+pub(super) fn used(instance: &WaveInstance, app: Option<&AppEntry>) -> Use {
+    let status = instance.status.as_ref();
+    let last = status.and_then(|status| status.last_activity.as_ref());
+    let timeout = app.and_then(|app| app.idle_timeout);
+    idle::judge(last.map(|last| last.0), timeout, Timestamp::now())
 }
 
 /// Whether a release was made of something else than it would be made of now.

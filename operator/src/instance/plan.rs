@@ -4,6 +4,7 @@
 
 use crds::WaveInstanceSpec;
 
+use super::idle::Scale;
 use crate::helm::releases::{CHART, Release, Status};
 
 /// Everything that decides.
@@ -31,6 +32,8 @@ pub(crate) struct Observed {
     pub(crate) release_is_old: bool,
     /// How the objects of the release are.
     pub(crate) objects: Objects,
+    /// What is to be changed about the number of its pods.
+    pub(crate) scale: Option<Scale>,
     /// Runs of this generation have failed, or objects were repaired again and again, and it is too early for the next run.
     pub(crate) backing_off: bool,
     /// What the annotation of the instance says that asks for a redeployment.
@@ -86,6 +89,8 @@ pub(crate) enum Action {
     ApplyKept,
     /// Compare the objects with what the release has rendered.
     Verify,
+    /// Set the number of pods.
+    Scale(Scale),
     /// Delete the Secret of a revision that a dead run left pending.
     DropPending {
         /// That revision.
@@ -118,6 +123,12 @@ pub(crate) enum Reason {
     Redeploy,
     /// App or store have moved on.
     Outdated,
+    /// Its spec says that it is suspended.
+    Suspended,
+    /// Nobody uses it.
+    Idle,
+    /// It is not suspended, and somebody uses it.
+    Wanted,
     /// The owner may have no more.
     LimitExceeded,
     /// The last run failed.
@@ -168,6 +179,9 @@ impl Reason {
             | Self::Redeploy
             | Self::Deleted
             | Self::ObjectsChanged
+            | Self::Suspended
+            | Self::Idle
+            | Self::Wanted
             | Self::LimitExceeded
             | Self::StalePending
             | Self::ForeignPending
@@ -236,10 +250,15 @@ fn plan_present(seen: &Observed) -> Plan {
         S::Deployed => match seen.objects {
             Objects::Absent | Objects::Changed => to(A::Verify, R::ObjectsChanged),
             Objects::Drifted => apply(seen, keep, R::Drifted),
-            Objects::AsRendered if seen.outdated && seen.app == AppState::Runnable => {
-                apply(seen, A::Apply, R::Outdated)
-            }
-            Objects::AsRendered => to(A::Nothing, R::InSync),
+            Objects::AsRendered => match seen.scale {
+                Some(scale @ Scale::Suspend) => to(A::Scale(scale), R::Suspended),
+                Some(scale @ Scale::Sleep) => to(A::Scale(scale), R::Idle),
+                Some(scale @ Scale::Wake) => to(A::Scale(scale), R::Wanted),
+                None if seen.outdated && seen.app == AppState::Runnable => {
+                    apply(seen, A::Apply, R::Outdated)
+                }
+                None => to(A::Nothing, R::InSync),
+            },
         },
         S::Failed if in_sync => apply(seen, A::Apply, R::RunFailed),
         S::Failed => apply(seen, A::Apply, R::SpecChanged),
@@ -361,6 +380,7 @@ mod tests {
             },
             owner: "alice".to_owned(),
             visibility: Visibility::Private,
+            suspended: false,
         }
     }
 
@@ -375,6 +395,7 @@ mod tests {
             is_uninstalling: false,
             release_is_old: false,
             objects: Objects::AsRendered,
+            scale: None,
             backing_off: false,
             redeploy: None,
             outdated: false,
@@ -463,6 +484,14 @@ mod tests {
         let outdated = |seen: Observed| Observed {
             outdated: true,
             ..seen
+        };
+        let scaled = |seen: Observed, scale| Observed {
+            scale: Some(scale),
+            ..seen
+        };
+        let suspended = |mut seen: Observed| {
+            seen.spec.suspended = true;
+            seen
         };
         let full = |seen: Observed| Observed {
             over_limit: true,
@@ -593,7 +622,7 @@ mod tests {
                 R::ObjectsChanged,
             ),
             (
-                "Deployment scaled to zero by hand",
+                "another image put into its Deployment by hand",
                 objects(seen(S::Deployed), Objects::Drifted),
                 A::ApplyKept,
                 R::Drifted,
@@ -624,6 +653,66 @@ mod tests {
                 objects(shared(S::Deployed), Objects::Drifted),
                 A::ApplyKept,
                 R::SpecChanged,
+            ),
+            (
+                "nobody uses it",
+                scaled(seen(S::Deployed), Scale::Sleep),
+                A::Scale(Scale::Sleep),
+                R::Idle,
+            ),
+            (
+                "somebody visits it while it sleeps",
+                scaled(seen(S::Deployed), Scale::Wake),
+                A::Scale(Scale::Wake),
+                R::Wanted,
+            ),
+            (
+                "suspended, and scaled up by hand",
+                scaled(seen(S::Deployed), Scale::Suspend),
+                A::Scale(Scale::Suspend),
+                R::Suspended,
+            ),
+            (
+                "visited while it sleeps, its app gone",
+                app(scaled(seen(S::Deployed), Scale::Wake), AppState::Missing),
+                A::Scale(Scale::Wake),
+                R::Wanted,
+            ),
+            (
+                "visited while it sleeps, and the store has moved on",
+                scaled(outdated(seen(S::Deployed)), Scale::Wake),
+                A::Scale(Scale::Wake),
+                R::Wanted,
+            ),
+            (
+                "nobody uses it, and its objects were touched",
+                objects(scaled(seen(S::Deployed), Scale::Sleep), Objects::Changed),
+                A::Verify,
+                R::ObjectsChanged,
+            ),
+            (
+                "nobody uses it, and it is shared",
+                scaled(shared(S::Deployed), Scale::Sleep),
+                A::ApplyKept,
+                R::SpecChanged,
+            ),
+            (
+                "suspended",
+                suspended(seen(S::Deployed)),
+                A::ApplyKept,
+                R::SpecChanged,
+            ),
+            (
+                "suspended by an owner who has enough, its app gone",
+                app(full(suspended(seen(S::Deployed))), AppState::Missing),
+                A::ApplyKept,
+                R::SpecChanged,
+            ),
+            (
+                "deleted while it sleeps",
+                deleted(scaled(seen(S::Deployed), Scale::Wake)),
+                A::Uninstall,
+                R::Deleted,
             ),
             (
                 "a redeployment asked for",

@@ -26,6 +26,7 @@ use url::Url;
 
 use super::drift;
 use super::execute::{Done, execute};
+use super::idle::Use;
 use super::judge::{State, Verdict, judge};
 use super::launcher::{Answer, Launchers};
 use super::observe::{ORPHAN_GRACE, Seen, observe};
@@ -119,6 +120,8 @@ pub(super) struct Memo {
     release: Option<(String, Instant)>,
     /// What the last comparison of the objects with the release has found.
     pub(super) compared: Option<Compared>,
+    /// When it was used last, as the API server itself said when the instance seemed idle, and when we asked.
+    idle: Option<(Timestamp, Instant)>,
     /// Hash of the status that was written last.
     written: Option<u64>,
 }
@@ -221,6 +224,26 @@ impl Context {
             .compared = Some(compared);
     }
 
+    /// For how long nothing was heard of an idle instance that was used last at this time.
+    pub(super) fn silence(&self, name: &str, last_activity: Timestamp) -> Duration {
+        let mut memos = self.memos.lock();
+        let memo = memos.entry(name.to_owned()).or_default();
+        match memo.idle {
+            Some((last, since)) if last == last_activity => since.elapsed(),
+            _ => {
+                memo.idle = Some((last_activity, Instant::now()));
+                Duration::ZERO
+            }
+        }
+    }
+
+    /// Notes that what was heard of an idle instance is worth nothing any more.
+    pub(super) fn forget_silence(&self, name: &str) {
+        if let Some(memo) = self.memos.lock().get_mut(name) {
+            memo.idle = None;
+        }
+    }
+
     /// Forgets an instance that is gone.
     pub(super) fn forget(&self, name: &str) {
         self.memos.lock().remove(name);
@@ -266,7 +289,11 @@ impl Context {
         let json = serde_json::to_string(&new).expect("a status is JSON");
         let hash = self.hasher.hash_one(&json);
         // What the watch shows may be older than what was written last.
-        if new == *old
+        let ours = WaveInstanceStatus {
+            last_activity: None,
+            ..old.clone()
+        };
+        if new == ours
             && self
                 .memo(&name)
                 .written
@@ -549,7 +576,10 @@ async fn step(
             ctx.publish(&instance, &seen, &verdict).await?;
             wait
         }
-        Done::Rested(after) => publish(&ctx, &instance, seen, plan).await?.or(after),
+        Done::Rested(after) => {
+            let told = publish(&ctx, &instance, seen, plan).await?;
+            after.or(told)
+        }
     };
     ctx.errors.clear(&name);
     Ok(requeue.map_or_else(Action::await_change, Action::requeue))
@@ -593,12 +623,22 @@ async fn publish(
         return Ok(None);
     }
     let answer = ask_launcher(ctx, &seen).await;
-    let mut verdict = judge(seen.deployment, seen.pod.as_ref(), answer.as_ref());
+    let mut verdict = judge(
+        seen.rest(),
+        seen.deployment,
+        seen.pod.as_ref(),
+        answer.as_ref(),
+    );
     let name = instance.name_any();
     let rollout = &ctx.settings.rollout;
     if verdict.state != State::Reconciling && (is_news(instance) || rollout.waits_for(&name)) {
         seen.deployment = deployment_now(ctx, &name).await?;
-        verdict = judge(seen.deployment, seen.pod.as_ref(), answer.as_ref());
+        verdict = judge(
+            seen.rest(),
+            seen.deployment,
+            seen.pod.as_ref(),
+            answer.as_ref(),
+        );
     }
     match verdict.state {
         State::Ready => rollout.done(&name),
@@ -606,8 +646,16 @@ async fn publish(
         State::Reconciling => {}
     }
     ctx.publish(instance, &seen, &verdict).await?;
-    let after = is_starting(&seen).then_some(PHASE_INTERVAL);
-    Ok(after.or(seen.waits_for_turn.then_some(TURN_INTERVAL)))
+    if is_starting(&seen) {
+        return Ok(Some(PHASE_INTERVAL));
+    }
+    let turn = seen.waits_for_turn.then_some(TURN_INTERVAL);
+    let idle = match seen.used {
+        // Spread, since many may have been used last at one time: before all routers were away.
+        Use::For(left) if !seen.observed.spec.suspended => Some(left + delay(1, random())),
+        Use::For(_) | Use::Idle | Use::Uncounted => None,
+    };
+    Ok(turn.into_iter().chain(idle).min())
 }
 
 /// Whether a final word would be the first on this spec. The watch of releases may be ahead of the one of Deployments, and
@@ -640,13 +688,15 @@ fn is_judged(plan: Plan, seen: &Seen) -> bool {
         && !observed.deleting
         && observed.in_sync()
         && seen.deployment.is_some();
-    plan.action == plan::Action::Nothing || waited_for
+    let runs_on = matches!(plan.action, plan::Action::Nothing | plan::Action::Scale(_));
+    runs_on || waited_for
 }
 
 fn needs_helm(plan: Plan) -> bool {
     match plan.action {
         plan::Action::Apply | plan::Action::ApplyKept | plan::Action::Uninstall => true,
         plan::Action::Verify
+        | plan::Action::Scale(_)
         | plan::Action::DropPending { .. }
         | plan::Action::Finish
         | plan::Action::Wait
@@ -721,6 +771,7 @@ mod tests {
                 app: AppRef::default(),
                 owner: "alice".to_owned(),
                 visibility: Visibility::Private,
+                suspended: false,
             };
             let mut instance = WaveInstance::new("sales", spec);
             instance.metadata.generation = Some(2);
@@ -752,6 +803,7 @@ mod tests {
             app: AppRef::default(),
             owner: "alice".to_owned(),
             visibility: Visibility::Private,
+            suspended: false,
         };
         let instance = Arc::new(WaveInstance::new("sales", spec));
         let ended = tokio::time::timeout(Duration::from_secs(5), reconcile(instance, ctx)).await;

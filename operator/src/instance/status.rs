@@ -6,6 +6,7 @@ use crds::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
+use super::idle::Scale;
 use super::judge::{State, Verdict};
 use super::observe::Seen;
 use super::plan::{Action, Objects, Plan, Reason};
@@ -82,6 +83,8 @@ pub(super) fn assemble(
         phase: phase.clone().or_else(|| old.phase.clone()),
         release,
         url: url.or_else(|| old.url.clone()),
+        // The routers' own.
+        last_activity: None,
     }
 }
 
@@ -126,7 +129,7 @@ pub(super) fn verdict_of_plan(plan: Plan, seen: &Seen, namespace: &str) -> Optio
     let moving = |message: String| told(State::Reconciling, message);
     let stalled = |message: String| told(State::Stalled, message);
     match (plan.action, plan.reason) {
-        (Action::Nothing | Action::Verify, _)
+        (Action::Nothing | Action::Verify | Action::Scale(Scale::Suspend | Scale::Sleep), _)
         | (_, Reason::CacheBehind | Reason::ReleaseGone) => None,
         (Action::Block, Reason::AppNotFound) => moving(format!(
             "there is no app `{app}` in namespace `{namespace}` (hint: see `kubectl get waveapps --namespace {namespace}`)"
@@ -175,6 +178,12 @@ pub(super) fn verdict_of_plan(plan: Plan, seen: &Seen, namespace: &str) -> Optio
         (Action::Apply | Action::ApplyKept | Action::Uninstall, _) if seen.failed.is_some() => {
             Some(run_failed(seen))
         }
+        (Action::Scale(Scale::Wake), _) => Some(Verdict::new(
+            State::Reconciling,
+            "Waking",
+            "the app is waking up",
+            "Waking Up",
+        )),
         (Action::DropPending { revision }, _) => moving(format!(
             "revision {revision} was left in the middle; it is being repaired"
         )),

@@ -1,7 +1,7 @@
 //! What is kept of the objects of a release, and of Pods.
 
 use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec};
 use k8s_openapi::api::core::v1::{
     ConfigMap, ContainerState, ContainerStateTerminated, PersistentVolumeClaim, Pod, Service,
 };
@@ -29,7 +29,12 @@ pub(crate) trait Rendered:
 
 impl Rendered for Deployment {
     fn fingerprint(&self) -> u64 {
-        fingerprint(&self.metadata, &self.spec)
+        // How many pods there are changes while an instance sleeps and wakes; see `idle`.
+        let spec = self.spec.clone().map(|spec| DeploymentSpec {
+            replicas: None,
+            ..spec
+        });
+        fingerprint(&self.metadata, &spec)
     }
 }
 
@@ -78,6 +83,8 @@ pub(crate) fn keep_fingerprint<K: Rendered>(mut object: K) -> Option<Kept<u64>> 
 pub(crate) struct DeploymentSeen {
     /// How it looks.
     pub(crate) fingerprint: u64,
+    /// How many pods it is to have.
+    pub(crate) replicas: i32,
     /// Its controller has seen the latest of it, and one pod of it is all there is.
     pub(crate) rolled_out: bool,
     /// That pod is ready.
@@ -139,10 +146,12 @@ pub(crate) fn keep_deployment(deployment: Deployment) -> Option<Kept<DeploymentS
     let rolled_out = status.observed_generation >= deployment.metadata.generation
         && status.updated_replicas.unwrap_or_default() >= 1
         && status.replicas == status.updated_replicas;
+    let replicas = deployment.spec.and_then(|spec| spec.replicas);
     let value = DeploymentSeen {
         fingerprint,
+        replicas: replicas.unwrap_or(1),
         rolled_out,
-        ready: rolled_out && status.ready_replicas.unwrap_or_default() >= 1,
+        ready: rolled_out && replicas != Some(0) && status.ready_replicas.unwrap_or_default() >= 1,
     };
     kept(deployment.metadata, value)
 }

@@ -27,6 +27,7 @@ fn instance(name: &str, conditions: &[(&str, &str)]) -> WaveInstance {
         app: AppRef::default(),
         owner: "alice".to_owned(),
         visibility: Visibility::Private,
+        suspended: false,
     };
     let mut instance = WaveInstance::new(name, spec);
     let conditions = conditions.iter().map(|(type_, status)| Condition {
