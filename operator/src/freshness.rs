@@ -304,10 +304,12 @@ mod tests {
         assert_eq!(freshness.stale(LIMIT, late), [""; 0]);
         let (client, up) = server(watch::Sender::new(false));
         let api: Api<WaveInstance> = Api::namespaced(freshness.poller(&client), "wavestore");
-        assert!(api.list(&Default::default()).await.is_err());
+        assert!(api.list(&kube::api::ListParams::default()).await.is_err());
         assert_eq!(freshness.stale(LIMIT, late), [""; 0]);
         up.send_replace(true);
-        api.list(&Default::default()).await.expect("an answer");
+        api.list(&kube::api::ListParams::default())
+            .await
+            .expect("an answer");
         let polled = freshness.contact.lock().expect("a poll");
         let stale = |seconds| freshness.stale(LIMIT, polled + Duration::from_secs(seconds));
         assert_eq!(stale(60), [""; 0]);
