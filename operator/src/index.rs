@@ -48,6 +48,11 @@ impl<T: Clone + PartialEq> Index<T> {
             .unwrap_or_default()
     }
 
+    /// One object of those that belong to `key`.
+    pub(crate) fn object(&self, key: &str, object: &str) -> Option<T> {
+        self.objects.read().get(key)?.get(object).cloned()
+    }
+
     /// Whether anything belongs to `key`.
     pub(crate) fn contains(&self, key: &str) -> bool {
         self.objects.read().contains_key(key)

@@ -56,17 +56,30 @@ pub(super) async fn find(
     let Some(objects) = record.and_then(|record| releases::manifest(&record).ok()) else {
         return Ok(None);
     };
+    let world = &ctx.world;
     let mut has_deployment = false;
     let mut differences = Vec::new();
     for object in &objects {
+        let own = object["metadata"]["name"].as_str().unwrap_or_default();
         let found = match object["kind"].as_str() {
             Some("Deployment") => {
                 has_deployment = true;
-                differs::<Deployment>(ctx, object).await?
+                let seen = world.deployments.object(name, own);
+                let seen = seen.map(|deployment| deployment.fingerprint);
+                differs::<Deployment>(ctx, object, seen).await?
             }
-            Some("Service") => differs::<Service>(ctx, object).await?,
-            Some("ConfigMap") => differs::<ConfigMap>(ctx, object).await?,
-            Some("PersistentVolumeClaim") => differs::<PersistentVolumeClaim>(ctx, object).await?,
+            Some("Service") => {
+                let seen = world.services.object(name, own);
+                differs::<Service>(ctx, object, seen).await?
+            }
+            Some("ConfigMap") => {
+                let seen = world.files.object(name, own);
+                differs::<ConfigMap>(ctx, object, seen).await?
+            }
+            Some("PersistentVolumeClaim") => {
+                let seen = world.volumes.object(name, own);
+                differs::<PersistentVolumeClaim>(ctx, object, seen).await?
+            }
             _ => None,
         };
         differences.extend(found);
@@ -78,16 +91,20 @@ pub(super) async fn find(
     Ok((!differences.is_empty()).then(|| differences.join("; ")))
 }
 
-async fn differs<K: Rendered>(ctx: &Context, rendered: &Value) -> Result<Option<String>, Error> {
+/// Compares an object with what is `rendered`. The watch may have `seen` it that way: then nothing more has to be asked, and
+/// whatever happens to it later, the watch will show.
+async fn differs<K: Rendered>(
+    ctx: &Context,
+    rendered: &Value,
+    seen: Option<u64>,
+) -> Result<Option<String>, Error> {
     let api: Api<K> = ctx.api();
     let kind = K::kind(&());
     let name = rendered["metadata"]["name"].as_str().unwrap_or_default();
+    let missing = || Ok(Some(format!("the {kind} `{name}` is missing")));
     let failed = |source| Error::Kube {
         task: format!("compare the {kind} `{name}` with the release"),
         source,
-    };
-    let Some(live) = api.get_opt(name).await.map_err(failed)? else {
-        return Ok(Some(format!("the {kind} `{name}` is missing")));
     };
     let params = PatchParams {
         field_manager: Some(FIELD_MANAGER.to_owned()),
@@ -96,9 +113,7 @@ async fn differs<K: Rendered>(ctx: &Context, rendered: &Value) -> Result<Option<
     };
     let wanted = match api.patch(name, &params, &Patch::Strategic(rendered)).await {
         Ok(wanted) => wanted,
-        Err(kube::Error::Api(status)) if status.code == 404 => {
-            return Ok(Some(format!("the {kind} `{name}` is missing")));
-        }
+        Err(kube::Error::Api(status)) if status.code == 404 => return missing(),
         // What cannot be put back, such as the size of a volume that somebody has made larger, is no drift.
         Err(kube::Error::Api(status)) if status.code == 422 => {
             debug!(
@@ -108,6 +123,12 @@ async fn differs<K: Rendered>(ctx: &Context, rendered: &Value) -> Result<Option<
             return Ok(None);
         }
         Err(source) => return Err(failed(source)),
+    };
+    if seen == Some(wanted.fingerprint()) {
+        return Ok(None);
+    }
+    let Some(live) = api.get_opt(name).await.map_err(failed)? else {
+        return missing();
     };
     if wanted.fingerprint() == live.fingerprint() {
         return Ok(None);

@@ -95,7 +95,7 @@ async fn apply(
                     // The controller of apps sees the same, and resolves the app anew.
                     return Ok(Done::Acted(LATER));
                 }
-                if let Some(object) = names::taken(ctx, &name).await? {
+                if let Some(object) = names::taken(ctx, &name, runtime).await? {
                     ctx.publish(instance, seen, &status::name_taken(&object))
                         .await?;
                     return Ok(Done::Acted(LATER));

@@ -3,6 +3,7 @@
 
 use std::fmt::Debug;
 
+use crds::Runtime;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Service};
@@ -13,14 +14,23 @@ use serde::de::DeserializeOwned;
 use super::reconcile::Context;
 use crate::error::Error;
 
-/// An object that has one of the names which the chart would use, and is of nobody's instance or of another one.
-pub(super) async fn taken(ctx: &Context, name: &str) -> Result<Option<String>, Error> {
+/// An object that has one of the names which the chart uses for this instance, and is of nobody's instance or of another one.
+pub(super) async fn taken(
+    ctx: &Context,
+    name: &str,
+    runtime: &Runtime,
+) -> Result<Option<String>, Error> {
+    let data = runtime.volume.as_ref().map(|_| format!("{name}-data"));
+    let resources = runtime.resource_volume_size.as_ref();
+    let resources = resources.map(|_| format!("{name}-resources"));
+    // Those whose content is a secret need no object of their own; asking for one too many does no harm.
+    let files = (!runtime.files.is_empty()).then(|| format!("{name}-files"));
     let found = tokio::try_join!(
-        foreign::<Deployment>(ctx, name, name.to_owned()),
-        foreign::<Service>(ctx, name, name.to_owned()),
-        foreign::<ConfigMap>(ctx, name, format!("{name}-files")),
-        foreign::<PersistentVolumeClaim>(ctx, name, format!("{name}-data")),
-        foreign::<PersistentVolumeClaim>(ctx, name, format!("{name}-resources")),
+        foreign::<Deployment>(ctx, name, Some(name.to_owned())),
+        foreign::<Service>(ctx, name, Some(name.to_owned())),
+        foreign::<ConfigMap>(ctx, name, files),
+        foreign::<PersistentVolumeClaim>(ctx, name, data),
+        foreign::<PersistentVolumeClaim>(ctx, name, resources),
     )?;
     let (deployment, service, files, data, resources) = found;
     Ok(deployment.or(service).or(files).or(data).or(resources))
@@ -29,7 +39,7 @@ pub(super) async fn taken(ctx: &Context, name: &str) -> Result<Option<String>, E
 async fn foreign<K>(
     ctx: &Context,
     instance: &str,
-    object_name: String,
+    object_name: Option<String>,
 ) -> Result<Option<String>, Error>
 where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
@@ -37,6 +47,9 @@ where
         + DeserializeOwned
         + Debug,
 {
+    let Some(object_name) = object_name else {
+        return Ok(None);
+    };
     let api: Api<K> = ctx.api();
     let found = api
         .get_metadata_opt(&object_name)
