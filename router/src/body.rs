@@ -7,9 +7,11 @@ use bytes::{Buf, Bytes};
 use futures::Stream;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
-use hyper::body::{Frame, Incoming, SizeHint};
+use hyper::body::{Frame, SizeHint};
 use parking_lot::Mutex;
 use tokio::sync::OwnedSemaphorePermit;
+
+use crate::proxy::pool::AnswerBody;
 
 /// Any error of a body.
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -21,7 +23,7 @@ pub(crate) enum Body {
     Full(Full<Bytes>),
     /// What an app sends, streamed; the permit counts the request until its body has ended.
     Upstream(
-        Incoming,
+        AnswerBody,
         #[expect(dead_code, reason = "counts for as long as it is held")] OwnedSemaphorePermit,
     ),
     /// Anything else that streams.

@@ -2,6 +2,7 @@
 
 pub(crate) mod cookies;
 pub(crate) mod headers;
+pub(crate) mod pool;
 pub(crate) mod tunnels;
 pub(crate) mod upgrade;
 pub(crate) mod upstream;
@@ -14,6 +15,7 @@ use http::header::HeaderName;
 use http::{HeaderMap, Request, Response, StatusCode, Version, header};
 use hyper::body::{Body as _, Incoming};
 use hyper_util::rt::TokioIo;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::Body;
 use crate::error::Error;
@@ -21,6 +23,7 @@ use crate::permit::Permit;
 use crate::table::{Route, Table};
 use crate::target::Form;
 use headers::Arrival;
+use pool::AnswerBody;
 use tunnels::Tunnels;
 
 /// Headers by which an app could act on more than its own answers: on cookies of the whole domain, on where
@@ -78,28 +81,23 @@ impl Proxy {
             .ok_or_else(|| Error::NotReady(route.clone()))?
             .clone();
         let slot = upstream.request_slot()?;
-        let tunnel_slots = match &upgrade {
-            Some(_) => Some([upstream.tunnel_slot()?, self.tunnels.slot()?]),
-            None => None,
+        let Some(asked) = upgrade else {
+            prepare_request(request.headers_mut(), arrival);
+            let response = upstream.send(request).await?;
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                return Err(Error::UnaskedUpgrade);
+            }
+            return Ok(answered(response, route, form, slot));
         };
-
-        let downstream = upgrade.as_ref().map(|_| hyper::upgrade::on(&mut request));
+        let slots = [upstream.tunnel_slot()?, self.tunnels.slot()?];
+        let downstream = hyper::upgrade::on(&mut request);
         prepare_request(request.headers_mut(), arrival);
-        if let Some(asked) = &upgrade {
-            asked.insert_into(request.headers_mut());
-        }
-        let mut response = upstream.send(request).await?;
-
+        asked.insert_into(request.headers_mut());
+        let mut response = upstream.send_upgrade(request).await?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            prepare_response(response.headers_mut(), route, form);
-            let (mut parts, body) = response.into_parts();
-            parts.version = Version::default();
-            return Ok(Response::from_parts(parts, Body::Upstream(body, slot)));
+            let response = response.map(AnswerBody::driven_elsewhere);
+            return Ok(answered(response, route, form, slot));
         }
-        let (Some(asked), Some(downstream), Some(slots)) = (upgrade, downstream, tunnel_slots)
-        else {
-            return Err(Error::UnaskedUpgrade);
-        };
         let agreed = asked.agreed(response.headers())?;
         let app = hyper::upgrade::on(&mut response);
         prepare_response(response.headers_mut(), route, form);
@@ -112,6 +110,18 @@ impl Proxy {
         let (parts, _) = response.into_parts();
         Ok(Response::from_parts(parts, Body::empty()))
     }
+}
+
+/// A pod's answer on its way to the browser.
+fn answered(
+    mut response: Response<AnswerBody>,
+    route: &Route,
+    form: Form,
+    slot: OwnedSemaphorePermit,
+) -> Response<Body> {
+    prepare_response(response.headers_mut(), route, form);
+    *response.version_mut() = Version::default();
+    response.map(|body| Body::Upstream(body, slot))
 }
 
 /// Strips, then drops clients' copies of our headers and our cookies, then adds ours.

@@ -10,15 +10,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::uri::{Authority, PathAndQuery, Scheme};
+use http::uri::PathAndQuery;
 use http::{Method, Request, Response, Uri};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
+use super::pool::{AnswerBody, Failed, Pool};
 use crate::error::Error;
 
 /// Requests that one pod may have open at once.
@@ -26,13 +24,6 @@ const MAX_REQUESTS: usize = 1024;
 
 /// Upgraded connections that one pod may have open at once.
 const MAX_TUNNELS: usize = 4096;
-
-/// Connections that are kept for the next request to a pod.
-const MAX_IDLE: usize = 64;
-
-/// How long a connection is kept. Python's servers close theirs after 5 s, and a request that meets the closing
-/// is lost.
-const MAX_IDLE_TIME: Duration = Duration::from_secs(4);
 
 /// How connections to pods are made.
 #[derive(Debug, Clone)]
@@ -71,8 +62,7 @@ pub(crate) struct UpstreamKey {
 /// One pod. Its connections end with the last reference to it.
 pub(crate) struct Upstream {
     key: UpstreamKey,
-    authority: Authority,
-    client: Client<HttpConnector, RequestBody>,
+    pool: Arc<Pool>,
     requests: Arc<Semaphore>,
     tunnels: Arc<Semaphore>,
     response_timeout: Duration,
@@ -88,21 +78,9 @@ impl Upstream {
     /// A pod without connections yet.
     #[must_use]
     pub(crate) fn new(key: UpstreamKey, connector: &Connector) -> Self {
-        let mut http = HttpConnector::new();
-        http.set_connect_timeout(Some(connector.connect_timeout));
-        http.set_nodelay(true);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_idle_timeout(MAX_IDLE_TIME)
-            .pool_max_idle_per_host(MAX_IDLE)
-            .pool_timer(TokioTimer::new())
-            .set_host(false)
-            .build(http);
-        let authority =
-            Authority::try_from(key.address.to_string()).expect("a socket address is an authority");
         Self {
+            pool: Pool::new(key.address, connector.connect_timeout),
             key,
-            authority,
-            client,
             requests: Arc::new(Semaphore::new(MAX_REQUESTS)),
             tunnels: Arc::new(Semaphore::new(MAX_TUNNELS)),
             response_timeout: connector.response_timeout,
@@ -143,18 +121,9 @@ impl Upstream {
     pub(crate) async fn send(
         &self,
         request: Request<Incoming>,
-    ) -> Result<Response<Incoming>, Error> {
-        let (mut parts, body) = request.into_parts();
-        let mut uri = http::uri::Parts::default();
-        uri.scheme = Some(Scheme::HTTP);
-        uri.authority = Some(self.authority.clone());
-        let path = parts.uri.path_and_query().cloned();
-        uri.path_and_query = Some(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
-        parts.uri = Uri::from_parts(uri).map_err(|error| Error::Internal(Box::new(error)))?;
-        parts.version = http::Version::HTTP_11;
-
+    ) -> Result<Response<AnswerBody>, Error> {
+        let (parts, body) = prepared(request);
         let reading = parts.method == Method::GET || parts.method == Method::HEAD;
-        let body = (!body.is_end_stream()).then_some(body);
         let again = (reading && body.is_none()).then(|| parts.clone());
         match (self.send_once(parts, body).await, again) {
             (Err(Error::Upstream(error)), Some(parts)) if is_broken(&*error) => {
@@ -164,21 +133,65 @@ impl Upstream {
         }
     }
 
-    async fn send_once(
+    /// Sends a request to switch protocols, over a connection of its own.
+    pub(crate) async fn send_upgrade(
         &self,
-        parts: Parts,
-        body: Option<Incoming>,
+        request: Request<Incoming>,
     ) -> Result<Response<Incoming>, Error> {
+        let (parts, body) = prepared(request);
         let progress = Arc::new(Progress::start());
         let body = RequestBody {
             body,
             progress: progress.clone(),
         };
-        let mut answer = pin!(self.client.request(Request::from_parts(parts, body)));
-        let answer = loop {
+        let answer = async {
+            let connection = self.pool.connect().await.map_err(unreachable)?;
+            let answer = connection.send_upgrade(Request::from_parts(parts, body));
+            answer.await.map_err(|failed| failed.told(&progress))
+        };
+        self.in_time(&progress, answer).await
+    }
+
+    async fn send_once(
+        &self,
+        parts: Parts,
+        body: Option<Incoming>,
+    ) -> Result<Response<AnswerBody>, Error> {
+        let progress = Arc::new(Progress::start());
+        let body = RequestBody {
+            body,
+            progress: progress.clone(),
+        };
+        let mut request = Request::from_parts(parts, body);
+        let answer = async {
+            let (connection, answer) = loop {
+                let (mut connection, is_new) = match self.pool.take() {
+                    Some(connection) => (connection, false),
+                    None => (self.pool.connect().await.map_err(unreachable)?, true),
+                };
+                match connection.send(request).await {
+                    Ok(answer) => break (connection, answer),
+                    Err(Failed::Unsent(unsent, _)) if !is_new => request = *unsent,
+                    Err(failed) => return Err(failed.told(&progress)),
+                }
+            };
+            let pool = Arc::downgrade(&self.pool);
+            Ok(answer.map(|body| AnswerBody::new(body, Some(connection), pool)))
+        };
+        self.in_time(&progress, answer).await
+    }
+
+    /// Waits for an answer as long as the request moves, and then for as long as an app may be silent.
+    async fn in_time<T>(
+        &self,
+        progress: &Progress,
+        answer: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let mut answer = pin!(answer);
+        loop {
             let until = progress.last() + self.response_timeout;
             match timeout_at(until, answer.as_mut()).await {
-                Ok(answer) => break answer,
+                Ok(answer) => return answer,
                 // Bytes of the request moved meanwhile: an upload, not a silent app.
                 Err(_) if progress.last() + self.response_timeout > until => {}
                 Err(_) => {
@@ -187,18 +200,39 @@ impl Upstream {
                     });
                 }
             }
-        };
-        answer.map_err(|error| {
-            if progress.client_failed.load(Ordering::Relaxed) {
-                Error::ClientBody
-            } else if error.is_connect() && is_timeout(&error) {
-                Error::ConnectTimeout
-            } else if error.is_connect() {
-                Error::Unreachable(Box::new(error))
-            } else {
-                Error::Upstream(Box::new(error))
-            }
-        })
+        }
+    }
+}
+
+/// The request as a server takes it, and its body if it has one.
+fn prepared(request: Request<Incoming>) -> (Parts, Option<Incoming>) {
+    let (mut parts, body) = request.into_parts();
+    if parts.uri.authority().is_some() {
+        let path = parts.uri.path_and_query().cloned();
+        parts.uri = Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
+    }
+    parts.version = http::Version::HTTP_11;
+    let body = (!body.is_end_stream()).then_some(body);
+    (parts, body)
+}
+
+fn unreachable(error: std::io::Error) -> Error {
+    if error.kind() == std::io::ErrorKind::TimedOut {
+        Error::ConnectTimeout
+    } else {
+        Error::Unreachable(Box::new(error))
+    }
+}
+
+impl Failed {
+    /// What to tell whoever waits for the answer.
+    fn told(self, progress: &Progress) -> Error {
+        if progress.client_failed.load(Ordering::Relaxed) {
+            return Error::ClientBody;
+        }
+        match self {
+            Self::Unsent(_, error) | Self::Sent(error) => Error::Upstream(Box::new(error)),
+        }
     }
 }
 
@@ -209,13 +243,6 @@ fn is_broken(error: &(dyn std::error::Error + 'static)) -> bool {
         let io = error.downcast_ref::<std::io::Error>();
         hyper.is_some_and(hyper::Error::is_incomplete_message)
             || io.is_some_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset)
-    })
-}
-
-fn is_timeout(error: &(dyn std::error::Error + 'static)) -> bool {
-    causes(error).any(|error| {
-        let io = error.downcast_ref::<std::io::Error>();
-        io.is_some_and(|error| error.kind() == std::io::ErrorKind::TimedOut)
     })
 }
 
