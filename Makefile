@@ -60,6 +60,10 @@ test-e2e: ## Run the tests on the cluster against the store of `make up`; TEST=n
 test-faults: ## Break the operator's world in every way; FAULT_RUNS=200 FAULT_INSTANCES=100 FAULT_SECONDS=300 for the long one
 	e2e/faults.sh $(TEST)
 
+.PHONY: test-router
+test-router: ## Test the router's binary alone on a control plane of its own, with a browser and a real OIDC provider; TEST=name
+	e2e/router.sh $(TEST)
+
 .PHONY: deny
 deny: ## Check licences, sources and banned crates (cargo-deny), and unused dependencies (cargo-machete)
 	command -v cargo-deny >/dev/null || cargo install --locked cargo-deny

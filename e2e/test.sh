@@ -29,5 +29,6 @@ wait "$cluster_build"
 make --no-print-directory test-unit
 # Those of a few minutes; `make test-faults` has all.
 make --no-print-directory test-faults TEST="drift:: leadership:: lost_update:: foreign:: transparent::"
+make --no-print-directory test-router
 make --no-print-directory up
 make --no-print-directory test-e2e

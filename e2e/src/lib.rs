@@ -1,30 +1,38 @@
 //! What the tests on a real cluster share: the store under test, its users' tools, a browser; and for tests of the operator
-//! alone, a namespace of their own, operators as local processes, a fault proxy, a control plane without nodes.
+//! or the router alone, a namespace of their own, both as local processes, a fault proxy, a control plane without nodes.
 //!
-//! The tests themselves are in `tests/cluster/`, which run against the store that `make up` made, and in `tests/faults/`.
+//! The tests themselves are in `tests/cluster/`, which run against the store that `make up` made, in `tests/faults/` and in
+//! `tests/router/`.
 
 mod browser;
 mod command;
 mod condition;
 mod control_plane;
+mod fake_app;
 mod health;
 mod invariants;
 mod namespace;
 mod operator;
+mod process;
 mod proxy;
+mod router;
 mod sandbox;
 mod store;
+mod user;
 mod wait;
 
 pub use browser::Browser;
 pub use command::{Output, helm, kubectl, run};
 pub use condition::{Conditioned, condition};
 pub use control_plane::{ControlPlane, Daemon};
+pub use fake_app::{FakeApp, Reached};
 pub use health::{Health, health};
 pub use invariants::{Record, Volumes};
 pub use namespace::Namespace;
 pub use operator::{Launch, Operator, kill_process};
 pub use proxy::{Agent, Asked, Faults, Held, Proxy, Verb};
+pub use router::{ADMIN, ADMIN_PASSWORD, Fake, Router, RouterLaunch, machine_address};
 pub use sandbox::Sandbox;
 pub use store::{Published, Store, instance, pack};
+pub use user::{User, location};
 pub use wait::{PATIENCE, eventually};

@@ -1,22 +1,14 @@
 //! The operator as a process of this machine.
 
-use std::{
-    env,
-    net::TcpListener,
-    path::{Path, PathBuf},
-    process::{ExitStatus, Stdio},
-    sync::atomic::{AtomicU16, Ordering},
-    time::Duration,
-};
+use std::{process::ExitStatus, time::Duration};
 
-use anyhow::{Context, Result, ensure};
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
-use tokio::process::{Child, Command};
+use anyhow::Result;
+use nix::sys::signal::Signal;
 
-use crate::{PATIENCE, Proxy, Sandbox, eventually};
+use crate::{
+    Proxy, Sandbox,
+    process::{Process, Recipe, free_port, program, send},
+};
 
 const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../config/wave-instance");
 
@@ -30,17 +22,7 @@ pub struct Launch<'a> {
 
 /// A running operator. It is killed when it is dropped.
 pub struct Operator {
-    process: Child,
-    recipe: Recipe,
-}
-
-/// What is needed to start the same operator again.
-struct Recipe {
-    program: PathBuf,
-    arguments: Vec<String>,
-    environment: Vec<(String, String)>,
-    log: PathBuf,
-    health_port: u16,
+    process: Process,
 }
 
 impl<'a> Launch<'a> {
@@ -90,9 +72,11 @@ impl<'a> Launch<'a> {
     /// There is no such program, or the API server gives no token.
     pub async fn spawn(self) -> Result<Operator> {
         let sandbox = self.sandbox;
-        let kubeconfig = sandbox.operator_kubeconfig(self.server.as_deref()).await?;
+        let kubeconfig = sandbox
+            .kubeconfig("operator", self.server.as_deref())
+            .await?;
         let folder = sandbox.folder().display().to_string();
-        let number = sandbox.next_operator();
+        let log = sandbox.next_log("operator");
         let imports = sandbox.folder().join("imports");
         std::fs::create_dir_all(imports)?;
         let health_port = free_port()?;
@@ -114,34 +98,16 @@ impl<'a> Launch<'a> {
         ];
         environment.extend(self.environment);
         let recipe = Recipe {
-            program: program()?,
+            name: "operator",
+            program: program("wavestore-operator")?,
             arguments,
             environment,
-            log: sandbox.folder().join(format!("operator-{number}.log")),
+            log,
             health_port,
         };
         Ok(Operator {
             process: recipe.spawn()?,
-            recipe,
         })
-    }
-}
-
-impl Recipe {
-    fn spawn(&self) -> Result<Child> {
-        let log = std::fs::File::options()
-            .create(true)
-            .append(true)
-            .open(&self.log)?;
-        Command::new(&self.program)
-            .args(&self.arguments)
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .kill_on_drop(true)
-            .spawn()
-            .with_context(|| format!("could not start {}", self.program.display()))
     }
 }
 
@@ -151,7 +117,7 @@ impl Operator {
     /// # Errors
     /// It has ended.
     pub fn pid(&self) -> Result<u32> {
-        self.process.id().context("the operator has ended")
+        self.process.pid()
     }
 
     /// Waits until `/readyz` says yes.
@@ -159,21 +125,7 @@ impl Operator {
     /// # Errors
     /// It does not, or the operator ends.
     pub async fn ready(&mut self) -> Result<()> {
-        let url = format!("http://127.0.0.1:{}/readyz", self.recipe.health_port);
-        eventually("the operator to be ready", async || {
-            if let Some(status) = self.process.try_wait()? {
-                return Ok(Err(status));
-            }
-            let answer = reqwest::get(&url).await?;
-            ensure!(
-                answer.status().is_success(),
-                "/readyz answers {}",
-                answer.status()
-            );
-            Ok(Ok(()))
-        })
-        .await?
-        .map_err(|status| anyhow::anyhow!("the operator ended: {status}"))
+        self.process.ready().await
     }
 
     /// The Helm processes that it runs now.
@@ -189,8 +141,7 @@ impl Operator {
     /// # Errors
     /// It has ended by itself.
     pub async fn kill(&mut self) -> Result<()> {
-        self.process.kill().await?;
-        Ok(())
+        self.process.kill().await
     }
 
     /// Kills it and every Helm that it runs, as the end of a container does.
@@ -200,7 +151,7 @@ impl Operator {
     pub async fn kill_all(&mut self) -> Result<()> {
         let pid = self.pid()?;
         // Stopped, it starts no further ones.
-        signal(pid, Signal::SIGSTOP)?;
+        self.process.signal(Signal::SIGSTOP)?;
         for helm in children(pid)? {
             kill_process(helm);
         }
@@ -212,12 +163,7 @@ impl Operator {
     /// # Errors
     /// It does not end, or fails.
     pub async fn terminate(&mut self) -> Result<()> {
-        signal(self.pid()?, Signal::SIGTERM)?;
-        let status = tokio::time::timeout(PATIENCE, self.process.wait())
-            .await
-            .context("the operator does not end")??;
-        ensure!(status.success(), "the operator ended with {status}");
-        Ok(())
+        self.process.terminate().await
     }
 
     /// Waits until it has ended by itself.
@@ -225,8 +171,7 @@ impl Operator {
     /// # Errors
     /// It does not end.
     pub async fn ended(&mut self) -> Result<ExitStatus> {
-        let ended = tokio::time::timeout(PATIENCE, self.process.wait()).await;
-        Ok(ended.context("the operator does not end")??)
+        self.process.ended().await
     }
 
     /// Starts it again after it has ended, with the same flags, and waits until it is ready.
@@ -234,7 +179,7 @@ impl Operator {
     /// # Errors
     /// It does not become ready.
     pub async fn restart(&mut self) -> Result<()> {
-        self.process = self.recipe.spawn()?;
+        self.process.respawn()?;
         self.ready().await
     }
 
@@ -249,8 +194,8 @@ impl Operator {
         loop {
             tokio::select! {
                 done = &mut work => return done,
-                _ = pace.tick() => if self.process.try_wait()?.is_some() {
-                    self.process = self.recipe.spawn()?;
+                _ = pace.tick() => if self.process.has_ended()? {
+                    self.process.respawn()?;
                 },
             }
         }
@@ -261,19 +206,14 @@ impl Operator {
     /// # Errors
     /// Its log cannot be read.
     pub fn log(&self) -> Result<String> {
-        Ok(std::fs::read_to_string(&self.recipe.log)?)
+        self.process.log()
     }
 }
 
 /// Kills a process with SIGKILL, if it is still there.
 pub fn kill_process(pid: u32) {
     // It may have ended in this very moment.
-    let _ = signal(pid, Signal::SIGKILL);
-}
-
-fn signal(pid: u32, signal: Signal) -> Result<()> {
-    kill(Pid::from_raw(i32::try_from(pid)?), signal)?;
-    Ok(())
+    let _ = send(pid, Signal::SIGKILL);
 }
 
 fn children(pid: u32) -> Result<Vec<u32>> {
@@ -288,35 +228,4 @@ fn children(pid: u32) -> Result<Vec<u32>> {
         }
     }
     Ok(found)
-}
-
-/// The operator beside this test: cargo builds both into one folder.
-fn program() -> Result<PathBuf> {
-    let test = env::current_exe()?;
-    let program = test
-        .parent()
-        .and_then(Path::parent)
-        .context("a test is in target/debug/deps")?
-        .join("wavestore-operator");
-    ensure!(
-        program.is_file(),
-        "there is no {}: run `cargo build --bins`",
-        program.display()
-    );
-    Ok(program)
-}
-
-/// A port below those that the system hands out by itself: no client's connection takes it.
-fn free_port() -> Result<u16> {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    // Several test programs may run at once.
-    let start = 12_000 + u16::try_from(std::process::id() % 7_000)?;
-    for _ in 0..8_000 {
-        let offset = NEXT.fetch_add(1, Ordering::Relaxed);
-        let port = 12_000 + (start - 12_000 + offset) % 8_000;
-        if TcpListener::bind(("0.0.0.0", port)).is_ok() {
-            return Ok(port);
-        }
-    }
-    anyhow::bail!("all ports are taken")
 }

@@ -1,5 +1,5 @@
-//! A namespace of a test's own, with the rights that the store's chart gives the operator, and no store in it: the test
-//! starts operators as processes of this machine.
+//! A namespace of a test's own, with the rights that the store's chart gives its programs, and no store in it: the test
+//! starts operators and routers as processes of this machine.
 
 use std::{
     env,
@@ -15,11 +15,14 @@ use kube::{
     Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
 };
+use parking_lot::Mutex;
 use serde_json::json;
 
-use crate::{Namespace, Proxy, command::succeed, namespace::path, operator::Launch};
+use crate::{
+    Namespace, Proxy, command::succeed, namespace::path, operator::Launch, router::RouterLaunch,
+};
 
-/// Kinds of the store's chart that give the operator its rights, and keep it within them.
+/// Kinds of the store's chart that give its programs their rights, and keep them within them.
 const RIGHTS: [&str; 5] = [
     "ServiceAccount",
     "Role",
@@ -31,14 +34,14 @@ const RIGHTS: [&str; 5] = [
 /// The label by which one finds what a killed test left: `kubectl delete namespaces -l wavestore.io/sandbox`.
 const LABEL: &str = "wavestore.io/sandbox";
 
-/// A namespace of a test's own. Call [`Sandbox::passed`] in the end: one that is dropped before prints the operators' logs.
+/// A namespace of a test's own. Call [`Sandbox::passed`] in the end: one that is dropped before prints the programs' logs.
 /// Either way the namespace goes, unless `WAVESTORE_KEEP` is set.
 pub struct Sandbox {
     namespace: Namespace,
     folder: tempfile::TempDir,
     kubeconfig: PathBuf,
     rights: String,
-    operators: AtomicU32,
+    logs: Mutex<Vec<PathBuf>>,
     passed: bool,
 }
 
@@ -79,7 +82,7 @@ impl Sandbox {
             rights: String::new(),
             folder: tempfile::tempdir()?,
             kubeconfig: kubeconfig.to_owned(),
-            operators: AtomicU32::new(0),
+            logs: Mutex::default(),
             passed: false,
             namespace,
         };
@@ -119,7 +122,7 @@ impl Sandbox {
     /// # Errors
     /// It cannot listen, or the API server gives no token.
     pub async fn proxy(&self) -> Result<Proxy> {
-        let kubeconfig = self.operator_kubeconfig(None).await?;
+        let kubeconfig = self.kubeconfig("operator", None).await?;
         Proxy::start(config(&kubeconfig).await?).await
     }
 
@@ -129,17 +132,21 @@ impl Sandbox {
         Launch::new(self)
     }
 
-    /// Writes a kubeconfig with the rights of the operator's service account, and answers its path. `server` is used in
-    /// place of the API server, if given.
+    /// A router to be started. All of one sandbox share database and blobs, as replicas do.
+    #[must_use]
+    pub fn router(&self) -> RouterLaunch<'_> {
+        RouterLaunch::new(self)
+    }
+
+    /// Writes a kubeconfig with the rights that the chart gives `operator` or `router`, and answers its path. `server` is
+    /// used in place of the API server, if given.
     ///
     /// # Errors
     /// The API server gives no token.
-    pub async fn operator_kubeconfig(&self, server: Option<&str>) -> Result<PathBuf> {
+    pub async fn kubeconfig(&self, of: &str, server: Option<&str>) -> Result<PathBuf> {
+        let account = format!("wavestore-{of}");
         let token = self
-            .kubectl(
-                &["create", "token", "wavestore-operator", "--duration=24h"],
-                None,
-            )
+            .kubectl(&["create", "token", &account, "--duration=24h"], None)
             .await?;
         let admin = Kubeconfig::read_from(&self.kubeconfig)?;
         let mut cluster = admin
@@ -153,10 +160,10 @@ impl Sandbox {
             cluster.certificate_authority = None;
         }
         let config = json!({
-            "apiVersion": "v1", "kind": "Config", "current-context": "operator",
-            "contexts": [{ "name": "operator", "context": { "cluster": "cluster", "user": "operator" } }],
+            "apiVersion": "v1", "kind": "Config", "current-context": "store",
+            "contexts": [{ "name": "store", "context": { "cluster": "cluster", "user": "store" } }],
             "clusters": [{ "name": "cluster", "cluster": cluster }],
-            "users": [{ "name": "operator", "user": { "token": token.trim() } }],
+            "users": [{ "name": "store", "user": { "token": token.trim() } }],
         });
         let file = tempfile::Builder::new()
             .prefix("kubeconfig-")
@@ -166,18 +173,21 @@ impl Sandbox {
         Ok(path)
     }
 
-    /// Number of the next operator of this sandbox.
-    pub(crate) fn next_operator(&self) -> u32 {
-        self.operators.fetch_add(1, Ordering::Relaxed)
+    /// Where the next program of this name writes its log, which is printed when the test fails.
+    pub(crate) fn next_log(&self, name: &str) -> PathBuf {
+        let mut logs = self.logs.lock();
+        let log = self.folder().join(format!("{name}-{}.log", logs.len()));
+        logs.push(log.clone());
+        log
     }
 
     fn print_logs(&self) {
         const LINES: usize = 300;
-        for number in 0..self.operators.load(Ordering::Relaxed) {
-            let log = self.folder().join(format!("operator-{number}.log"));
+        for log in self.logs.lock().iter() {
             let text = std::fs::read_to_string(log).unwrap_or_default();
             let lines: Vec<&str> = text.lines().collect();
-            eprintln!("--- operator {number} of {} ---", self.name);
+            let name = log.file_stem().unwrap_or_default().display();
+            eprintln!("--- {name} of {} ---", self.name);
             for line in lines.iter().skip(lines.len().saturating_sub(LINES)) {
                 eprintln!("{line}");
             }
@@ -228,7 +238,7 @@ async fn config(kubeconfig: &Path) -> Result<Config> {
     Ok(Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await?)
 }
 
-/// The operator's rights, as the store's chart has them in this namespace.
+/// The programs' rights, as the store's chart has them in this namespace.
 async fn rights(namespace: &str) -> Result<String> {
     const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../config/wavestore");
     let args = ["template", "wavestore", CHART, "--namespace", namespace];

@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# The tests of the router's binary, on a control plane of their own without nodes (`make test-router`). Arguments go to the
+# test program. With KUBECONFIG set they run on that cluster instead.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/cluster/lib.sh"
+cd "$REPOSITORY"
+
+cargo build --locked --workspace --bins
+if [[ -z ${KUBECONFIG:-} ]]; then
+    plane=$(mktemp -d)
+    finish() { "$HERE/control_plane.sh" down "$plane"; }
+    trap finish EXIT
+    "$HERE/control_plane.sh" up "$plane"
+    export KUBECONFIG=$plane/kubeconfig
+fi
+cargo test --locked --workspace --features e2e/cluster --test router -- --test-threads=3 "$@"

@@ -1,0 +1,4 @@
+//! The router's binary on a real API server, alone: `make test-router`. Instances are written by the tests, their apps are servers
+//! of the tests.
+
+mod smoke;
