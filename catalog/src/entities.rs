@@ -4,5 +4,7 @@
 
 pub(crate) mod accounts;
 pub(crate) mod apps;
+pub(crate) mod provider_sessions;
 pub(crate) mod sessions;
+pub(crate) mod spent;
 pub(crate) mod tickets;

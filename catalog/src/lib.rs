@@ -14,22 +14,25 @@ mod digest;
 mod entities;
 mod error;
 mod migrations;
+mod provider_sessions;
 mod secrets;
 mod sessions;
 mod settings;
+mod spent;
 mod tickets;
 mod timestamp;
 
 #[cfg(test)]
 mod tests;
 
-pub use accounts::{Account, NewAccount, Role};
+pub use accounts::{Account, NewAccount, Person, Role, Subject};
 pub use apps::{App, Viewer};
 pub use blobs::{Blob, Blobs};
 pub use catalog::Catalog;
 pub use crds::{Lifecycle, Visibility};
 pub use digest::Digest;
 pub use error::{Cause, Error};
+pub use provider_sessions::ProviderSession;
 pub use secrets::{SessionId, SessionKey, TicketId};
 pub use sessions::{NewSession, Session};
 pub use settings::Settings;

@@ -4,8 +4,10 @@
 //! and a migration that ran does not. It only adds: the previous release may still be running.
 
 mod m0001_apps_accounts_sessions;
+mod m0002_people_of_providers;
 
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, EntityTrait, QuerySelect};
+use sea_orm_migration::prelude::{ForeignKey, ForeignKeyAction, ForeignKeyCreateStatement, Index};
 use sea_orm_migration::{
     IntoSchemaManagerConnection, MigrationTrait, MigratorTrait, SchemaManager, seaql_migrations,
 };
@@ -16,7 +18,10 @@ pub(crate) struct Migrator;
 
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m0001_apps_accounts_sessions::Migration)]
+        vec![
+            Box::new(m0001_apps_accounts_sessions::Migration),
+            Box::new(m0002_people_of_providers::Migration),
+        ]
     }
 }
 
@@ -54,4 +59,35 @@ where
     Ok(Migrator::migrations()
         .iter()
         .all(|migration| applied.iter().any(|name| name == migration.name())))
+}
+
+/// A reference whose rows go with the row they point at.
+fn cascade(
+    table: &'static str,
+    column: &'static str,
+    to_table: &'static str,
+    to_column: &'static str,
+) -> ForeignKeyCreateStatement {
+    ForeignKey::create()
+        .name(format!("{table}_{column}"))
+        .from(table, column)
+        .to(to_table, to_column)
+        .on_delete(ForeignKeyAction::Cascade)
+        .to_owned()
+}
+
+async fn create_index(
+    manager: &SchemaManager<'_>,
+    table: &'static str,
+    column: &'static str,
+) -> Result<(), DbErr> {
+    manager
+        .create_index(
+            Index::create()
+                .name(format!("{table}_by_{column}"))
+                .table(table)
+                .col(column)
+                .to_owned(),
+        )
+        .await
 }

@@ -12,7 +12,7 @@ use sea_orm::{
 };
 
 use crate::entities::sessions::{ActiveModel, Column, Entity, Model};
-use crate::entities::{accounts, tickets};
+use crate::entities::{accounts, spent, tickets};
 use crate::{Catalog, Error, Role, SessionId, SessionKey, timestamp};
 
 /// How stale `last_seen_at` may get before [`Catalog::touch_session`] writes it.
@@ -159,8 +159,8 @@ impl Catalog {
         Ok(())
     }
 
-    /// Deletes sessions and tickets that are over at `now`; answers how many, not counting what went with
-    /// them.
+    /// Deletes sessions and tickets that are over at `now`, and forgets what was used up and is; answers how many
+    /// sessions and tickets, not counting what went with them.
     ///
     /// # Errors
     /// When the database fails.
@@ -168,6 +168,11 @@ impl Catalog {
         let failed = || Error::database("sweep sessions");
         let tickets = tickets::Entity::delete_many()
             .filter(tickets::Column::ExpiresAtMs.lte(timestamp::to_column(now)))
+            .exec(&self.database)
+            .await
+            .map_err(failed())?;
+        spent::Entity::delete_many()
+            .filter(spent::Column::ExpiresAtMs.lte(timestamp::to_column(now)))
             .exec(&self.database)
             .await
             .map_err(failed())?;

@@ -7,6 +7,7 @@ mod blobs;
 mod database;
 mod opening;
 mod postgres;
+mod provider_sessions;
 mod sessions;
 mod tickets;
 

@@ -10,6 +10,9 @@ pub struct Model {
     pub password_hash: Option<String>,
     pub role: String,
     pub disabled: bool,
+    pub issuer: Option<String>,
+    pub subject: Option<String>,
+    pub roles: Option<String>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

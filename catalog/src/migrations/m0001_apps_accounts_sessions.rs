@@ -3,6 +3,8 @@
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::schema::{big_integer, boolean, json_binary, text, text_null};
 
+use super::{cascade, create_index};
+
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
@@ -116,35 +118,4 @@ async fn create_tickets(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
         .await?;
     create_index(manager, "tickets", "session").await?;
     create_index(manager, "tickets", "expires_at_ms").await
-}
-
-/// A reference whose rows go with the row they point at.
-fn cascade(
-    table: &'static str,
-    column: &'static str,
-    to_table: &'static str,
-    to_column: &'static str,
-) -> ForeignKeyCreateStatement {
-    ForeignKey::create()
-        .name(format!("{table}_{column}"))
-        .from(table, column)
-        .to(to_table, to_column)
-        .on_delete(ForeignKeyAction::Cascade)
-        .to_owned()
-}
-
-async fn create_index(
-    manager: &SchemaManager<'_>,
-    table: &'static str,
-    column: &'static str,
-) -> Result<(), DbErr> {
-    manager
-        .create_index(
-            Index::create()
-                .name(format!("{table}_by_{column}"))
-                .table(table)
-                .col(column)
-                .to_owned(),
-        )
-        .await
 }

@@ -4,7 +4,7 @@ use futures::future::join_all;
 
 use super::database::TestDatabase;
 use super::{on_both_databases, sign_up};
-use crate::{Account, NewAccount, Role};
+use crate::{Account, Error, NewAccount, Person, Role, Subject};
 
 on_both_databases!(
     the_first_account_is_made_once,
@@ -12,6 +12,9 @@ on_both_databases!(
     a_name_belongs_to_one_account,
     an_account_comes_back_as_it_was_made,
     changes_of_an_account_are_kept,
+    somebody_of_a_provider_has_one_account_and_keeps_its_name,
+    a_name_that_somebody_else_has_is_not_taken_over,
+    replicas_make_one_account_for_somebody_who_signs_in_twice_at_once,
 );
 
 fn new(name: &str) -> NewAccount {
@@ -99,6 +102,8 @@ async fn an_account_comes_back_as_it_was_made(database: TestDatabase) {
                 password_hash: made.password_hash,
                 role,
                 disabled: false,
+                subject: None,
+                roles: Vec::new(),
             })
         );
     }
@@ -147,6 +152,8 @@ fn accounts_never_show_their_hash() {
         password_hash: new.password_hash.clone(),
         role: new.role,
         disabled: false,
+        subject: None,
+        roles: Vec::new(),
     };
     for shown in [format!("{new:?}"), format!("{account:?}")] {
         assert!(
@@ -154,4 +161,91 @@ fn accounts_never_show_their_hash() {
             "{shown}"
         );
     }
+}
+
+fn person(subject: &str, name: &str) -> Person {
+    Person {
+        subject: Subject {
+            issuer: "https://login.example.com".to_owned(),
+            subject: subject.to_owned(),
+        },
+        name: name.to_owned(),
+        role: Role::Visitor,
+        roles: vec!["analyst".to_owned()],
+    }
+}
+
+async fn somebody_of_a_provider_has_one_account_and_keeps_its_name(database: TestDatabase) {
+    let catalog = database.open().await;
+    let at_first = person("1", "alice");
+    let made = catalog.account_of(&at_first).await.expect("an account");
+    assert_eq!(
+        (made.name.as_str(), made.role, made.password_hash.as_deref()),
+        ("alice", Role::Visitor, None)
+    );
+    assert_eq!(catalog.account("alice").await.expect("read"), Some(made));
+
+    let later = Person {
+        name: "alice.miller".to_owned(),
+        role: Role::Admin,
+        roles: Vec::new(),
+        ..at_first
+    };
+    let account = catalog.account_of(&later).await.expect("an account");
+    assert_eq!(
+        (account.name.as_str(), account.role),
+        ("alice", Role::Admin)
+    );
+    assert_eq!(account.roles, Vec::<String>::new());
+    assert_eq!(catalog.account("alice").await.expect("read"), Some(account));
+
+    // Who is kept out stays out, whatever the provider says.
+    catalog
+        .set_account_disabled("alice", true)
+        .await
+        .expect("change");
+    let account = catalog.account_of(&later).await.expect("an account");
+    assert!(account.disabled);
+}
+
+/// CVE-2020-15110: accounts of one name at two places are two people.
+async fn a_name_that_somebody_else_has_is_not_taken_over(database: TestDatabase) {
+    let catalog = database.open().await;
+    catalog.create_account(&new("admin")).await.expect("create");
+    catalog
+        .account_of(&person("1", "alice"))
+        .await
+        .expect("an account");
+    let mut elsewhere = person("1", "alice");
+    elsewhere.subject.issuer = "https://other.example.com".to_owned();
+    let cases = [
+        ("a local account's", person("2", "admin")),
+        ("a local account's in another case", person("2", "Admin")),
+        ("somebody's of the same provider", person("2", "alice")),
+        ("that of the same subject elsewhere", elsewhere),
+    ];
+    for (name, person) in cases {
+        let refused = catalog.account_of(&person).await;
+        assert!(
+            matches!(refused, Err(Error::DuplicateAccount(_))),
+            "{name}: {refused:?}"
+        );
+    }
+    assert_eq!(catalog.accounts(10).await.expect("read").len(), 2);
+    let refused = catalog.create_account(&new("alice")).await;
+    assert!(matches!(refused, Err(Error::DuplicateAccount(_))));
+}
+
+async fn replicas_make_one_account_for_somebody_who_signs_in_twice_at_once(database: TestDatabase) {
+    let (one, other) = (database.open().await, database.open().await);
+    let alice = person("1", "alice");
+    let made = join_all((0..8).map(|number| {
+        let replica = if number % 2 == 0 { &one } else { &other };
+        replica.account_of(&alice)
+    }))
+    .await;
+    for account in made {
+        assert_eq!(account.expect("an account").name, "alice");
+    }
+    assert_eq!(one.accounts(10).await.expect("read").len(), 1);
 }

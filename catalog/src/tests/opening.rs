@@ -15,7 +15,14 @@ use crate::connection::{self, Location};
 use crate::migrations::Migrator;
 use crate::{Catalog, Error, Role, Settings};
 
-const TABLES: [&str; 4] = ["apps", "accounts", "sessions", "tickets"];
+const TABLES: [&str; 6] = [
+    "apps",
+    "accounts",
+    "sessions",
+    "tickets",
+    "provider_sessions",
+    "spent",
+];
 
 on_both_databases!(
     migrations_go_up_down_and_up,
