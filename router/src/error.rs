@@ -2,13 +2,12 @@
 
 #![deny(clippy::wildcard_enum_match_arm)]
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
 
 use crate::body::BoxError;
-use crate::table::Route;
+use crate::waiting::Waiting;
 
 /// Why a request was not answered as asked.
 #[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
@@ -78,7 +77,10 @@ pub(crate) enum Error {
     ClientBody,
     /// No pod of the instance is ready yet.
     #[error("the app is not ready yet")]
-    NotReady(Arc<Route>),
+    NotReady(Box<Waiting>),
+    /// The instance sleeps, and the Kubernetes API does not take that it is wanted.
+    #[error("the app sleeps, and could not be woken")]
+    WakeFailed(#[source] BoxError),
     /// The instance has as many requests or sockets as it may have.
     #[error("the app has too many requests at once")]
     InstanceBusy,
@@ -140,6 +142,7 @@ impl Error {
                 StatusCode::BAD_GATEWAY
             }
             Self::NotReady(_)
+            | Self::WakeFailed(_)
             | Self::InstanceBusy
             | Self::CatalogAway(_)
             | Self::BlobsAway(_)
@@ -169,6 +172,9 @@ impl Error {
                 Some("these belong to the app's own process; ask the app through its pages")
             }
             Self::NotReady(_) => Some("the page continues by itself when the app is ready"),
+            Self::WakeFailed(_) => {
+                Some("try again in a minute; the store's log says what the Kubernetes API answered")
+            }
             Self::InstanceBusy | Self::Busy => Some("try again in a few seconds"),
             Self::Unreachable(_) | Self::Upstream(_) | Self::ConnectTimeout => {
                 Some("the app may have just stopped or restarted; try again in a few seconds")
@@ -202,6 +208,7 @@ impl Error {
         match self {
             Self::TooManyAttempts { retry_after } => Some(*retry_after),
             Self::NotReady(_) => Some(Duration::from_secs(2)),
+            Self::WakeFailed(_) => Some(Duration::from_secs(10)),
             Self::InstanceBusy | Self::Busy => Some(Duration::from_secs(1)),
             Self::CatalogAway(_) | Self::BlobsAway(_) | Self::KubernetesAway(_) => {
                 Some(Duration::from_secs(10))

@@ -4,12 +4,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use http::uri::Authority;
+use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use tracing::{debug, warn};
 use url::form_urlencoded;
 
+use crate::activity::Reporter;
+use crate::address::{self, Leads, Visit};
 use crate::error::Error;
 use crate::origin::{Sender, is_unsafe, sender};
 use crate::permit::{Decision, Permit};
@@ -21,6 +23,7 @@ use crate::session::{LocalPath, Sessions};
 use crate::site::{AppHost, Site};
 use crate::table::Table;
 use crate::target::{self, Form, Target};
+use crate::waiting::{PHASES_PATH, Phases};
 use crate::web::{Asked, failure};
 use crate::{Body, InstanceId};
 
@@ -37,6 +40,8 @@ pub(crate) struct Gateway {
     table: Arc<Table>,
     sessions: Sessions,
     proxy: Proxy,
+    phases: Arc<Phases>,
+    reporter: Arc<Reporter>,
     pages: Pages,
     cookies: Cookies,
 }
@@ -57,6 +62,8 @@ impl Gateway {
         table: Arc<Table>,
         sessions: Sessions,
         proxy: Proxy,
+        phases: Arc<Phases>,
+        reporter: Arc<Reporter>,
         pages: Pages,
     ) -> Self {
         let cookies = Cookies::new(site.is_secure());
@@ -65,6 +72,8 @@ impl Gateway {
             table,
             sessions,
             proxy,
+            phases,
+            reporter,
             pages,
             cookies,
         }
@@ -107,13 +116,15 @@ impl Gateway {
             return Err(Error::ConnectRefused);
         }
         let authority = target::authority(request.uri(), request.headers())?;
-        match Target::parse(&self.site, authority.host(), request.uri().path()) {
+        let own_host = |name: &str| self.table.own_host(name);
+        match Target::parse(&self.site, own_host, authority.host(), request.uri().path()) {
             Target::Store => Ok(self.store(request, asked, authority).await),
-            Target::Instance { id, form } => {
-                self.instance(id, form, request, asked, &authority).await
+            Target::Instance { name, host, form } => {
+                let visit = Visit { name, host, form };
+                self.instance(visit, request, asked, &authority).await
             }
             Target::Slashless(id) => self.add_slash(&id, &request, asked).await,
-            Target::Platform(host) => self.platform(&host, &request).await,
+            Target::Platform(host) => self.platform(host, &request).await,
             Target::Nowhere => Err(Error::NotFound),
         }
     }
@@ -131,16 +142,15 @@ impl Gateway {
 
     async fn instance(
         &self,
-        id: InstanceId,
-        form: Form,
-        request: Request<Incoming>,
+        mut visit: Visit,
+        mut request: Request<Incoming>,
         asked: &Asked,
         authority: &Authority,
     ) -> Result<Response<Body>, Error> {
-        let host = app_host(&id, form);
-        let permit = match self.authorize(&id, &host, request.headers()).await {
+        let host = &visit.host;
+        let permit = match self.authorize(&visit.name, host, request.headers()).await {
             Err(Error::NotSignedIn) if asked.navigation => {
-                return self.send_to_sign_in(&host, &request);
+                return self.send_to_sign_in(host, &request);
             }
             other => other?,
         };
@@ -153,12 +163,26 @@ impl Gateway {
         {
             return Err(Error::ForeignOrigin);
         }
-        if let Some(right) = permit.route().form
-            && right != form
-        {
-            let rest = rest_of(&request, &permit.route().base(form));
-            let location = format!("{}{rest}", self.site.instance_url(&id, right));
-            return redirect(StatusCode::TEMPORARY_REDIRECT, &location);
+        let path = request.uri().path_and_query();
+        let path = path.map_or("/", PathAndQuery::as_str);
+        let leads = address::leads(&self.site, permit.route(), &visit, path);
+        match leads {
+            Leads::Below => visit.form = Form::BaseUrl,
+            Leads::ToForm(location) => {
+                return redirect(StatusCode::TEMPORARY_REDIRECT, &location);
+            }
+            Leads::ToPrimary(location) if address::is_page(request.method(), request.headers()) => {
+                return redirect(StatusCode::FOUND, &location);
+            }
+            Leads::Here | Leads::ToPrimary(_) => {}
+        }
+        if permit.route().upstreams.is_empty() {
+            return Err(self.not_ready(permit, visit.name).await);
+        }
+        let base = visit.form.base(&visit.name);
+        if visit.form == Form::BaseUrl && visit.name != permit.route().id {
+            let uri = address::renamed(request.uri(), &base, &permit.route().base(visit.form));
+            *request.uri_mut() = uri?;
         }
         let arrival = Arrival {
             peer: asked.peer,
@@ -166,7 +190,17 @@ impl Gateway {
             host: authority.as_str(),
             request_id: &asked.request_id,
         };
-        self.proxy.forward(permit, form, request, &arrival).await
+        self.proxy
+            .forward(permit, visit.form, &base, request, &arrival)
+            .await
+    }
+
+    /// What to tell a visitor of an instance without a pod that could answer. One that sleeps is woken.
+    async fn not_ready(&self, permit: Permit, name: InstanceId) -> Error {
+        if let Err(error) = self.reporter.wake(permit.route()).await {
+            return error;
+        }
+        Error::NotReady(Box::new(self.phases.now(&permit, name).await))
     }
 
     /// `/instance/<id>` means `/instance/<id>/`, for those who may know that.
@@ -246,12 +280,41 @@ impl Gateway {
         Ok(response)
     }
 
-    /// The platform's own path on an app host: the end of a visit.
-    async fn platform(
+    /// Tells a visitor who waits how the instance is coming along.
+    async fn phases(
         &self,
         host: &AppHost,
+        name: &str,
         request: &Request<Incoming>,
     ) -> Result<Response<Body>, Error> {
+        if *request.method() != Method::GET {
+            return Err(Error::MethodNotAllowed);
+        }
+        let authority = target::authority(request.uri(), request.headers())?;
+        if sender(request.headers(), &authority) == Sender::Foreign {
+            return Err(Error::ForeignOrigin);
+        }
+        let name: InstanceId = name.parse().map_err(|_| Error::NotFound)?;
+        match host {
+            AppHost::Instance(own) | AppHost::Own { alias: own, .. } if *own != name => {
+                return Err(Error::NotFound);
+            }
+            AppHost::Instance(_) | AppHost::Own { .. } | AppHost::Shared => {}
+        }
+        let permit = self.authorize(&name, host, request.headers()).await?;
+        self.phases.tell(permit, name)
+    }
+
+    /// The platform's own path on an app host: the end of a visit, and news for those who wait.
+    async fn platform(
+        &self,
+        host: AppHost,
+        request: &Request<Incoming>,
+    ) -> Result<Response<Body>, Error> {
+        if let Some(name) = request.uri().path().strip_prefix(PHASES_PATH) {
+            return self.phases(&host, name, request).await;
+        }
+        let host = &host;
         if request.uri().path() != visit::SESSION_PATH {
             return Err(Error::NotFound);
         }
@@ -285,23 +348,6 @@ impl Gateway {
         headers.append(header::SET_COOKIE, self.cookies.clear_visit());
         Ok(response)
     }
-}
-
-/// The host on which an instance is reached in this form.
-fn app_host(id: &InstanceId, form: Form) -> AppHost {
-    match form {
-        Form::Domain => AppHost::Instance(id.clone()),
-        Form::BaseUrl => AppHost::Shared,
-    }
-}
-
-/// Path and query below `base`, which the target was parsed by.
-fn rest_of<'a>(request: &'a Request<Incoming>, base: &str) -> &'a str {
-    let path = request
-        .uri()
-        .path_and_query()
-        .map_or("/", |path| path.as_str());
-    path.strip_prefix(base).unwrap_or_default()
 }
 
 fn redirect(status: StatusCode, location: &str) -> Result<Response<Body>, Error> {

@@ -4,6 +4,8 @@
 //! needs a `permit` made from the `table` and the `session`, and with it goes through `proxy`. Clients and
 //! tasks are wired in `runtime`.
 
+mod activity;
+mod address;
 mod args;
 mod backoff;
 mod body;
@@ -13,6 +15,7 @@ mod instance_id;
 mod internal;
 mod origin;
 mod permit;
+mod pod_log;
 mod proxy;
 mod runtime;
 mod server;
@@ -24,6 +27,7 @@ mod start_up;
 mod table;
 mod target;
 mod viewer;
+mod waiting;
 mod web;
 
 #[cfg(test)]

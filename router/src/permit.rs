@@ -67,6 +67,13 @@ impl Permit {
         self.signed_in.as_ref().map(|signed_in| &signed_in.viewer)
     }
 
+    /// Whether the one who enters owns the instance.
+    #[must_use]
+    pub(crate) fn is_owner(&self) -> bool {
+        self.viewer()
+            .is_some_and(|viewer| *viewer.name == *self.route.owner)
+    }
+
     /// Whether the policy would still say yes.
     #[must_use]
     pub(crate) fn still_holds(&self, table: &Table) -> bool {
@@ -86,7 +93,7 @@ impl Table {
         id: &InstanceId,
         signed_in: Option<SignedIn>,
     ) -> Result<Permit, Decision> {
-        let route = self.route(id.as_ref());
+        let route = self.named(id);
         let decision = decide(
             signed_in.as_ref().map(|signed_in| &signed_in.viewer),
             route.as_deref(),

@@ -1,6 +1,7 @@
 //! From a permit to the app's answer: the raw path of all proxied traffic.
 
 pub(crate) mod cookies;
+mod frames;
 pub(crate) mod headers;
 pub(crate) mod pool;
 pub(crate) mod tunnels;
@@ -20,7 +21,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::Body;
 use crate::error::Error;
 use crate::permit::Permit;
-use crate::table::{Route, Table};
+use crate::table::Table;
 use crate::target::Form;
 use headers::Arrival;
 use pool::AnswerBody;
@@ -56,30 +57,28 @@ impl Proxy {
         Self { table, tunnels }
     }
 
-    /// Sends one request to the instance and streams its answer.
+    /// Sends one request to the instance and streams its answer. `base` is the path that the browser knows the instance by.
     pub(crate) async fn forward(
         &self,
         permit: Permit,
         form: Form,
+        base: &str,
         mut request: Request<Incoming>,
         arrival: &Arrival<'_>,
     ) -> Result<Response<Body>, Error> {
         let route = permit.route();
         // What runs there is unknown until its app is; the stricter rules hold meanwhile.
         if route.mode != Some(AppMode::Python) {
-            let base = route.base(form);
+            let own_base = route.base(form);
             wave::admit(
                 request.method(),
                 request.uri().path(),
                 request.headers(),
-                &base,
+                &own_base,
             )?;
         }
         let upgrade = upgrade::Asked::of(&request)?;
-        let upstream = route
-            .pick_upstream()
-            .ok_or_else(|| Error::NotReady(route.clone()))?
-            .clone();
+        let upstream = route.pick_upstream().ok_or(Error::InstanceBusy)?.clone();
         let slot = upstream.request_slot()?;
         let Some(asked) = upgrade else {
             prepare_request(request.headers_mut(), arrival);
@@ -87,7 +86,7 @@ impl Proxy {
             if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                 return Err(Error::UnaskedUpgrade);
             }
-            return Ok(answered(response, route, form, slot));
+            return Ok(answered(response, base, form, slot));
         };
         let slots = [upstream.tunnel_slot()?, self.tunnels.slot()?];
         let downstream = hyper::upgrade::on(&mut request);
@@ -96,16 +95,18 @@ impl Proxy {
         let mut response = upstream.send_upgrade(request).await?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             let response = response.map(AnswerBody::driven_elsewhere);
-            return Ok(answered(response, route, form, slot));
+            return Ok(answered(response, base, form, slot));
         }
         let agreed = asked.agreed(response.headers())?;
         let app = hyper::upgrade::on(&mut response);
-        prepare_response(response.headers_mut(), route, form);
+        prepare_response(response.headers_mut(), base, form);
         agreed.insert_into(response.headers_mut());
-        self.tunnels.open(&self.table, permit, slots, async move {
-            let (browser, app) = tokio::try_join!(downstream, app)?;
-            Ok((TokioIo::new(browser), TokioIo::new(app)))
-        });
+        let meter = agreed.meter();
+        self.tunnels
+            .open(&self.table, permit, slots, meter, async move {
+                let (browser, app) = tokio::try_join!(downstream, app)?;
+                Ok((TokioIo::new(browser), TokioIo::new(app)))
+            });
         drop(slot);
         let (parts, _) = response.into_parts();
         Ok(Response::from_parts(parts, Body::empty()))
@@ -115,11 +116,11 @@ impl Proxy {
 /// A pod's answer on its way to the browser.
 fn answered(
     mut response: Response<AnswerBody>,
-    route: &Route,
+    base: &str,
     form: Form,
     slot: OwnedSemaphorePermit,
 ) -> Response<Body> {
-    prepare_response(response.headers_mut(), route, form);
+    prepare_response(response.headers_mut(), base, form);
     *response.version_mut() = Version::default();
     response.map(|body| Body::Upstream(body, slot))
 }
@@ -137,10 +138,10 @@ fn prepare_request(headers: &mut HeaderMap, arrival: &Arrival<'_>) {
     headers::set_forwarded(headers, arrival);
 }
 
-fn prepare_response(headers: &mut HeaderMap, route: &Route, form: Form) {
+fn prepare_response(headers: &mut HeaderMap, base: &str, form: Form) {
     headers::strip_hop_by_hop(headers);
     if headers.contains_key(header::SET_COOKIE) {
-        cookies::confine_set_cookies(headers, &route.base(form));
+        cookies::confine_set_cookies(headers, base);
     }
     for name in &CONFINED {
         headers.remove(name);

@@ -16,9 +16,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
+use crate::activity::Reporter;
 use crate::args::{Args, LogFormat};
 use crate::gateway::Gateway;
 use crate::internal::{Internal, Pods, Readiness, Sending};
+use crate::pod_log::PodLogs;
 use crate::proxy::Proxy;
 use crate::proxy::tunnels::Tunnels;
 use crate::proxy::upstream::Connector;
@@ -32,6 +34,7 @@ use crate::start_up::{
 use crate::table::Table;
 use crate::table::health::Health;
 use crate::table::watch;
+use crate::waiting::Phases;
 use crate::web::Store;
 
 /// Connections of the cluster that may be open at once, and of them from one address: apps are not trusted, and the
@@ -41,6 +44,9 @@ const MAX_INTERNAL_CONNECTIONS_OF_ONE: usize = 100;
 
 /// How often expired sessions are deleted.
 const SWEEP_EVERY: Duration = Duration::from_mins(15);
+
+/// How long telling of the last use of instances may take at the end.
+const FLUSH: Duration = Duration::from_secs(5);
 
 /// Runs the router until it is told to stop.
 ///
@@ -131,7 +137,16 @@ async fn run(args: Args) -> Result<(), StartError> {
     let tunnels = Arc::new(Tunnels::new(tunnel_idle_timeout, max_connections));
     let sign_in =
         SignIn::new(catalog.clone(), session_lifetime).map_err(part("prepare the sign-in"))?;
-    let gateway = core.gateway(catalog.clone(), sessions.clone(), sign_in, tunnels.clone());
+    let reporter = Reporter::new(core.client.clone(), &core.namespace, core.table.clone());
+    let reporter = Arc::new(reporter);
+    let gateway = core.gateway(
+        catalog.clone(),
+        sessions.clone(),
+        sign_in,
+        tunnels.clone(),
+        reporter.clone(),
+    );
+    tasks.spawn(report(reporter.clone()));
     tasks.spawn(core.watch_over(tunnels.clone(), sessions));
     tasks.spawn(sweep(catalog.clone()));
     let mut serving = JoinSet::new();
@@ -154,6 +169,9 @@ async fn run(args: Args) -> Result<(), StartError> {
     let drain = async { tokio::join!(tunnels.drain(), serving.join_next()) };
     if timeout(drain_timeout, drain).await.is_err() {
         warn!("Some requests did not end in time and are cut off");
+    }
+    if timeout(FLUSH, reporter.flush()).await.is_err() {
+        warn!("The last use of some instances could not be told in time");
     }
     stop_internal.cancel();
     tasks.shutdown().await;
@@ -204,8 +222,9 @@ impl Core {
     fn watch(&self, connector: Connector) -> impl Future<Output = Outcome> + use<> {
         let (client, namespace) = (self.client.clone(), self.namespace.clone());
         let (table, health) = (self.table.clone(), self.health.clone());
+        let site = self.site.clone();
         async move {
-            let ended = watch::keep(client, &namespace, &table, &health, connector).await;
+            let ended = watch::keep(client, &namespace, &table, &health, connector, &site).await;
             ended.map_err(part("watch the Kubernetes API"))
         }
     }
@@ -228,6 +247,7 @@ impl Core {
         sessions: Sessions,
         sign_in: SignIn,
         tunnels: Arc<Tunnels>,
+        reporter: Arc<Reporter>,
     ) -> Arc<Gateway> {
         let store = Store {
             site: self.site.clone(),
@@ -238,6 +258,8 @@ impl Core {
             sign_in,
             namespace: self.namespace.clone(),
         };
+        let logs = PodLogs::new(self.client.clone(), &self.namespace);
+        let phases = Phases::new(self.table.clone(), tunnels.clone(), logs);
         let proxy = Proxy::new(self.table.clone(), tunnels);
         let pages = store.into_pages();
         Arc::new(Gateway::new(
@@ -245,6 +267,8 @@ impl Core {
             self.table.clone(),
             sessions,
             proxy,
+            Arc::new(phases),
+            reporter,
             pages,
         ))
     }
@@ -259,6 +283,11 @@ impl Core {
         let handle = move |peer, request| gateway.clone().handle(peer, request);
         server::serve(listener, slots, self.stop.clone(), handle)
     }
+}
+
+async fn report(reporter: Arc<Reporter>) -> Outcome {
+    reporter.run().await;
+    Err(StartError::TaskEnded("the reports of use"))
 }
 
 fn ended_early(ended: Result<Outcome, JoinError>) -> StartError {

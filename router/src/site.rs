@@ -27,6 +27,13 @@ pub(crate) enum AppHost {
     Instance(InstanceId),
     /// `apps.<apps-domain>`, shared by all apps in `BASE_URL` mode.
     Shared,
+    /// An alias's own host.
+    Own {
+        /// Its name, in lower case and without a port.
+        host: String,
+        /// The alias.
+        alias: InstanceId,
+    },
 }
 
 /// A setting that gives no usable address.
@@ -117,6 +124,7 @@ impl Site {
         match host {
             AppHost::Instance(id) => format!("{id}.{}", self.apps_domain),
             AppHost::Shared => format!("{SHARED_LABEL}.{}", self.apps_domain),
+            AppHost::Own { host, .. } => host.clone(),
         }
     }
 
@@ -153,6 +161,18 @@ impl Site {
                 )
             }
         }
+    }
+
+    /// The store's own host, without a port.
+    #[must_use]
+    pub(crate) fn store_host(&self) -> &str {
+        &self.store_host
+    }
+
+    /// Domain below which every instance has its host, without a port.
+    #[must_use]
+    pub(crate) fn apps_domain(&self) -> &str {
+        &self.apps_domain
     }
 
     /// Whether `name`, without a port, is the store's own host.

@@ -5,16 +5,19 @@ mod object;
 mod state;
 pub(crate) mod watch;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use crds::{AppMode, AppRef, RoutingMode, Visibility};
 use tokio::sync::watch as channel;
 
 use crate::InstanceId;
+use crate::activity::Activity;
 use crate::proxy::upstream::Upstream;
+use crate::site::AppHost;
 use crate::target::Form;
 use crate::viewer::Viewer;
 
@@ -47,28 +50,48 @@ pub(crate) struct Route {
     pub failing: bool,
     /// Why it is not ready.
     pub message: Option<String>,
+    /// Whether its spec keeps it down, so that no visit wakes it.
+    pub suspended: bool,
+    /// How long it may be unused before it is put to sleep; none when it never is.
+    pub idle_timeout: Option<Duration>,
     /// Its ready pods.
     pub upstreams: Vec<Arc<Upstream>>,
-    /// Counts requests, to take the pods in turn.
-    pub turn: AtomicUsize,
+    /// Names of its pods, ready or not.
+    pub pods: Vec<String>,
+    /// The name that visits by its other names are sent to.
+    pub primary: Option<Arc<Primary>>,
+    /// Its use, which also takes the pods in turn.
+    pub activity: Arc<Activity>,
+}
+
+/// The primary name of an instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Primary {
+    /// The alias.
+    pub name: InstanceId,
+    /// Its own host, if it has one.
+    pub host: Option<String>,
 }
 
 impl Route {
     /// The pod whose turn it is, if any is ready.
     #[must_use]
     pub(crate) fn pick_upstream(&self) -> Option<&Arc<Upstream>> {
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let turn = self.activity.note();
         let index = turn.checked_rem(self.upstreams.len())?;
         self.upstreams.get(index)
     }
 
     /// Path that the app lives under, when it is reached in `form`.
     #[must_use]
-    pub(crate) fn base(&self, form: Form) -> String {
-        match form {
-            Form::Domain => "/".to_owned(),
-            Form::BaseUrl => format!("{}{}/", crds::INSTANCE_PATH, self.id),
-        }
+    pub(crate) fn base(&self, form: Form) -> Cow<'static, str> {
+        form.base(&self.id)
+    }
+
+    /// Whether it has no pod because nobody uses it.
+    #[must_use]
+    pub(crate) fn is_asleep(&self) -> bool {
+        !self.suspended && self.phase.as_deref() == Some(crds::SUSPENDED_PHASE)
     }
 
     /// A route without a pod.
@@ -91,8 +114,12 @@ impl Route {
             ready: false,
             failing: false,
             message: None,
+            suspended: false,
+            idle_timeout: None,
             upstreams: Vec::new(),
-            turn: AtomicUsize::new(0),
+            pods: Vec::new(),
+            primary: None,
+            activity: Arc::default(),
         }
     }
 }
@@ -114,6 +141,8 @@ pub(crate) struct AppEntry {
     pub mode: Option<AppMode>,
     /// Digest of its bundle.
     pub digest: Option<String>,
+    /// How long its instances may be unused before they are put to sleep.
+    pub idle_timeout: Option<Duration>,
     /// Whether the operator calls it ready.
     pub ready: bool,
 }
@@ -139,6 +168,17 @@ pub(crate) struct Snapshot {
     pub routes: HashMap<InstanceId, Arc<Route>>,
     /// Apps by name and version.
     pub apps: HashMap<AppRef, Arc<AppEntry>>,
+    /// Other names of instances.
+    pub names: Arc<Names>,
+}
+
+/// Names of instances that are not their own.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct Names {
+    /// Instances by alias. They need not exist.
+    pub aliases: HashMap<InstanceId, InstanceId>,
+    /// Aliases by their own hosts.
+    pub hosts: HashMap<String, InstanceId>,
 }
 
 /// The snapshot in force, and a signal when it changes.
@@ -168,6 +208,33 @@ impl Table {
     #[must_use]
     pub(crate) fn route(&self, id: &str) -> Option<Arc<Route>> {
         self.current.load().routes.get(id).cloned()
+    }
+
+    /// The route to the instance of this name, its own or an alias.
+    #[must_use]
+    pub(crate) fn named(&self, name: &InstanceId) -> Option<Arc<Route>> {
+        let snapshot = self.current.load();
+        let own = snapshot.routes.get(name);
+        own.or_else(|| {
+            let instance = snapshot.names.aliases.get(name)?;
+            snapshot.routes.get(instance)
+        })
+        .cloned()
+    }
+
+    /// The host of an alias, if `name` is one: in lower case or not, and without a port.
+    #[must_use]
+    pub(crate) fn own_host(&self, name: &str) -> Option<AppHost> {
+        let snapshot = self.current.load();
+        let hosts = &snapshot.names.hosts;
+        if hosts.is_empty() {
+            return None;
+        }
+        let (host, alias) = hosts.get_key_value(&name.to_ascii_lowercase())?;
+        Some(AppHost::Own {
+            host: host.clone(),
+            alias: alias.clone(),
+        })
     }
 
     /// Puts a new snapshot in force.

@@ -1,5 +1,7 @@
 //! What one request asks for, read off its host and path and nothing else.
 
+use std::borrow::Cow;
+
 use http::uri::Authority;
 use http::{HeaderMap, Uri, header};
 
@@ -19,6 +21,17 @@ pub(crate) enum Form {
     BaseUrl,
 }
 
+impl Form {
+    /// Path that an instance lives under, when it is called `name`.
+    #[must_use]
+    pub(crate) fn base(self, name: &InstanceId) -> Cow<'static, str> {
+        match self {
+            Self::Domain => "/".into(),
+            Self::BaseUrl => format!("{}{name}/", crds::INSTANCE_PATH).into(),
+        }
+    }
+}
+
 /// What a request asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Target {
@@ -26,8 +39,10 @@ pub(crate) enum Target {
     Store,
     /// An instance, by either form of its address.
     Instance {
-        /// Its name.
-        id: InstanceId,
+        /// Its name: its own, or an alias.
+        name: InstanceId,
+        /// The host that was used.
+        host: AppHost,
         /// The form that was used.
         form: Form,
     },
@@ -40,24 +55,34 @@ pub(crate) enum Target {
 }
 
 impl Target {
-    /// Reads the target. `host` is a name without a port; only `path` is looked at, undecoded.
+    /// Reads the target. `host` is a name without a port; only `path` is looked at, undecoded. Hosts that are not the site's may
+    /// be those of aliases, which `own_host` knows.
     #[must_use]
-    pub(crate) fn parse(site: &Site, host: &str, path: &str) -> Self {
+    pub(crate) fn parse(
+        site: &Site,
+        own_host: impl Fn(&str) -> Option<AppHost>,
+        host: &str,
+        path: &str,
+    ) -> Self {
         if !path.starts_with('/') {
             return Self::Nowhere;
         }
         if site.is_store(host) {
             return Self::Store;
         }
-        let Some(app_host) = site.app_host(host) else {
+        let Some(app_host) = site.app_host(host).or_else(|| own_host(host)) else {
             return Self::Nowhere;
         };
         if path.starts_with(PLATFORM_PATH) {
             return Self::Platform(app_host);
         }
         match app_host {
-            AppHost::Instance(id) => Self::Instance {
-                id,
+            AppHost::Instance(ref name)
+            | AppHost::Own {
+                alias: ref name, ..
+            } => Self::Instance {
+                name: name.clone(),
+                host: app_host,
                 form: Form::Domain,
             },
             AppHost::Shared => {
@@ -68,8 +93,9 @@ impl Target {
                     .split_once('/')
                     .map_or((rest, false), |(segment, _)| (segment, true));
                 match (segment.parse(), slash) {
-                    (Ok(id), true) => Self::Instance {
-                        id,
+                    (Ok(name), true) => Self::Instance {
+                        name,
+                        host: AppHost::Shared,
                         form: Form::BaseUrl,
                     },
                     (Ok(id), false) => Self::Slashless(id),
@@ -120,13 +146,20 @@ mod tests {
     fn host_and_path_choose_the_target() {
         let site = Site::new("http://store.test:8080", "apps.test:8080").expect("a site");
         let domain = |name: &str| Target::Instance {
-            id: id(name),
+            name: id(name),
+            host: AppHost::Instance(id(name)),
             form: Form::Domain,
         };
         let base = |name: &str| Target::Instance {
-            id: id(name),
+            name: id(name),
+            host: AppHost::Shared,
             form: Form::BaseUrl,
         };
+        let crm = || AppHost::Own {
+            host: "crm.test".to_owned(),
+            alias: id("crm"),
+        };
+        let own_host = |host: &str| (host == "crm.test").then(crm);
         let cases = [
             ("the store", "store.test", "/", Target::Store),
             ("the store in capitals", "STORE.Test", "/x", Target::Store),
@@ -229,6 +262,22 @@ mod tests {
                 Target::Platform(AppHost::Instance(id("sales"))),
             ),
             (
+                "an alias's own host",
+                "crm.test",
+                "/instance/other/",
+                Target::Instance {
+                    name: id("crm"),
+                    host: crm(),
+                    form: Form::Domain,
+                },
+            ),
+            (
+                "the platform's path there",
+                "crm.test",
+                "/.wavestore/session",
+                Target::Platform(crm()),
+            ),
+            (
                 "the platform's path on the shared host",
                 "apps.apps.test",
                 "/.wavestore/session",
@@ -236,7 +285,7 @@ mod tests {
             ),
         ];
         for (name, host, path, target) in cases {
-            assert_eq!(Target::parse(&site, host, path), target, "{name}");
+            assert_eq!(Target::parse(&site, own_host, host, path), target, "{name}");
         }
     }
 

@@ -2,8 +2,10 @@
 
 mod browser;
 mod fake_app;
+mod fake_cluster;
 mod test_store;
 
+mod aliases;
 mod forwarding;
 mod internal;
 mod raw;
@@ -11,3 +13,4 @@ mod sign_in;
 mod sockets;
 mod strangers;
 mod visits;
+mod waking;

@@ -28,12 +28,12 @@ use crate::session::cookie::Cookies;
 use crate::session::visit::{NonceHash, VISIT_PATH};
 use crate::session::{LocalPath, Sessions};
 use crate::sign_in::SignIn;
-use crate::site::Site;
+use crate::site::{AppHost, Site};
 use crate::table::Table;
 use crate::viewer::SignedIn;
 
 pub(crate) use asked::Asked;
-pub(crate) use pages::{ERROR_HEADER, failure};
+pub(crate) use pages::{ERROR_HEADER, failure, phases_object};
 
 /// Largest form that is read, in bytes.
 const MAX_FORM: u64 = 16 * 1024;
@@ -357,7 +357,7 @@ async fn end_session(store: &Store, signed_in: &SignedIn) -> Result<(), Error> {
 
 /// Sends a browser that is signed in here back to the instance's host, with a ticket.
 async fn visit(store: &Store, headers: &HeaderMap, query: &str) -> Result<Reply, Error> {
-    let host = field(query, "host").and_then(|host| store.site.app_host(&host));
+    let host = field(query, "host").and_then(|host| app_host(store, &host));
     let host = host.ok_or(Error::BadRequest("the visit names no host of an app"))?;
     let nonce = field(query, "nonce").and_then(|nonce| NonceHash::parse(&nonce));
     let nonce = nonce.ok_or(Error::BadRequest(
@@ -375,6 +375,12 @@ async fn visit(store: &Store, headers: &HeaderMap, query: &str) -> Result<Reply,
         .issue_ticket(&store.site, &signed_in, &host, &path, nonce)
         .await?;
     redirect(StatusCode::FOUND, &location)
+}
+
+/// A host that apps live on.
+fn app_host(store: &Store, name: &str) -> Option<AppHost> {
+    let own = || store.table.own_host(name);
+    store.site.app_host(name).or_else(own)
 }
 
 /// Refuses forms that another site's page sends, or that no browser sends.

@@ -1,30 +1,26 @@
 (() => {
   const element = (id) => document.getElementById(id);
   const show = (id, text) => {
-    if (element(id).textContent !== text) element(id).textContent = text;
+    if (element(id).textContent !== (text ?? "")) element(id).textContent = text ?? "";
+    element(id).hidden = !text;
   };
-  const ask = async () => {
-    try {
-      const answer = await fetch(location.href, {
-        headers: { accept: "application/json" },
-        cache: "no-store",
-        redirect: "manual",
-      });
-      if (answer.headers.get("x-wavestore-error") !== "NotReady") {
-        answer.body?.cancel();
-        location.reload();
-        return;
-      }
-      const now = await answer.json();
-      show("title", now.title);
-      show("phase", now.phase);
-      show("detail", now.detail ?? "");
-      element("detail").hidden = !now.detail;
-      element("detail").classList.toggle("bad", now.failing);
-    } catch {
-      // The network may be away for a moment.
-    }
-    setTimeout(ask, 1000);
+  const go = () => location.replace(location.href);
+  const phases = new EventSource(document.currentScript.dataset.phases);
+  phases.onmessage = (event) => {
+    const now = JSON.parse(event.data);
+    show("title", now.title);
+    show("phase", now.phase);
+    show("detail", now.detail);
+    show("log", now.log);
+    element("logged").hidden = !now.log;
+    element("detail").classList.toggle("bad", now.failing);
   };
-  setTimeout(ask, 1000);
+  phases.addEventListener("ready", () => {
+    phases.close();
+    go();
+  });
+  // The browser asks again by itself, unless it was refused: signed out, busy, or the app is gone. The page itself says which.
+  phases.onerror = () => {
+    if (phases.readyState === EventSource.CLOSED) setTimeout(go, 3000);
+  };
 })();

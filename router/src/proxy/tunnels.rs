@@ -21,6 +21,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
+use super::frames::Meter;
+use crate::activity::Activity as Uses;
 use crate::body::BoxError;
 use crate::error::Error;
 use crate::permit::Permit;
@@ -95,14 +97,36 @@ impl Tunnels {
         table: &Table,
         permit: Permit,
         slots: [OwnedSemaphorePermit; 2],
+        meter: Meter,
         sides: impl Future<Output = Result<(B, A), hyper::Error>> + Send + 'static,
     ) where
         B: AsyncRead + AsyncWrite + Send + Unpin + 'static,
         A: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
+        let id = permit.route().id.clone();
+        let uses = permit.route().activity.clone();
+        let Watched { close, entry } = self.watch_one(table, permit);
+        let idle_timeout = self.idle_timeout;
+        self.tasks.spawn(async move {
+            let run = async {
+                let (browser, app) = timeout(SWITCH_TIMEOUT, sides).await??;
+                carry(browser, app, idle_timeout, &meter, &uses).await?;
+                Ok::<(), BoxError>(())
+            };
+            tokio::select! {
+                () = close.cancelled() => debug!(instance.id = %id, "Closed a tunnel to instance {id}"),
+                end = run => if let Err(error) = end {
+                    debug!(error = &*error as &dyn std::error::Error, instance.id = %id, "A tunnel to instance {id} broke");
+                },
+            }
+            drop((entry, slots));
+        });
+    }
+
+    /// Watches over something that is open, too: it is to end when `close` is cancelled, since `permit` does not hold any more.
+    pub(crate) fn watch_one(self: &Arc<Self>, table: &Table, permit: Permit) -> Watched {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let close = CancellationToken::new();
-        let id = permit.route().id.clone();
         self.open.lock().insert(
             number,
             Open {
@@ -120,21 +144,7 @@ impl Tunnels {
             tunnels: self.clone(),
             number,
         };
-        let idle_timeout = self.idle_timeout;
-        self.tasks.spawn(async move {
-            let run = async {
-                let (browser, app) = timeout(SWITCH_TIMEOUT, sides).await??;
-                carry(browser, app, idle_timeout).await?;
-                Ok::<(), BoxError>(())
-            };
-            tokio::select! {
-                () = close.cancelled() => debug!(instance.id = %id, "Closed a tunnel to instance {id}"),
-                end = run => if let Err(error) = end {
-                    debug!(error = &*error as &dyn std::error::Error, instance.id = %id, "A tunnel to instance {id} broke");
-                },
-            }
-            drop((entry, slots));
-        });
+        Watched { close, entry }
     }
 
     /// Watches over all tunnels until the process ends.
@@ -230,6 +240,13 @@ impl Tunnels {
     }
 }
 
+/// Something open that is watched over for as long as this lives.
+pub(crate) struct Watched {
+    /// Cancelled when it is to end.
+    pub(crate) close: CancellationToken,
+    entry: Entry,
+}
+
 /// A tunnel's place among the open ones, given up when dropped.
 struct Entry {
     tunnels: Arc<Tunnels>,
@@ -243,7 +260,13 @@ impl Drop for Entry {
 }
 
 /// Copies both ways until both sides are done, one breaks, or nothing moves for `idle_timeout`.
-async fn carry<B, A>(browser: B, app: A, idle_timeout: Duration) -> io::Result<()>
+async fn carry<B, A>(
+    browser: B,
+    app: A,
+    idle_timeout: Duration,
+    meter: &Meter,
+    uses: &Uses,
+) -> io::Result<()>
 where
     B: AsyncRead + AsyncWrite,
     A: AsyncRead + AsyncWrite,
@@ -255,8 +278,8 @@ where
     };
     let (from_browser, to_browser) = tokio::io::split(browser);
     let (from_app, to_app) = tokio::io::split(app);
-    let mut up = pin!(copy(from_browser, to_app, &activity));
-    let mut down = pin!(copy(from_app, to_browser, &activity));
+    let mut up = pin!(copy(from_browser, to_app, &activity, meter.clone(), uses));
+    let mut down = pin!(copy(from_app, to_browser, &activity, meter.clone(), uses));
     tokio::select! {
         ended = up.as_mut() => {
             ended?;
@@ -273,6 +296,8 @@ async fn copy(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     activity: &Activity,
+    mut meter: Meter,
+    uses: &Uses,
 ) -> io::Result<()> {
     let mut buffer = vec![0; SMALL_BUFFER];
     loop {
@@ -283,6 +308,9 @@ async fn copy(
         activity.bounded(to.write_all(&buffer[..read])).await?;
         activity.bounded(to.flush()).await?;
         activity.touch();
+        if meter.passes(&buffer[..read]) {
+            uses.note();
+        }
         if read == buffer.len() && read < LARGE_BUFFER {
             buffer.resize(read * 2, 0);
         }
@@ -357,11 +385,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_tunnel_lives_as_long_as_something_moves() {
+        let uses = Uses::default();
         let idle = Duration::from_millis(200);
         let (mut browser, near) = duplex(64);
         let (far, mut app) = duplex(64);
         let start = Instant::now();
-        let carried = carry(near, far, idle);
+        let carried = carry(near, far, idle, &Meter::Bytes, &uses);
         let talk = async {
             let mut tick = interval(idle / 4);
             while start.elapsed() < 3 * idle {
@@ -382,10 +411,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_side_that_is_left_open_does_not_keep_the_tunnel() {
+        let uses = Uses::default();
         let (_browser, near) = duplex(64);
         let (far, app) = duplex(64);
         drop(app);
-        let carried = carry(near, far, Duration::from_millis(50));
+        let carried = carry(near, far, Duration::from_millis(50), &Meter::Bytes, &uses);
         drop(timeout(LINGER, carried).await.expect("an end in time"));
     }
 
@@ -417,7 +447,9 @@ mod tests {
         let slots = [tunnels.slot(), tunnels.slot()].map(|slot| slot.expect("a slot"));
         let (_browser, near) = duplex(64);
         let (far, _app) = duplex(64);
-        tunnels.open(&table, permit, slots, async { Ok((near, far)) });
+        tunnels.open(&table, permit, slots, Meter::Bytes, async {
+            Ok((near, far))
+        });
         let ended = timeout(LINGER, tunnels.tasks.wait()).await;
         ended.expect("it ends in time");
     }
@@ -429,7 +461,9 @@ mod tests {
         let slots = [tunnels.slot(), tunnels.slot()].map(|slot| slot.expect("a slot"));
         let (browser, near) = duplex(64);
         let (far, app) = duplex(64);
-        tunnels.open(&table, permit, slots, async { Ok((near, far)) });
+        tunnels.open(&table, permit, slots, Meter::Bytes, async {
+            Ok((near, far))
+        });
 
         let asked = Notify::new();
         let silent = |_| {
@@ -455,9 +489,10 @@ mod tests {
 
     #[tokio::test]
     async fn each_side_can_end_its_own_direction() {
+        let uses = Uses::default();
         let (mut browser, near) = duplex(64);
         let (far, mut app) = duplex(64);
-        let carried = carry(near, far, IDLE);
+        let carried = carry(near, far, IDLE, &Meter::Bytes, &uses);
         let talk = async {
             browser.write_all(b"bye").await.expect("a write");
             browser.shutdown().await.expect("a shutdown");

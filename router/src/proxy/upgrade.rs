@@ -3,6 +3,7 @@
 use http::{HeaderMap, HeaderValue, Request, Version, header};
 use hyper::body::Incoming;
 
+use super::frames::Meter;
 use super::has_body;
 use crate::error::Error;
 
@@ -60,6 +61,11 @@ impl Asked {
         } else {
             Err(Error::UnaskedUpgrade)
         }
+    }
+
+    /// What of the tunnel counts as use, once this is agreed.
+    pub(crate) fn meter(&self) -> Meter {
+        Meter::of(self.0.as_bytes())
     }
 
     /// Puts the upgrade back after the hop-by-hop headers were stripped.

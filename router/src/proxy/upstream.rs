@@ -109,6 +109,12 @@ impl Upstream {
             .map_err(|_| Error::InstanceBusy)
     }
 
+    /// Whether a request is open.
+    #[must_use]
+    pub(crate) fn is_in_use(&self) -> bool {
+        self.requests.available_permits() < MAX_REQUESTS
+    }
+
     /// Whether nothing is open.
     #[cfg(test)]
     pub(crate) fn is_idle(&self) -> bool {

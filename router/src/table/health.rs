@@ -6,20 +6,29 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// The three kinds that are watched.
+/// The kinds that are watched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display)]
 pub(super) enum Kind {
     WaveInstances,
     WaveApps,
     EndpointSlices,
+    WaveAliases,
 }
 
-const KINDS: [Kind; 3] = [Kind::WaveInstances, Kind::WaveApps, Kind::EndpointSlices];
+const KINDS: [Kind; KIND_COUNT] = [
+    Kind::WaveInstances,
+    Kind::WaveApps,
+    Kind::EndpointSlices,
+    Kind::WaveAliases,
+];
+
+/// How many kinds there are.
+pub(super) const KIND_COUNT: usize = 4;
 
 /// How the watches are doing.
 #[derive(Debug, Default)]
 pub(crate) struct Health {
-    watches: Mutex<[WatchHealth; 3]>,
+    watches: Mutex<[WatchHealth; KIND_COUNT]>,
     /// Whether the table in force was made of whole lists.
     in_force: AtomicBool,
 }

@@ -1,10 +1,15 @@
 //! What the router keeps of a Kubernetes object: a few hundred bytes, read once.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use crds::{AppRef, ConditionType, INSTANCE_LABEL, Visibility, WaveApp, WaveInstance};
+use crds::{
+    AppRef, ConditionType, INSTANCE_LABEL, Visibility, WaveAlias, WaveAliasSpec, WaveApp,
+    WaveInstance,
+};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::AppEntry;
@@ -28,6 +33,14 @@ pub(super) enum Object {
     Instance(Instance),
     App(AppEntry),
     Slice(Slice),
+    Alias(Alias),
+}
+
+/// One `WaveAlias`.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Alias {
+    pub(super) created: Option<Timestamp>,
+    pub(super) spec: WaveAliasSpec,
 }
 
 /// One `WaveInstance`.
@@ -37,10 +50,23 @@ pub(super) struct Instance {
     pub(super) app: AppRef,
     pub(super) owner: String,
     pub(super) visibility: Visibility,
+    pub(super) suspended: bool,
+    pub(super) last_activity: LastActivity,
     pub(super) phase: Option<String>,
     pub(super) ready: bool,
     pub(super) failing: bool,
     pub(super) message: Option<String>,
+}
+
+/// When an instance was used last. It is written again and again while it is used, and changes no route: for the table, one is
+/// as good as another.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LastActivity(pub(super) Option<Timestamp>);
+
+impl PartialEq for LastActivity {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 /// One `EndpointSlice`.
@@ -48,6 +74,8 @@ pub(super) struct Instance {
 pub(super) struct Slice {
     pub(super) service: String,
     pub(super) ready: Vec<UpstreamKey>,
+    /// Names of all its pods.
+    pub(super) pods: Vec<String>,
 }
 
 fn find(conditions: &[Condition], kind: ConditionType) -> Option<&Condition> {
@@ -71,6 +99,8 @@ pub(super) fn read_instance(object: WaveInstance) -> Instance {
         app: object.spec.app,
         owner: object.spec.owner,
         visibility: object.spec.visibility,
+        suspended: object.spec.suspended,
+        last_activity: LastActivity(status.last_activity.map(|time| time.0)),
         phase: status.phase,
         ready,
         failing: stalled
@@ -93,6 +123,9 @@ pub(super) fn read_app(object: WaveApp) -> Option<AppEntry> {
         routing_mode: status.routing_mode.unwrap_or_default(),
         mode: status.runtime.map(|runtime| runtime.mode),
         digest: status.digest,
+        idle_timeout: status
+            .idle_timeout_seconds
+            .map(|seconds| Duration::from_secs(seconds.into())),
         ready,
     })
 }
@@ -111,6 +144,13 @@ pub(super) fn read_slice(object: EndpointSlice) -> Option<Slice> {
         .or_else(|| ports.first())
         .and_then(|port| port.port)
         .and_then(|port| u16::try_from(port).ok())?;
+    let pods = object
+        .endpoints
+        .iter()
+        .filter_map(|endpoint| endpoint.target_ref.as_ref())
+        .filter(|target| target.kind.as_deref() == Some("Pod"))
+        .filter_map(|pod| pod.name.clone())
+        .collect();
     let ready = object
         .endpoints
         .into_iter()
@@ -131,5 +171,17 @@ pub(super) fn read_slice(object: EndpointSlice) -> Option<Slice> {
             Some(UpstreamKey { pod_uid, address })
         })
         .collect();
-    Some(Slice { service, ready })
+    Some(Slice {
+        service,
+        ready,
+        pods,
+    })
+}
+
+/// Keeps what the router needs of an alias.
+pub(super) fn read_alias(object: WaveAlias) -> Alias {
+    Alias {
+        created: object.metadata.creation_timestamp.map(|time| time.0),
+        spec: object.spec,
+    }
 }

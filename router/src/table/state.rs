@@ -2,16 +2,17 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 
-use crds::AppRef;
+use crds::{AppRef, Claim, Domains};
 use kube::runtime::watcher::{self, Event};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::health::{Health, Kind};
+use super::health::{Health, KIND_COUNT, Kind};
 use super::object::Object;
-use super::{AppEntry, Route, Snapshot, Table};
+use super::{AppEntry, Names, Primary, Route, Snapshot, Table};
+use crate::InstanceId;
+use crate::activity::Activity;
 use crate::proxy::upstream::{Connector, Upstream, UpstreamKey};
 
 /// What a watch says: an event with the object's name and what is kept of it, if it could be read.
@@ -71,7 +72,7 @@ impl Objects {
 /// Everything that is watched, and what of it is not published yet.
 #[derive(Debug, Default)]
 pub(super) struct State {
-    objects: [Objects; 3],
+    objects: [Objects; KIND_COUNT],
     /// Names of `WaveApp`s by the app they hold.
     holders: HashMap<AppRef, BTreeSet<String>>,
     /// Names of slices by service.
@@ -79,14 +80,30 @@ pub(super) struct State {
     /// Instances whose route must be made anew.
     dirty: HashSet<String>,
     dirty_apps: HashSet<AppRef>,
+    /// Aliases have changed, or instances that they may name.
+    dirty_names: bool,
+    names: Arc<Names>,
+    /// Primary names by instance.
+    primaries: HashMap<String, Arc<Primary>>,
+    /// The use of instances, by name and UID.
+    activities: HashMap<String, (String, Arc<Activity>)>,
     connector: Connector,
+    domains: OwnDomains,
+}
+
+/// Hosts of the store and of its apps, which no alias may have.
+#[derive(Debug, Clone, Default)]
+pub(super) struct OwnDomains {
+    pub(super) store: String,
+    pub(super) apps: String,
 }
 
 impl State {
     /// Nothing is known yet; routes will connect to their pods by `connector`.
-    pub(super) fn new(connector: Connector) -> Self {
+    pub(super) fn new(connector: Connector, domains: OwnDomains) -> Self {
         Self {
             connector,
+            domains,
             ..Self::default()
         }
     }
@@ -112,6 +129,7 @@ impl State {
             watch.last_event = Some(Instant::now());
             watch.synced |= listed;
         });
+        self.note_activity(&event);
         for (name, before) in self.objects[kind as usize].apply(event) {
             let now = self.objects[kind as usize].current.get(&name).cloned();
             if let Some(object) = &before {
@@ -120,15 +138,99 @@ impl State {
             if let Some(object) = &now {
                 self.index(&name, object);
             }
-            if kind == Kind::WaveInstances {
-                self.dirty.insert(name);
+            match kind {
+                Kind::WaveInstances => {
+                    self.dirty_names |= before.is_some() != now.is_some();
+                    self.dirty.insert(name);
+                }
+                Kind::WaveAliases => self.dirty_names = true,
+                Kind::WaveApps | Kind::EndpointSlices => {}
             }
+        }
+    }
+
+    /// Notes when an instance was used last, which changes no route.
+    fn note_activity(&mut self, event: &Event<(String, Option<Object>)>) {
+        match event {
+            Event::Apply((name, Some(Object::Instance(instance))))
+            | Event::InitApply((name, Some(Object::Instance(instance)))) => {
+                let activity = self.activity(name, &instance.uid);
+                activity.told(instance.last_activity.0);
+            }
+            Event::Apply(_)
+            | Event::InitApply(_)
+            | Event::Delete(_)
+            | Event::Init
+            | Event::InitDone => {}
+        }
+    }
+
+    /// The use of an instance; a new one of an old name begins anew.
+    fn activity(&mut self, name: &str, uid: &str) -> Arc<Activity> {
+        let (known, activity) = self.activities.entry(name.to_owned()).or_default();
+        if known != uid {
+            uid.clone_into(known);
+            *activity = Arc::default();
+        }
+        activity.clone()
+    }
+
+    /// Settles anew whose names are whose; instances whose primary name has changed get new routes.
+    fn settle_names(&mut self) {
+        if !std::mem::take(&mut self.dirty_names) {
+            return;
+        }
+        let instances = &self.objects[Kind::WaveInstances as usize].current;
+        let aliases = &self.objects[Kind::WaveAliases as usize].current;
+        let claims = aliases.iter().filter_map(|(name, object)| match object {
+            Object::Alias(alias) => Some(Claim {
+                name,
+                created: alias.created,
+                spec: &alias.spec,
+            }),
+            Object::Instance(_) | Object::App(_) | Object::Slice(_) => None,
+        });
+        let domains = Domains {
+            store: &self.domains.store,
+            apps: &self.domains.apps,
+        };
+        let standings = crds::settle(claims.collect(), domains, |name| {
+            instances.contains_key(name)
+        });
+        let mut names = Names::default();
+        let mut primaries = HashMap::new();
+        for standing in standings.iter().filter(|standing| standing.is_in_force) {
+            let (Ok(name), Ok(instance)) = (
+                standing.name.parse::<InstanceId>(),
+                standing.instance.parse::<InstanceId>(),
+            ) else {
+                continue;
+            };
+            let host = standing.host.map(str::to_owned);
+            if let Some(host) = &host {
+                names.hosts.insert(host.clone(), name.clone());
+            }
+            if standing.is_primary {
+                let primary = Primary {
+                    name: name.clone(),
+                    host,
+                };
+                primaries.insert(standing.instance.to_owned(), Arc::new(primary));
+            }
+            names.aliases.insert(name, instance);
+        }
+        let all = primaries.keys().chain(self.primaries.keys());
+        let changed = all.filter(|name| primaries.get(*name) != self.primaries.get(*name));
+        self.dirty.extend(changed.cloned());
+        self.primaries = primaries;
+        if *self.names != names {
+            self.names = Arc::new(names);
         }
     }
 
     fn unindex(&mut self, name: &str, object: &Object) {
         match object {
-            Object::Instance(_) => {}
+            Object::Instance(_) | Object::Alias(_) => {}
             Object::App(entry) => {
                 remove_name(&mut self.holders, &entry.app, name);
                 self.dirty_apps.insert(entry.app.clone());
@@ -142,7 +244,7 @@ impl State {
 
     fn index(&mut self, name: &str, object: &Object) {
         match object {
-            Object::Instance(_) => {}
+            Object::Instance(_) | Object::Alias(_) => {}
             Object::App(entry) => {
                 self.holders
                     .entry(entry.app.clone())
@@ -170,10 +272,13 @@ impl State {
 
     /// Makes the changed routes anew and puts them in force; the others stay as they are.
     fn publish_changes(&mut self, table: &Table) {
-        if self.dirty.is_empty() && self.dirty_apps.is_empty() {
+        self.settle_names();
+        let same_names =
+            Arc::ptr_eq(&table.load().names, &self.names) || *table.load().names == *self.names;
+        if self.dirty.is_empty() && self.dirty_apps.is_empty() && same_names {
             return;
         }
-        let services_only = self.dirty_apps.is_empty() && {
+        let services_only = self.dirty_apps.is_empty() && same_names && {
             let instances = &self.objects[Kind::WaveInstances as usize].current;
             let routes = &table.load().routes;
             let ours =
@@ -185,6 +290,7 @@ impl State {
             return;
         }
         let mut snapshot = Snapshot::clone(&table.load());
+        snapshot.names = self.names.clone();
         if !self.dirty_apps.is_empty() {
             for app in &self.dirty_apps {
                 match self.app(app) {
@@ -204,9 +310,11 @@ impl State {
         }
         for name in std::mem::take(&mut self.dirty) {
             let old = snapshot.routes.get(name.as_str()).cloned();
-            match self.route(&name, old.as_deref()) {
-                Some(route) => drop(snapshot.routes.insert(route.id.clone(), Arc::new(route))),
-                None => drop(snapshot.routes.remove(name.as_str())),
+            if let Some(route) = self.route(&name, old.as_deref()) {
+                snapshot.routes.insert(route.id.clone(), Arc::new(route));
+            } else {
+                self.activities.remove(&name);
+                snapshot.routes.remove(name.as_str());
             }
         }
         table.publish(snapshot);
@@ -230,7 +338,13 @@ impl State {
             .or_else(|| entries().next())
     }
 
-    fn route(&self, name: &str, old: Option<&Route>) -> Option<Route> {
+    fn route(&mut self, name: &str, old: Option<&Route>) -> Option<Route> {
+        let instances = &self.objects[Kind::WaveInstances as usize].current;
+        let Some(Object::Instance(instance)) = instances.get(name) else {
+            return None;
+        };
+        let uid = instance.uid.clone();
+        let activity = self.activity(name, &uid);
         let instances = &self.objects[Kind::WaveInstances as usize].current;
         let Some(Object::Instance(instance)) = instances.get(name) else {
             return None;
@@ -238,8 +352,10 @@ impl State {
         let app = self.app(&instance.app);
         let slices = &self.objects[Kind::EndpointSlices as usize].current;
         let mut keys: Vec<&UpstreamKey> = Vec::new();
+        let mut pods = Vec::new();
         for slice in self.slices.get(name).into_iter().flatten() {
             if let Some(Object::Slice(slice)) = slices.get(slice) {
+                pods.extend(slice.pods.iter().cloned());
                 keys.extend(
                     slice
                         .ready
@@ -273,8 +389,12 @@ impl State {
             ready: instance.ready,
             failing: instance.failing,
             message: instance.message.clone(),
+            suspended: instance.suspended,
+            idle_timeout: app.and_then(|app| app.idle_timeout),
             upstreams,
-            turn: AtomicUsize::new(0),
+            pods,
+            primary: self.primaries.get(name).cloned(),
+            activity,
         })
     }
 }
@@ -298,7 +418,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::table::object::{SERVICE_LABEL, read_app, read_instance, read_slice};
+    use crate::table::object::{SERVICE_LABEL, read_alias, read_app, read_instance, read_slice};
     use crate::target::Form;
 
     type Given = Event<(String, Option<Object>)>;
@@ -395,6 +515,7 @@ mod tests {
                 Kind::EndpointSlices,
                 list(vec![slice("sales-x", "sales", &[("10.0.0.1", None)])]),
             );
+            watched.see(Kind::WaveAliases, list(Vec::new()));
             watched
         }
 
@@ -449,6 +570,7 @@ mod tests {
         let lists = [
             (Kind::WaveApps, Vec::new()),
             (Kind::EndpointSlices, Vec::new()),
+            (Kind::WaveAliases, Vec::new()),
             (Kind::WaveInstances, vec![instance("sales")]),
         ];
         for (kind, objects) in lists {
@@ -550,6 +672,98 @@ mod tests {
         let event = Event::Apply(slice("store-x", "store", &[("10.0.0.9", None)]));
         watched.see(Kind::EndpointSlices, vec![event]);
         assert!(Arc::ptr_eq(&before, &watched.table.load()));
+    }
+
+    fn alias(name: &str, spec: &Value, created: &str) -> Event<(String, Option<Object>)> {
+        let object = serde_json::from_value(json!({
+            "apiVersion": "wavestore.io/v1alpha1", "kind": "WaveAlias",
+            "metadata": { "name": name, "creationTimestamp": created }, "spec": spec,
+        }));
+        let alias = Object::Alias(read_alias(object.expect("an alias")));
+        Event::Apply((name.into(), Some(alias)))
+    }
+
+    #[tokio::test]
+    async fn aliases_lead_to_instances_and_the_oldest_primary_one_counts() {
+        let mut watched = Watched::start();
+        let named = |watched: &Watched, name: &str| {
+            let route = watched.table.named(&name.parse().expect("a name"));
+            route.map(|route| {
+                let primary = route
+                    .primary
+                    .as_ref()
+                    .map(|primary| primary.name.to_string());
+                (route.id.to_string(), primary)
+            })
+        };
+        let (old, new) = ("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z");
+        let primary = json!({ "instance": "sales", "primary": true, "host": "crm.test" });
+        watched.see(
+            Kind::WaveAliases,
+            vec![
+                alias("new", &json!({ "instance": "sales", "primary": true }), new),
+                alias("crm", &primary, old),
+                alias("empty", &json!({ "instance": "gone" }), old),
+                alias("other", &json!({ "instance": "sales" }), old),
+            ],
+        );
+        let sales = Some(("sales".to_owned(), Some("crm".to_owned())));
+        for name in ["sales", "crm", "new"] {
+            assert_eq!(named(&watched, name), sales, "{name}");
+        }
+        assert_eq!(named(&watched, "empty"), None);
+        assert_eq!(
+            named(&watched, "other"),
+            Some(("other".to_owned(), None)),
+            "an instance keeps its name"
+        );
+        assert!(watched.table.own_host("CRM.test").is_some());
+        // By its own name alone, what belongs to an instance is not another's.
+        assert!(watched.table.route("crm").is_none());
+
+        watched.see(Kind::WaveAliases, vec![Event::Delete(("crm".into(), None))]);
+        assert_eq!(named(&watched, "crm"), None);
+        assert_eq!(
+            named(&watched, "sales"),
+            Some(("sales".to_owned(), Some("new".to_owned())))
+        );
+        assert!(watched.table.own_host("crm.test").is_none());
+        // The instance comes, and its alias leads there.
+        watched.see(Kind::WaveInstances, vec![Event::Apply(instance("gone"))]);
+        assert_eq!(named(&watched, "empty"), Some(("gone".to_owned(), None)));
+        // An instance that takes an alias's name has it.
+        watched.see(Kind::WaveInstances, vec![Event::Apply(instance("new"))]);
+        assert_eq!(named(&watched, "new"), Some(("new".to_owned(), None)));
+        assert_eq!(named(&watched, "sales"), Some(("sales".to_owned(), None)));
+    }
+
+    #[tokio::test]
+    async fn use_lives_on_when_a_route_is_made_anew_and_makes_none() {
+        let mut watched = Watched::start();
+        let before = watched.table.route("sales").expect("it");
+        before.activity.note();
+        let snapshot = watched.table.load();
+        let used = |uid: &str, second: u8| {
+            let (name, object) = instance("sales");
+            let Some(Object::Instance(mut instance)) = object else {
+                panic!("an instance");
+            };
+            uid.clone_into(&mut instance.uid);
+            let at = format!("2026-01-01T00:00:0{second}Z").parse();
+            instance.last_activity.0 = Some(at.expect("a time"));
+            Event::Apply((name, Some(Object::Instance(instance))))
+        };
+        watched.see(Kind::WaveInstances, vec![used("1", 1), used("1", 2)]);
+        assert!(Arc::ptr_eq(&snapshot, &watched.table.load()));
+        watched.see(
+            Kind::EndpointSlices,
+            vec![Event::Delete(("sales-x".into(), None))],
+        );
+        let after = watched.table.route("sales").expect("it");
+        assert!(Arc::ptr_eq(&before.activity, &after.activity));
+        watched.see(Kind::WaveInstances, vec![used("2", 3)]);
+        let another = watched.table.route("sales").expect("it");
+        assert!(!Arc::ptr_eq(&after.activity, &another.activity));
     }
 
     #[tokio::test]

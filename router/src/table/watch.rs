@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crds::{INSTANCE_LABEL, WaveApp, WaveInstance};
+use crds::{INSTANCE_LABEL, WaveAlias, WaveApp, WaveInstance};
 use futures::stream::{BoxStream, StreamExt, select_all};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::core::DeserializeGuard;
@@ -17,9 +17,10 @@ use tracing::warn;
 
 use super::Table;
 use super::health::{Health, Kind};
-use super::object::{Object, read_app, read_instance, read_slice};
-use super::state::{Change, State};
+use super::object::{Object, read_alias, read_app, read_instance, read_slice};
+use super::state::{Change, OwnDomains, State};
 use crate::proxy::upstream::Connector;
+use crate::site::Site;
 
 /// How long changes are gathered before they are published.
 const DEBOUNCE: Duration = Duration::from_millis(20);
@@ -39,6 +40,7 @@ pub(crate) async fn keep(
     table: &Table,
     health: &Health,
     connector: Connector,
+    site: &Site,
 ) -> Result<(), WatchEnded> {
     let plain = watcher::Config::default();
     let services = plain.clone().labels(INSTANCE_LABEL);
@@ -53,11 +55,26 @@ pub(crate) async fn keep(
         changes::<WaveApp>(client.clone(), namespace, plain, Kind::WaveApps, |o| {
             read_app(o).map(Object::App)
         }),
-        changes::<EndpointSlice>(client, namespace, services, Kind::EndpointSlices, |o| {
-            read_slice(o).map(Object::Slice)
-        }),
+        changes::<EndpointSlice>(
+            client.clone(),
+            namespace,
+            services,
+            Kind::EndpointSlices,
+            |o| read_slice(o).map(Object::Slice),
+        ),
+        changes::<WaveAlias>(
+            client,
+            namespace,
+            watcher::Config::default(),
+            Kind::WaveAliases,
+            |o| Some(Object::Alias(read_alias(o))),
+        ),
     ]);
-    let mut state = State::new(connector);
+    let domains = OwnDomains {
+        store: site.store_host().to_owned(),
+        apps: site.apps_domain().to_owned(),
+    };
+    let mut state = State::new(connector, domains);
     loop {
         let mut next = Some(changes.next().await.ok_or(WatchEnded)?);
         let until = Instant::now() + DEBOUNCE;

@@ -14,8 +14,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::browser::Browser;
 use super::fake_app::FakeApp;
+use super::fake_cluster::FakeCluster;
 use crate::InstanceId;
+use crate::activity::Reporter;
 use crate::gateway::Gateway;
+use crate::pod_log::PodLogs;
 use crate::proxy::Proxy;
 use crate::proxy::tunnels::Tunnels;
 use crate::proxy::upstream::{Connector, Upstream, UpstreamKey};
@@ -25,6 +28,7 @@ use crate::sign_in::{SignIn, hash_password};
 use crate::site::Site;
 use crate::table::{AppEntry, Route, Snapshot, Table};
 use crate::target::Form;
+use crate::waiting::Phases;
 use crate::web::Store;
 
 /// The password of every account.
@@ -36,6 +40,8 @@ pub(super) const DEADLINE: Duration = Duration::from_secs(20);
 pub(super) struct TestStore {
     pub(super) address: SocketAddr,
     pub(super) app: FakeApp,
+    pub(super) cluster: FakeCluster,
+    pub(super) reporter: Arc<Reporter>,
     pub(super) catalog: Catalog,
     pub(super) blobs: Blobs,
     pub(super) table: Arc<Table>,
@@ -96,11 +102,18 @@ impl TestStore {
             namespace: "wavestore".to_owned(),
         };
         let proxy = Proxy::new(table.clone(), tunnels.clone());
+        let cluster = FakeCluster::start();
+        let logs = PodLogs::new(cluster.client.clone(), "wavestore");
+        let phases = Phases::new(table.clone(), tunnels.clone(), logs);
+        let reporter = Reporter::new(cluster.client.clone(), "wavestore", table.clone());
+        let reporter = Arc::new(reporter);
         let gateway = Arc::new(Gateway::new(
             site,
             table.clone(),
             sessions.clone(),
             proxy,
+            Arc::new(phases),
+            reporter.clone(),
             store.into_pages(),
         ));
 
@@ -120,6 +133,8 @@ impl TestStore {
         let store = Self {
             address,
             app,
+            cluster,
+            reporter,
             catalog,
             blobs,
             table,
@@ -173,8 +188,8 @@ impl TestStore {
             .into_iter()
             .map(|route| (route.id.clone(), Arc::new(route)))
             .collect();
-        let apps = self.table.load().apps.clone();
-        self.table.publish(Snapshot { routes, apps });
+        let snapshot = Snapshot::clone(&self.table.load());
+        self.table.publish(Snapshot { routes, ..snapshot });
     }
 
     /// Changes one instance and leaves the others.
@@ -227,6 +242,7 @@ impl TestStore {
             routing_mode: RoutingMode::Domain,
             mode: Some(AppMode::Wave),
             digest: Some(digest.to_string()),
+            idle_timeout: None,
             ready: true,
         };
         let mut snapshot = Snapshot::clone(&self.table.load());

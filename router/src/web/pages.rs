@@ -21,6 +21,7 @@ use crate::site::Site;
 pub(crate) use failure::{ERROR_HEADER, failure};
 pub(super) use home::{Home, MAX_APPS};
 pub(super) use sign_in::SignIn;
+pub(crate) use waiting::phases_object;
 
 /// Text of this crate that goes into a page as it is: style and script, which the page's policy allows by hash.
 #[derive(Debug, Clone, Copy)]

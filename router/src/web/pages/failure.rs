@@ -37,7 +37,7 @@ struct Object<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     phase: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    detail: Option<&'a str>,
+    detail: Option<std::borrow::Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     failing: Option<bool>,
     request_id: &'a str,
@@ -76,8 +76,8 @@ pub(crate) fn failure(error: &Error, asked: &Asked, site: &Site) -> Response<Str
 }
 
 fn page(error: &Error, request_id: &str, site: &Site) -> Result<Response<String>, Error> {
-    if let Error::NotReady(route) = error {
-        return waiting::page(error, route, site);
+    if let Error::NotReady(now) = error {
+        return waiting::page(error, now, site);
     }
     let status = error.status();
     let page = Failure {
@@ -94,7 +94,7 @@ fn page(error: &Error, request_id: &str, site: &Site) -> Result<Response<String>
 
 fn object(error: &Error, request_id: &str) -> Response<String> {
     let now = match error {
-        Error::NotReady(route) => Some(waiting::diagnose(route)),
+        Error::NotReady(now) => Some(waiting::diagnose(&now.route, now.is_owner)),
         _ => None,
     };
     let object = Object {
@@ -103,8 +103,8 @@ fn object(error: &Error, request_id: &str) -> Response<String> {
         hint: error.hint(),
         title: now.as_ref().map(|now| now.title.as_str()),
         phase: now.as_ref().map(|now| now.phase),
-        detail: now.as_ref().and_then(|now| now.detail),
         failing: now.as_ref().map(|now| now.failing),
+        detail: now.as_ref().and_then(|now| now.detail.clone()),
         request_id,
     };
     let words = serde_json::to_string(&object).unwrap_or_default();
@@ -141,7 +141,18 @@ mod tests {
 
     use super::*;
     use crate::table::Route;
+    use crate::waiting::Waiting;
     use crate::web::pages::{example_site, skeleton};
+
+    /// As the owner sees it.
+    fn waiting_for(route: Route) -> Error {
+        Error::NotReady(Box::new(Waiting {
+            name: route.id.clone(),
+            is_owner: true,
+            log: route.failing.then(|| "Traceback <of>\nthe app".into()),
+            route: Arc::new(route),
+        }))
+    }
 
     fn asked(accept: &str) -> Asked {
         let request = Request::builder()
@@ -187,7 +198,7 @@ mod tests {
         route.phase = Some("Restarting The Application".to_owned());
         route.message = Some("ModuleNotFoundError: No module named 'plotly'".to_owned());
         route.failing = true;
-        let error = Error::NotReady(Arc::new(route));
+        let error = waiting_for(route);
         insta::assert_snapshot!("waiting", skeleton(failure(&error, &asked, &site).body()));
     }
 
@@ -197,7 +208,7 @@ mod tests {
         let mut route = Route::example("sales", "alice", Visibility::Private);
         route.phase = Some("Installing Application Dependencies".to_owned());
         route.message = Some("no matching distribution <for> nothing".to_owned());
-        let error = Error::NotReady(Arc::new(route));
+        let error = waiting_for(route);
         let response = failure(&error, &asked("text/html"), &site);
         assert_eq!(response.headers()[header::RETRY_AFTER], "2");
         assert_eq!(response.headers()[ERROR_HEADER], "NotReady");

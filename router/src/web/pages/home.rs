@@ -116,7 +116,7 @@ fn instance_card<'a>(site: &Site, route: &'a Route) -> InstanceCard<'a> {
         version: &route.app.version,
         visibility: shared_with(route.visibility),
         ready: route.ready && !route.upstreams.is_empty(),
-        now: waiting::diagnose(route),
+        now: waiting::diagnose(route, true),
     }
 }
 

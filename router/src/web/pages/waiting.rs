@@ -1,43 +1,67 @@
 //! The page that shows an app's phases until it is ready, and how an instance is in words.
 
+use std::borrow::Cow;
+
 use askama::Template;
 use http::Response;
+use serde::Serialize;
 
 use super::{Frame, Inline, Needs, WAITING_SCRIPT, html, render};
 use crate::error::Error;
 use crate::site::Site;
 use crate::table::Route;
+use crate::waiting::{self, PHASES_PATH};
 
 /// Shown as long as the operator has said nothing.
 const FIRST_PHASE: &str = "Waiting For The Operator";
 
 /// How an instance is, for people: the same words on every page and in every answer.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Diagnosis<'a> {
-    /// What is going on, such as `Starting Hello Wave`.
+    /// What is going on, such as `Hello Wave is starting`.
     pub(super) title: String,
     /// Where it stands.
     pub(super) phase: &'a str,
     /// Why, where there is more to say than the phase.
-    pub(super) detail: Option<&'a str>,
+    pub(super) detail: Option<Cow<'a, str>>,
     /// Whether somebody has to look after it.
     pub(super) failing: bool,
 }
 
-/// Puts an instance that is not ready into words.
-pub(super) fn diagnose(route: &Route) -> Diagnosis<'_> {
+/// Puts an instance that is not ready into words. What the app itself has said is for its owner alone.
+pub(super) fn diagnose(route: &Route, is_owner: bool) -> Diagnosis<'_> {
     let name = route.title.as_deref().unwrap_or(&route.app.name);
     let phase = route.phase.as_deref().unwrap_or(FIRST_PHASE);
-    let verb = if route.failing {
-        "does not start"
-    } else {
-        "is starting"
-    };
-    Diagnosis {
+    let words = |verb: &str, phase, detail| Diagnosis {
         title: format!("{name} {verb}"),
         phase,
-        detail: route.message.as_deref().filter(|message| *message != phase),
+        detail,
         failing: route.failing,
+    };
+    if route.suspended {
+        let how = if is_owner {
+            format!(
+                "Resume it: kubectl patch waveinstance {} --type merge --patch '{{\"spec\":{{\"suspended\":false}}}}'",
+                route.id
+            )
+        } else {
+            "Its owner can resume it.".to_owned()
+        };
+        return words("is suspended", crds::SUSPENDED_PHASE, Some(how.into()));
+    }
+    if route.is_asleep() {
+        return words("is waking up", "Waking Up", None);
+    }
+    let said = route.message.as_deref().filter(|message| *message != phase);
+    match (route.failing, is_owner) {
+        (true, true) => words("does not start", phase, said.map(Cow::from)),
+        (true, false) => words(
+            "does not start",
+            phase,
+            Some("Its owner can see why.".into()),
+        ),
+        (false, true) => words("is starting", phase, said.map(Cow::from)),
+        (false, false) => words("is starting", phase, None),
     }
 }
 
@@ -47,17 +71,28 @@ struct Waiting<'a> {
     frame: Frame<'a>,
     script: Inline,
     now: Diagnosis<'a>,
+    log: Option<&'a str>,
+    phases: String,
+    comes: bool,
     id: &'a str,
     app: &'a str,
     version: &'a str,
 }
 
 /// The page for one instance.
-pub(super) fn page(error: &Error, route: &Route, site: &Site) -> Result<Response<String>, Error> {
+pub(super) fn page(
+    error: &Error,
+    waiting: &waiting::Waiting,
+    site: &Site,
+) -> Result<Response<String>, Error> {
+    let route = &waiting.route;
     let page = Waiting {
         frame: Frame::new(site, None),
         script: WAITING_SCRIPT,
-        now: diagnose(route),
+        now: diagnose(route, waiting.is_owner),
+        log: waiting.log.as_deref(),
+        phases: format!("{PHASES_PATH}{}", waiting.name),
+        comes: !route.suspended,
         id: route.id.as_ref(),
         app: &route.app.name,
         version: &route.app.version,
@@ -70,6 +105,21 @@ pub(super) fn page(error: &Error, route: &Route, site: &Site) -> Result<Response
     ))
 }
 
+/// The same as one line of JSON, for the page's script.
+pub(crate) fn phases_object(waiting: &waiting::Waiting) -> String {
+    #[derive(Serialize)]
+    struct Object<'a> {
+        #[serde(flatten)]
+        now: Diagnosis<'a>,
+        log: Option<&'a str>,
+    }
+    let object = Object {
+        now: diagnose(&waiting.route, waiting.is_owner),
+        log: waiting.log.as_deref(),
+    };
+    serde_json::to_string(&object).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use crds::Visibility;
@@ -79,39 +129,44 @@ mod tests {
     #[test]
     fn an_instance_is_put_into_words() {
         let mut route = Route::example("sales", "alice", Visibility::Private);
-        let words = |route: &Route| {
-            let now = diagnose(route);
-            (
-                now.title,
-                now.phase.to_owned(),
-                now.detail.map(str::to_owned),
-            )
+        let words = |route: &Route, is_owner| {
+            let now = diagnose(route, is_owner);
+            let detail = now.detail.map(Cow::into_owned);
+            (now.title, now.phase.to_owned(), detail.unwrap_or_default())
         };
-        let expect = |title: &str, phase: &str, detail: Option<&str>| {
-            (
-                title.to_owned(),
-                phase.to_owned(),
-                detail.map(str::to_owned),
-            )
+        let expect = |title: &str, phase: &str, detail: &str| {
+            (title.to_owned(), phase.to_owned(), detail.to_owned())
         };
-        assert_eq!(
-            words(&route),
-            expect("hello is starting", FIRST_PHASE, None)
-        );
+        let starting = expect("hello is starting", FIRST_PHASE, "");
+        assert_eq!(words(&route, true), starting);
         route.title = Some("Hello Wave".to_owned());
         route.phase = Some("Starting".to_owned());
         route.message = Some("Starting".to_owned());
-        assert_eq!(
-            words(&route),
-            expect("Hello Wave is starting", "Starting", None)
-        );
+        let starting = expect("Hello Wave is starting", "Starting", "");
+        assert_eq!(words(&route, true), starting);
         route.failing = true;
         route.message = Some("no module named plotly".to_owned());
-        let failing = expect(
-            "Hello Wave does not start",
-            "Starting",
-            Some("no module named plotly"),
+        let title = "Hello Wave does not start";
+        let owner = expect(title, "Starting", "no module named plotly");
+        assert_eq!(words(&route, true), owner);
+        let other = expect(title, "Starting", "Its owner can see why.");
+        assert_eq!(words(&route, false), other);
+        route.failing = false;
+        let other = expect("Hello Wave is starting", "Starting", "");
+        assert_eq!(words(&route, false), other);
+        route.phase = Some("Suspended".to_owned());
+        let asleep = expect("Hello Wave is waking up", "Waking Up", "");
+        assert_eq!(words(&route, true), asleep);
+        route.suspended = true;
+        let (title, phase, detail) = words(&route, true);
+        assert_eq!(
+            (title.as_str(), phase.as_str()),
+            ("Hello Wave is suspended", "Suspended")
         );
-        assert_eq!(words(&route), failing);
+        assert!(
+            detail.contains("kubectl patch waveinstance sales"),
+            "{detail}"
+        );
+        assert_eq!(words(&route, false).2, "Its owner can resume it.");
     }
 }
