@@ -55,6 +55,8 @@ pub(crate) enum Watch {
     Imports,
     /// Secrets that apps may read.
     Secrets,
+    /// `WaveAlias`es.
+    Aliases,
 }
 
 /// How fresh every watch is.

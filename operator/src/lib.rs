@@ -3,6 +3,7 @@
 //! It alone runs Helm. Decisions (`instance::plan`, `instance::judge`, `app::resolve`) are pure functions;
 //! everything that reads or writes the world stands around them.
 
+mod alias;
 mod app;
 mod args;
 mod attempts;

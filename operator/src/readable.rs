@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crds::{
-    AppRef, BundleSource, ConditionStatus, ConditionType, Visibility, WaveApp, WaveAppSpec,
-    WaveInstance, WaveInstanceSpec, condition,
+    AppRef, BundleSource, ConditionStatus, ConditionType, Visibility, WaveAlias, WaveAliasSpec,
+    WaveApp, WaveAppSpec, WaveInstance, WaveInstanceSpec, condition,
 };
 use futures::{Stream, StreamExt, stream};
 use k8s_openapi::NamespaceResourceScope;
@@ -59,6 +59,20 @@ impl StandIn for WaveApp {
             owner: String::new(),
             visibility: Visibility::default(),
             tags: Vec::new(),
+        };
+        Self {
+            metadata,
+            ..Self::new("", spec)
+        }
+    }
+}
+
+impl StandIn for WaveAlias {
+    fn stand_in(metadata: ObjectMeta) -> Self {
+        let spec = WaveAliasSpec {
+            instance: String::new(),
+            primary: false,
+            host: None,
         };
         Self {
             metadata,

@@ -31,7 +31,7 @@ use crate::instance::Rollout;
 use crate::lease::{self, Election, Leadership};
 use crate::limits::Limits;
 use crate::metrics::Metrics;
-use crate::{app, gate, instance, watches};
+use crate::{alias, app, gate, instance, watches};
 
 /// How long what runs may take to end after SIGTERM, beyond Helm's own time at the most.
 const DRAIN: Duration = Duration::from_secs(50);
@@ -222,6 +222,7 @@ async fn serve(args: Args) -> Result<(), Error> {
         helm.concurrency = helm_concurrency,
         "Serving namespace {namespace}"
     );
+    let aliases_freshness = freshness.clone();
     let health = Arc::new(Health::new(freshness, max_cache_age, metrics.clone()));
     let mut tasks = JoinSet::new();
     // Probes are answered to the very end.
@@ -239,6 +240,12 @@ async fn serve(args: Args) -> Result<(), Error> {
     tasks.spawn(async move {
         Box::pin(instance::run(controllers, queue)).await;
         "controller of WaveInstances"
+    });
+    let (named, told, led) = (instances.clone(), aliases_freshness, leadership.clone());
+    let named_stop = stop.clone();
+    tasks.spawn(async move {
+        Box::pin(alias::run(named, told, &led, named_stop)).await;
+        "controller of WaveAliases"
     });
     let drained = CancellationToken::new();
     let election = {

@@ -69,8 +69,8 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Where people reach an instance.
-    fn url(&self, name: &str, mode: RoutingMode) -> String {
+    /// Where people reach an instance, by its own name or an alias.
+    pub(crate) fn url(&self, name: &str, mode: RoutingMode) -> String {
         let (scheme, domain) = (self.store_url.scheme(), &self.apps_domain);
         match mode {
             RoutingMode::Domain => format!("{scheme}://{name}.{domain}/"),
