@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bundle::Quantity;
 use clap::{Parser, ValueEnum, value_parser};
 use humantime::parse_duration;
+use ipnet::IpNet;
 
 /// Proxies and authorizes all traffic of a Wavestore, and serves its pages.
 #[derive(Debug, Clone, Parser)]
@@ -45,6 +47,17 @@ pub struct Args {
         default_value = "0.0.0.0:8081"
     )]
     pub internal_listen: SocketAddr,
+    /// File with the certificate chain for `--listen`, in PEM. It is read again when it changes. Without it, `--listen` is
+    /// plain, and TLS is a proxy's matter.
+    #[arg(long, env = "WAVESTORE_TLS_CERTIFICATE", requires = "tls_key")]
+    pub tls_certificate: Option<PathBuf>,
+    /// File with the certificate's private key, in PEM.
+    #[arg(long, env = "WAVESTORE_TLS_KEY", requires = "tls_certificate")]
+    pub tls_key: Option<PathBuf>,
+    /// Networks of the proxies in front, such as an ingress: `10.1.0.0/16,fd00::/64`. What they say in X-Forwarded-For and
+    /// X-Forwarded-Proto (or Forwarded) of where a request comes from is believed; nobody else's word is.
+    #[arg(long, env = "WAVESTORE_TRUSTED_PROXIES", value_delimiter = ',')]
+    pub trusted_proxies: Vec<IpNet>,
     /// Name of the account that is made when there is none.
     #[arg(long, env = "WAVESTORE_ADMIN_NAME", default_value = "admin")]
     pub admin_name: String,
@@ -54,9 +67,18 @@ pub struct Args {
     /// How long somebody stays signed in, however much they do.
     #[arg(long, env = "WAVESTORE_SESSION_LIFETIME", default_value = "12h", value_parser = parse_duration)]
     pub session_lifetime: Duration,
-    /// Connections from browsers that may be open at once; more wait. As many WebSockets may be open beside them.
-    #[arg(long, env = "WAVESTORE_MAX_CONNECTIONS", default_value_t = 10_000, value_parser = value_parser!(u32).range(1..=1_000_000))]
-    pub max_connections: u32,
+    /// Connections from browsers that may be open at once; more wait. As many WebSockets may be open beside them. By
+    /// default as many as the limit of open files is enough for (four files for each), and at most 10,000.
+    #[arg(long, env = "WAVESTORE_MAX_CONNECTIONS", value_parser = value_parser!(u32).range(1..=1_000_000))]
+    pub max_connections: Option<u32>,
+    /// Connections that one address may have open, and as many WebSockets; more are closed at once. Proxies of
+    /// `--trusted-proxies` may have any number. By default half of `--max-connections`.
+    #[arg(long, env = "WAVESTORE_MAX_CONNECTIONS_PER_ADDRESS", value_parser = value_parser!(u32).range(1..=1_000_000))]
+    pub max_connections_per_address: Option<u32>,
+    /// Largest body of a request to an app, such as `500Mi`. A Wave app has a smaller limit of its own, 5M unless its
+    /// `H2O_WAVE_MAX_REQUEST_SIZE` says otherwise.
+    #[arg(long, env = "WAVESTORE_MAX_BODY_SIZE", default_value = "5Gi")]
+    pub max_body_size: Quantity,
     /// How long connecting to an instance's pod may take.
     #[arg(long, env = "WAVESTORE_CONNECT_TIMEOUT", default_value = "5s", value_parser = parse_duration)]
     pub connect_timeout: Duration,
@@ -66,9 +88,15 @@ pub struct Args {
     /// How long a WebSocket may be silent both ways. Wave's own pings come every 50 s.
     #[arg(long, env = "WAVESTORE_TUNNEL_IDLE_TIMEOUT", default_value = "10m", value_parser = parse_duration)]
     pub tunnel_idle_timeout: Duration,
-    /// How long requests may go on after SIGTERM; keep it below the pod's grace period.
+    /// How long new requests are still taken after SIGTERM, while the cluster learns that this replica leaves.
+    #[arg(long, env = "WAVESTORE_LEAVE_DELAY", default_value = "5s", value_parser = parse_duration)]
+    pub leave_delay: Duration,
+    /// How long open requests may go on after that; keep both together below the pod's grace period.
     #[arg(long, env = "WAVESTORE_DRAIN_TIMEOUT", default_value = "20s", value_parser = parse_duration)]
     pub drain_timeout: Duration,
+    /// Write one JSON line a request to stdout: who, what, which status, how long. The log itself goes to stderr.
+    #[arg(long, env = "WAVESTORE_ACCESS_LOG")]
+    pub access_log: bool,
     /// Form of the log.
     #[arg(long, env = "WAVESTORE_LOG_FORMAT", default_value = "text")]
     pub log_format: LogFormat,

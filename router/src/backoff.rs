@@ -20,6 +20,11 @@ pub(crate) async fn accept(error: io::Error) {
     }
 }
 
+/// Waits while the cluster learns that this replica leaves, and still sends it new requests.
+pub(crate) async fn leave(delay: Duration) {
+    tokio::time::sleep(delay).await;
+}
+
 /// Waits before the next attempt at something that start-up needs.
 pub(crate) async fn start_up() {
     tokio::time::sleep(Duration::from_secs(1)).await;

@@ -11,6 +11,7 @@ use hyper::body::{Frame, SizeHint};
 use parking_lot::Mutex;
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::proxy::headers::strip_trailers;
 use crate::proxy::pool::AnswerBody;
 
 /// Any error of a body.
@@ -69,7 +70,13 @@ impl hyper::body::Body for Body {
                 ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(Into::into))
             }
             Self::Upstream(body, _) => {
-                ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(Into::into))
+                let mut frame = ready!(Pin::new(body).poll_frame(cx));
+                if let Some(Ok(frame)) = &mut frame
+                    && let Some(trailers) = frame.trailers_mut()
+                {
+                    strip_trailers(trailers);
+                }
+                frame.map(|frame| frame.map_err(Into::into))
             }
             Self::Stream(body) => ready!(Pin::new(body).poll_frame(cx)),
         };

@@ -10,7 +10,7 @@ use crate::body::BoxError;
 use crate::waiting::Waiting;
 
 /// Why a request was not answered as asked.
-#[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
+#[derive(Debug, thiserror::Error, strum::IntoStaticStr, strum::VariantNames)]
 pub(crate) enum Error {
     /// No Host, two of them, or one that is none.
     #[error("the request names no single valid host")]
@@ -18,6 +18,9 @@ pub(crate) enum Error {
     /// The request target and the Host header name different hosts.
     #[error("the request target and the Host header name different hosts")]
     AuthorityMismatch,
+    /// The length of the body is said in a way that could be read in two ways.
+    #[error("the request does not say in one plain way where its body ends")]
+    BadFraming,
     /// `CONNECT`.
     #[error("this server opens no tunnels for CONNECT")]
     ConnectRefused,
@@ -38,6 +41,8 @@ pub(crate) enum Error {
     TooLarge {
         /// The limit.
         limit_bytes: u64,
+        /// The flag that sets it, where one does.
+        setting: Option<&'static str>,
     },
     /// Nobody is signed in, and somebody has to be.
     #[error("sign in first")]
@@ -75,6 +80,15 @@ pub(crate) enum Error {
     /// The client went away or broke its own body.
     #[error("the request's body ended too early")]
     ClientBody,
+    /// The client stopped sending in the middle of its body.
+    #[error("the request's body did not go on for {} s", limit.as_secs())]
+    ClientTimeout {
+        /// The limit.
+        limit: Duration,
+    },
+    /// One address has as many sockets as it may have.
+    #[error("your address has too many open sockets")]
+    TooManySockets,
     /// No pod of the instance is ready yet.
     #[error("the app is not ready yet")]
     NotReady(Box<Waiting>),
@@ -126,6 +140,7 @@ impl Error {
         match self {
             Self::BadHost
             | Self::AuthorityMismatch
+            | Self::BadFraming
             | Self::BadUpgrade
             | Self::BadRequest(_)
             | Self::BadTicket
@@ -137,7 +152,8 @@ impl Error {
                 StatusCode::METHOD_NOT_ALLOWED
             }
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::TooManyAttempts { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooManyAttempts { .. } | Self::TooManySockets => StatusCode::TOO_MANY_REQUESTS,
+            Self::ClientTimeout { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::Unreachable(_) | Self::Upstream(_) | Self::UnaskedUpgrade => {
                 StatusCode::BAD_GATEWAY
             }
@@ -176,6 +192,13 @@ impl Error {
                 Some("try again in a minute; the store's log says what the Kubernetes API answered")
             }
             Self::InstanceBusy | Self::Busy => Some("try again in a few seconds"),
+            Self::TooManySockets => Some("close some of the app's tabs, and try again"),
+            Self::TooLarge {
+                setting: Some(_), ..
+            } => Some(
+                "send less, or ask the store's operator to raise the router's --max-body-size (router.maxBodySize in its chart)",
+            ),
+            Self::ClientTimeout { .. } => Some("send the request again over a better connection"),
             Self::Unreachable(_) | Self::Upstream(_) | Self::ConnectTimeout => {
                 Some("the app may have just stopped or restarted; try again in a few seconds")
             }
@@ -187,12 +210,13 @@ impl Error {
             }
             Self::BadHost
             | Self::AuthorityMismatch
+            | Self::BadFraming
             | Self::ConnectRefused
             | Self::BadUpgrade
             | Self::BadRequest(_)
             | Self::NotFound
             | Self::MethodNotAllowed
-            | Self::TooLarge { .. }
+            | Self::TooLarge { setting: None, .. }
             | Self::WrongPassword
             | Self::BadToken
             | Self::ForeignBundle
@@ -209,18 +233,20 @@ impl Error {
             Self::TooManyAttempts { retry_after } => Some(*retry_after),
             Self::NotReady(_) => Some(Duration::from_secs(2)),
             Self::WakeFailed(_) => Some(Duration::from_secs(10)),
-            Self::InstanceBusy | Self::Busy => Some(Duration::from_secs(1)),
+            Self::InstanceBusy | Self::Busy | Self::TooManySockets => Some(Duration::from_secs(1)),
             Self::CatalogAway(_) | Self::BlobsAway(_) | Self::KubernetesAway(_) => {
                 Some(Duration::from_secs(10))
             }
             Self::BadHost
             | Self::AuthorityMismatch
+            | Self::BadFraming
             | Self::ConnectRefused
             | Self::BadUpgrade
             | Self::BadRequest(_)
             | Self::NotFound
             | Self::MethodNotAllowed
             | Self::TooLarge { .. }
+            | Self::ClientTimeout { .. }
             | Self::NotSignedIn
             | Self::Hidden
             | Self::ForeignOrigin

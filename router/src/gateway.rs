@@ -5,14 +5,20 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use http::uri::{Authority, PathAndQuery};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header,
+};
 use hyper::body::Incoming;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 use url::form_urlencoded;
 
 use crate::activity::Reporter;
 use crate::address::{self, Leads, Visit};
+use crate::client_address::TrustedProxies;
 use crate::error::Error;
+use crate::exchange::{Answer, Exchange, Journal, Kind};
 use crate::origin::{Sender, is_unsafe, sender};
 use crate::permit::{Decision, Permit};
 use crate::proxy::Proxy;
@@ -25,7 +31,7 @@ use crate::table::Table;
 use crate::target::{self, Form, Target};
 use crate::waiting::{PHASES_PATH, Phases};
 use crate::web::{Asked, failure};
-use crate::{Body, InstanceId};
+use crate::{Body, InstanceId, head, trace};
 
 /// Header that names a request in answers and logs.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -34,8 +40,24 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(crate) type Pages =
     Arc<dyn Fn(Request<Incoming>) -> BoxFuture<'static, Response<Body>> + Send + Sync>;
 
+/// How requests arrive, and where they are written down.
+#[derive(Debug)]
+pub(crate) struct Front {
+    /// The addresses that are served.
+    pub site: Arc<Site>,
+    /// Whose word on a request's origin is believed.
+    pub proxies: TrustedProxies,
+    /// Largest body of a request to an app, in bytes.
+    pub max_body: u64,
+    /// Where requests are written down.
+    pub journal: Arc<Journal>,
+    /// Cancelled when this replica is on its way out.
+    pub leaving: CancellationToken,
+}
+
 /// Everything that one request may need.
 pub(crate) struct Gateway {
+    front: Front,
     site: Arc<Site>,
     table: Arc<Table>,
     sessions: Sessions,
@@ -58,7 +80,7 @@ impl Gateway {
     /// Puts the parts together.
     #[must_use]
     pub(crate) fn new(
-        site: Arc<Site>,
+        front: Front,
         table: Arc<Table>,
         sessions: Sessions,
         proxy: Proxy,
@@ -66,8 +88,10 @@ impl Gateway {
         reporter: Arc<Reporter>,
         pages: Pages,
     ) -> Self {
+        let site = front.site.clone();
         let cookies = Cookies::new(site.is_secure());
         Self {
+            front,
             site,
             table,
             sessions,
@@ -83,45 +107,62 @@ impl Gateway {
     pub(crate) async fn handle(
         self: Arc<Self>,
         peer: SocketAddr,
-        request: Request<Incoming>,
-    ) -> Response<Body> {
-        let asked = Asked::of(&request, peer.ip());
-        let method = request.method().clone();
-        let answer = self.route(request, &asked).await;
+        mut request: Request<Incoming>,
+    ) -> Response<Answer> {
+        let client = self.front.proxies.client(peer.ip(), request.headers());
+        let trace = trace::settle(request.headers_mut());
+        let asked = Asked::of(&request, client.address, trace);
+        let version = request.version();
+        let mut exchange = Exchange::begin(&self.front.journal, &request, &asked);
+        let scheme = client.scheme.unwrap_or(self.site.scheme());
+        let answer = self.route(request, &asked, scheme, &mut exchange).await;
         let mut response = match answer {
             Ok(response) => response,
             Err(error) => {
+                self.front.journal.metrics.failed(&error);
                 log_failure(&error, &asked);
                 failure(&error, &asked, &self.site).map(Body::from)
             }
         };
-        response
-            .headers_mut()
-            .insert(REQUEST_ID, asked.request_id.clone());
-        debug!(
-            request.id = ?asked.request_id,
-            request.method = %method,
-            response.status = response.status().as_u16(),
-            "Answered a request"
-        );
-        response
+        let headers = response.headers_mut();
+        headers.insert(REQUEST_ID, asked.request_id);
+        // HTTP/2 has a frame for it.
+        if self.front.leaving.is_cancelled() && version < Version::HTTP_2 {
+            let close = HeaderValue::from_static("close");
+            headers.entry(header::CONNECTION).or_insert(close);
+        }
+        exchange.status = Some(response.status());
+        response.map(|body| Answer::new(body, exchange))
     }
 
     async fn route(
         &self,
         request: Request<Incoming>,
         asked: &Asked,
+        scheme: &'static str,
+        exchange: &mut Exchange,
     ) -> Result<Response<Body>, Error> {
         if *request.method() == Method::CONNECT {
             return Err(Error::ConnectRefused);
         }
+        head::check(request.uri(), request.headers())?;
         let authority = target::authority(request.uri(), request.headers())?;
         let own_host = |name: &str| self.table.own_host(name);
-        match Target::parse(&self.site, own_host, authority.host(), request.uri().path()) {
+        let target = Target::parse(&self.site, own_host, authority.host(), request.uri().path());
+        exchange.kind = Kind::from(&target);
+        match target {
             Target::Store => Ok(self.store(request, asked, authority).await),
             Target::Instance { name, host, form } => {
                 let visit = Visit { name, host, form };
-                self.instance(visit, request, asked, &authority).await
+                let arrival = Arrival {
+                    peer: asked.peer,
+                    scheme,
+                    host: authority.as_str(),
+                    request_id: &asked.request_id,
+                };
+                let arrived = (&authority, &arrival);
+                self.instance(visit, request, asked, arrived, exchange)
+                    .await
             }
             Target::Slashless(id) => self.add_slash(&id, &request, asked).await,
             Target::Platform(host) => self.platform(host, &request).await,
@@ -145,15 +186,20 @@ impl Gateway {
         mut visit: Visit,
         mut request: Request<Incoming>,
         asked: &Asked,
-        authority: &Authority,
+        (authority, arrival): (&Authority, &Arrival<'_>),
+        exchange: &mut Exchange,
     ) -> Result<Response<Body>, Error> {
         let host = &visit.host;
-        let permit = match self.authorize(&visit.name, host, request.headers()).await {
+        let asked_at = Instant::now();
+        let permit = self.authorize(&visit.name, host, request.headers()).await;
+        exchange.authorized = Some(asked_at.elapsed());
+        let permit = match permit {
             Err(Error::NotSignedIn) if asked.navigation => {
                 return self.send_to_sign_in(host, &request);
             }
             other => other?,
         };
+        exchange.permitted(&permit);
         // Another app's page on the same site can send our cookie along; SameSite does not stop it.
         let changes =
             is_unsafe(request.method()) || request.headers().contains_key(header::UPGRADE);
@@ -184,14 +230,8 @@ impl Gateway {
             let uri = address::renamed(request.uri(), &base, &permit.route().base(visit.form));
             *request.uri_mut() = uri?;
         }
-        let arrival = Arrival {
-            peer: asked.peer,
-            scheme: self.site.scheme(),
-            host: authority.as_str(),
-            request_id: &asked.request_id,
-        };
         self.proxy
-            .forward(permit, visit.form, &base, request, &arrival)
+            .forward(permit, visit.form, &base, request, arrival, exchange)
             .await
     }
 
@@ -374,12 +414,14 @@ pub(crate) fn log_failure(error: &Error, asked: &Asked) {
         .as_ref()
         .and_then(|host| host.to_str().ok())
         .unwrap_or_default();
+    let trace = asked.trace.as_str();
     let cause = error as &dyn std::error::Error;
     let status = error.status();
     if status == StatusCode::INTERNAL_SERVER_ERROR {
         tracing::error!(
             error = cause,
             request.id = id,
+            trace.id = trace,
             error.code = code,
             "Could not answer a request for {host}"
         );
@@ -387,6 +429,7 @@ pub(crate) fn log_failure(error: &Error, asked: &Asked) {
         warn!(
             error = cause,
             request.id = id,
+            trace.id = trace,
             error.code = code,
             "Answered a request for {host} with {code}"
         );
@@ -394,6 +437,7 @@ pub(crate) fn log_failure(error: &Error, asked: &Asked) {
         debug!(
             error = cause,
             request.id = id,
+            trace.id = trace,
             error.code = code,
             "Refused a request for {host} with {code}"
         );

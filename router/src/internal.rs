@@ -1,4 +1,4 @@
-//! The listener for the cluster: probes, and bundles for the pods that run them. Nothing else.
+//! The listener for the cluster: probes, metrics, and bundles for the pods that run them. Nothing else.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::Body;
 use crate::body::{BoxError, Exclusive};
 use crate::error::Error;
+use crate::metrics::{self, Metrics};
 use crate::shares::{Share, Shares};
 use crate::table::Table;
 use crate::table::health::Health;
@@ -68,6 +69,8 @@ pub(crate) struct Internal {
     pub pods: Pods,
     /// Bundles that are being sent.
     pub sending: Sending,
+    /// What Prometheus is told.
+    pub metrics: Arc<Metrics>,
 }
 
 /// Bundles that are being sent.
@@ -109,6 +112,7 @@ impl Internal {
         let answer = match (read, path, path.strip_prefix(BUNDLES)) {
             (true, "/livez", _) => Ok(text(StatusCode::OK, "ok\n".to_owned())),
             (true, "/readyz", _) => Ok(self.readyz()),
+            (true, "/metrics", _) => Ok(self.metrics()),
             (true, _, Some(digest)) => self.bundle(digest, request.headers()).await,
             _ => Err(Error::NotFound),
         };
@@ -138,6 +142,13 @@ impl Internal {
             words.push_str("stopping\n");
         }
         text(status, words)
+    }
+
+    fn metrics(&self) -> Response<Body> {
+        let mut response = text(StatusCode::OK, self.metrics.expose());
+        let kind = HeaderValue::from_static(metrics::CONTENT_TYPE);
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        response
     }
 
     async fn bundle(&self, digest: &str, headers: &HeaderMap) -> Result<Response<Body>, Error> {

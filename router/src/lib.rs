@@ -4,15 +4,21 @@
 //! needs a `permit` made from the `table` and the `session`, and with it goes through `proxy`. Clients and
 //! tasks are wired in `runtime`.
 
+mod access_log;
 mod activity;
 mod address;
 mod args;
 mod backoff;
 mod body;
+mod client_address;
+mod descriptors;
 mod error;
+mod exchange;
 mod gateway;
+mod head;
 mod instance_id;
 mod internal;
+mod metrics;
 mod origin;
 mod permit;
 mod pod_log;
@@ -26,6 +32,8 @@ mod site;
 mod start_up;
 mod table;
 mod target;
+mod tls;
+mod trace;
 mod viewer;
 mod waiting;
 mod web;

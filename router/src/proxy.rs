@@ -6,6 +6,7 @@ pub(crate) mod headers;
 pub(crate) mod pool;
 pub(crate) mod tunnels;
 pub(crate) mod upgrade;
+pub(crate) mod upload;
 pub(crate) mod upstream;
 pub(crate) mod wave;
 
@@ -13,19 +14,22 @@ use std::sync::Arc;
 
 use crds::AppMode;
 use http::header::HeaderName;
-use http::{HeaderMap, Request, Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
 use hyper::body::{Body as _, Incoming};
 use hyper_util::rt::TokioIo;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 
 use crate::Body;
 use crate::error::Error;
+use crate::exchange::Exchange;
 use crate::permit::Permit;
 use crate::table::Table;
 use crate::target::Form;
 use headers::Arrival;
 use pool::AnswerBody;
 use tunnels::Tunnels;
+use upload::Upload;
 
 /// Headers by which an app could act on more than its own answers: on cookies of the whole domain, on where
 /// browsers connect, on what we say about our own errors.
@@ -48,13 +52,18 @@ const CONFINED_ON_SHARED_HOST: [HeaderName; 3] = [
 pub(crate) struct Proxy {
     table: Arc<Table>,
     tunnels: Arc<Tunnels>,
+    max_body: u64,
 }
 
 impl Proxy {
-    /// A proxy whose tunnels are watched over by `tunnels`.
+    /// A proxy whose tunnels are watched over by `tunnels`, and for bodies of at most `max_body` bytes.
     #[must_use]
-    pub(crate) fn new(table: Arc<Table>, tunnels: Arc<Tunnels>) -> Self {
-        Self { table, tunnels }
+    pub(crate) fn new(table: Arc<Table>, tunnels: Arc<Tunnels>, max_body: u64) -> Self {
+        Self {
+            table,
+            tunnels,
+            max_body,
+        }
     }
 
     /// Sends one request to the instance and streams its answer. `base` is the path that the browser knows the instance by.
@@ -65,6 +74,7 @@ impl Proxy {
         base: &str,
         mut request: Request<Incoming>,
         arrival: &Arrival<'_>,
+        exchange: &mut Exchange,
     ) -> Result<Response<Body>, Error> {
         let route = permit.route();
         // What runs there is unknown until its app is; the stricter rules hold meanwhile.
@@ -82,17 +92,23 @@ impl Proxy {
         let slot = upstream.request_slot()?;
         let Some(asked) = upgrade else {
             prepare_request(request.headers_mut(), arrival);
-            let response = upstream.send(request).await?;
+            let (parts, body) = request.into_parts();
+            let body = Upload::new(body, self.max_body, || exchange.received())?;
+            let asked_at = Instant::now();
+            let response = upstream.send(Request::from_parts(parts, body)).await?;
+            exchange.answered = Some(asked_at.elapsed());
             if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                 return Err(Error::UnaskedUpgrade);
             }
             return Ok(answered(response, base, form, slot));
         };
-        let slots = [upstream.tunnel_slot()?, self.tunnels.slot()?];
+        let slots = (upstream.tunnel_slot()?, self.tunnels.slot(arrival.peer)?);
         let downstream = hyper::upgrade::on(&mut request);
         prepare_request(request.headers_mut(), arrival);
         asked.insert_into(request.headers_mut());
-        let mut response = upstream.send_upgrade(request).await?;
+        let asked_at = Instant::now();
+        let mut response = upstream.send_upgrade(request.map(drop)).await?;
+        exchange.answered = Some(asked_at.elapsed());
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             let response = response.map(AnswerBody::driven_elsewhere);
             return Ok(answered(response, base, form, slot));
@@ -127,8 +143,13 @@ fn answered(
 
 /// Strips, then drops clients' copies of our headers and our cookies, then adds ours.
 fn prepare_request(headers: &mut HeaderMap, arrival: &Arrival<'_>) {
+    let takes_trailers = headers::takes_trailers(headers);
     headers::strip_hop_by_hop(headers);
     headers::strip_reserved(headers);
+    if takes_trailers {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
+    }
     cookies::strip_platform_cookies(headers);
     // We answered `100-continue` ourselves, by reading the body.
     headers.remove(header::EXPECT);

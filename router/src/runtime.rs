@@ -18,8 +18,13 @@ use tracing_subscriber::EnvFilter;
 
 use crate::activity::Reporter;
 use crate::args::{Args, LogFormat};
-use crate::gateway::Gateway;
+use crate::backoff;
+use crate::client_address::TrustedProxies;
+use crate::descriptors::Limits;
+use crate::exchange::Journal;
+use crate::gateway::{Front, Gateway};
 use crate::internal::{Internal, Pods, Readiness, Sending};
+use crate::metrics::{Metrics, Scraped};
 use crate::pod_log::PodLogs;
 use crate::proxy::Proxy;
 use crate::proxy::tunnels::Tunnels;
@@ -29,11 +34,12 @@ use crate::session::Sessions;
 use crate::sign_in::SignIn;
 use crate::site::Site;
 use crate::start_up::{
-    StartError, bind, ensure_account, open_catalog, part, read_password, until_synced,
+    StartError, bind, ensure_account, open_catalog, open_tls, part, read_password, until_synced,
 };
 use crate::table::Table;
 use crate::table::health::Health;
 use crate::table::watch;
+use crate::tls::Tls;
 use crate::waiting::Phases;
 use crate::web::Store;
 
@@ -76,6 +82,10 @@ fn init_log(format: LogFormat) {
     };
 }
 
+#[expect(
+    clippy::too_many_lines,
+    reason = "one step after another, most of them elsewhere"
+)]
 async fn run(args: Args) -> Result<(), StartError> {
     let Args {
         namespace,
@@ -88,15 +98,25 @@ async fn run(args: Args) -> Result<(), StartError> {
         admin_name,
         admin_password_file,
         session_lifetime,
+        tls_certificate,
+        tls_key,
+        trusted_proxies,
         max_connections,
+        max_connections_per_address,
+        max_body_size,
         connect_timeout,
         response_timeout,
         tunnel_idle_timeout,
+        leave_delay,
         drain_timeout,
+        access_log,
         log_format: _, // used before anything else
     } = args;
 
     let site = Site::new(&store_url, &apps_domain).map_err(StartError::Site)?;
+    let tls = open_tls(tls_certificate.as_deref(), tls_key.as_deref(), &site)?;
+    let proxies = TrustedProxies::new(trusted_proxies);
+    let limits = Limits::of(max_connections, max_connections_per_address);
     let public = bind(listen)?;
     let internal = bind(internal_listen)?;
     let admin_password = admin_password_file
@@ -109,7 +129,9 @@ async fn run(args: Args) -> Result<(), StartError> {
         table: Arc::default(),
         health: Arc::default(),
         started: Arc::default(),
+        leaving: CancellationToken::new(),
         stop: CancellationToken::new(),
+        metrics: Arc::default(),
         blobs: Blobs::open(&blobs).map_err(StartError::Data)?,
         client: Client::try_default()
             .await
@@ -119,7 +141,9 @@ async fn run(args: Args) -> Result<(), StartError> {
     let mut tasks = JoinSet::new();
     let stop_internal = CancellationToken::new();
     tasks.spawn(core.serve_cluster(internal, stop_internal.clone()));
-    tasks.spawn(core.watch(Connector::new(connect_timeout, response_timeout)));
+    let connector =
+        Connector::new(connect_timeout, response_timeout).measured(core.metrics.clone());
+    tasks.spawn(core.watch(connector));
     let start_up = async {
         let catalog = open_catalog(&database_url).await?;
         ensure_account(&catalog, &admin_name, admin_password).await?;
@@ -132,14 +156,36 @@ async fn run(args: Args) -> Result<(), StartError> {
         Some(ended) = tasks.join_next() => return Err(ended_early(ended)),
     };
 
-    let max_connections = usize::try_from(max_connections).unwrap_or(usize::MAX);
+    let journal = Journal::open(core.metrics.clone(), access_log)
+        .map(Arc::new)
+        .map_err(part("start the access log"))?;
     let sessions = Sessions::new(catalog.clone());
-    let tunnels = Arc::new(Tunnels::new(tunnel_idle_timeout, max_connections));
+    let tunnels = Arc::new(Tunnels::new(
+        tunnel_idle_timeout,
+        limits.sockets(),
+        limits.each(),
+    ));
+    core.metrics.watch(Scraped {
+        table: core.table.clone(),
+        health: core.health.clone(),
+        tunnels: tunnels.clone(),
+        journal: journal.clone(),
+        limits,
+    });
     let sign_in =
         SignIn::new(catalog.clone(), session_lifetime).map_err(part("prepare the sign-in"))?;
     let reporter = Reporter::new(core.client.clone(), &core.namespace, core.table.clone());
     let reporter = Arc::new(reporter);
+    let max_body = u64::try_from(max_body_size.units()).unwrap_or(u64::MAX);
+    let front = Front {
+        site: core.site.clone(),
+        proxies: proxies.clone(),
+        journal,
+        max_body,
+        leaving: core.leaving.clone(),
+    };
     let gateway = core.gateway(
+        front,
         catalog.clone(),
         sessions.clone(),
         sign_in,
@@ -150,10 +196,19 @@ async fn run(args: Args) -> Result<(), StartError> {
     tasks.spawn(core.watch_over(tunnels.clone(), sessions));
     tasks.spawn(sweep(catalog.clone()));
     let mut serving = JoinSet::new();
-    serving.spawn(core.serve_public(public, max_connections, gateway));
+    let slots = Slots::new(limits.connections())
+        .each(limits.each())
+        .of_clients(proxies, core.metrics.clone());
+    serving.spawn(core.serve_public(public, slots, tls.clone(), gateway));
+    if let Some(tls) = tls {
+        tasks.spawn(async move {
+            tls.follow_files().await;
+            Err(StartError::TaskEnded("the watch over the certificate"))
+        });
+    }
     core.started.store(true, Ordering::Relaxed);
     info!(
-        "Serving the store at {} on {listen}",
+        "Serving the store at {} on {listen}, {limits}",
         core.site.store_origin()
     );
 
@@ -161,6 +216,7 @@ async fn run(args: Args) -> Result<(), StartError> {
         () = stop_signal() => None,
         Some(ended) = tasks.join_next() => Some(ended_early(ended)),
     };
+    core.leave(leave_delay, failed.is_some()).await;
     info!(
         "Stopping: no new connections; open requests have {} s to end",
         drain_timeout.as_secs()
@@ -186,7 +242,10 @@ struct Core {
     table: Arc<Table>,
     health: Arc<Health>,
     started: Arc<AtomicBool>,
+    /// Cancelled when this replica is on its way out, and then when it takes nothing new any more.
+    leaving: CancellationToken,
     stop: CancellationToken,
+    metrics: Arc<Metrics>,
     blobs: Blobs,
     client: Client,
 }
@@ -204,18 +263,29 @@ impl Core {
             readiness: Readiness {
                 health: self.health.clone(),
                 started: self.started.clone(),
-                stop: self.stop.clone(),
+                stop: self.leaving.clone(),
             },
             table: self.table.clone(),
             blobs: self.blobs.clone(),
             pods: Pods::new(self.client.clone(), &self.namespace),
             sending: Sending::default(),
+            metrics: self.metrics.clone(),
         });
         let slots = Slots::new(MAX_INTERNAL_CONNECTIONS).each(MAX_INTERNAL_CONNECTIONS_OF_ONE);
         async move {
             let handle = move |_, request| internal.clone().handle(request);
-            server::serve(listener, slots, stop, handle).await;
+            server::serve(listener, slots, None, stop, handle).await;
             Err(StartError::TaskEnded("the listener for the cluster"))
+        }
+    }
+
+    /// Tells the cluster that this replica leaves. Nodes and ingresses hear of it with a delay; until then they send new
+    /// requests, which are served as before.
+    async fn leave(&self, delay: Duration, at_once: bool) {
+        self.leaving.cancel();
+        if !at_once {
+            info!("Leaving: new requests are taken for {} s", delay.as_secs());
+            backoff::leave(delay).await;
         }
     }
 
@@ -243,6 +313,7 @@ impl Core {
 
     fn gateway(
         &self,
+        front: Front,
         catalog: Catalog,
         sessions: Sessions,
         sign_in: SignIn,
@@ -260,10 +331,10 @@ impl Core {
         };
         let logs = PodLogs::new(self.client.clone(), &self.namespace);
         let phases = Phases::new(self.table.clone(), tunnels.clone(), logs);
-        let proxy = Proxy::new(self.table.clone(), tunnels);
+        let proxy = Proxy::new(self.table.clone(), tunnels, front.max_body);
         let pages = store.into_pages();
         Arc::new(Gateway::new(
-            self.site.clone(),
+            front,
             self.table.clone(),
             sessions,
             proxy,
@@ -276,12 +347,12 @@ impl Core {
     fn serve_public(
         &self,
         listener: TcpListener,
-        max_connections: usize,
+        slots: Slots,
+        tls: Option<Arc<Tls>>,
         gateway: Arc<Gateway>,
     ) -> impl Future<Output = ()> + use<> {
-        let slots = Slots::new(max_connections);
         let handle = move |peer, request| gateway.clone().handle(peer, request);
-        server::serve(listener, slots, self.stop.clone(), handle)
+        server::serve(listener, slots, tls, self.stop.clone(), handle)
     }
 }
 

@@ -1,4 +1,4 @@
-//! The accept loop: bounded connections, HTTP/1.1 and HTTP/2 with prior knowledge, and a graceful end.
+//! The accept loop: bounded connections, TLS or none, HTTP/1.1 and HTTP/2 on one port, and a graceful end.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -9,21 +9,26 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Request, Response};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Sleep, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::debug;
+use tracing::{debug, warn};
 
+use crate::body::BoxError;
+use crate::client_address::TrustedProxies;
+use crate::metrics::{Metrics, Refusal};
 use crate::shares::{Share, Shares};
-use crate::{Body, backoff};
+use crate::tls::Tls;
+use crate::{backoff, client_address};
 
 /// How long a client may take to send a request's head, and how long a connection waits for the next one.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -38,8 +43,26 @@ const MAX_HEADERS: usize = 128;
 /// Requests that one HTTP/2 connection may have open at once.
 const MAX_STREAMS: u32 = 128;
 
+/// What a client may send ahead on one HTTP/2 stream and on all of a connection, in bytes. A stream whose app reads
+/// slowly holds its window; the others go on as long as the connection's is larger than theirs together. The latter
+/// is also the most that a connection can make us hold.
+const STREAM_WINDOW: u32 = 128 * 1024;
+const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+
+/// What is held for an HTTP/2 stream that its client does not read, in bytes.
+const STREAM_SEND_BUFFER: usize = 64 * 1024;
+
+/// Streams that a client has reset before we took them, and that we have reset for its errors: beyond, the connection
+/// ends (CVE-2023-44487, CVE-2025-8671).
+const MAX_PENDING_RESETS: usize = 20;
+const MAX_ERROR_RESETS: usize = 100;
+
 /// Length of HTTP/2's connection preface, which tells the protocols apart.
 const PREFACE: usize = 24;
+
+/// How long a client may go on sending what nobody reads any more, after an answer that did not wait for it. If we closed
+/// at once, the kernel would reset the connection, and the client might lose the answer.
+const LINGER: Duration = Duration::from_secs(5);
 
 /// Connections that the kernel keeps for us.
 const BACKLOG: u32 = 1024;
@@ -65,10 +88,10 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 pub(crate) struct Slots {
     all: Arc<Semaphore>,
     each: Shares<IpAddr>,
+    by: fn(IpAddr) -> IpAddr,
+    proxies: Arc<TrustedProxies>,
+    metrics: Arc<Metrics>,
 }
-
-/// Room for one connection, until it is dropped.
-type Slot = (OwnedSemaphorePermit, Share<IpAddr>);
 
 impl Slots {
     /// Room for `limit` connections; when they are taken, more wait.
@@ -76,6 +99,9 @@ impl Slots {
         Self {
             all: Arc::new(Semaphore::new(limit)),
             each: Shares::new(limit),
+            by: |address| address,
+            proxies: Arc::default(),
+            metrics: Arc::default(),
         }
     }
 
@@ -86,27 +112,70 @@ impl Slots {
             ..self
         }
     }
+
+    /// Counts by what one client can have, and not at all what comes from `proxies`: they stand for many. What becomes of
+    /// connections is told to `metrics`.
+    pub(crate) fn of_clients(self, proxies: TrustedProxies, metrics: Arc<Metrics>) -> Self {
+        Self {
+            by: client_address::network,
+            proxies: Arc::new(proxies),
+            metrics,
+            ..self
+        }
+    }
+
+    /// Waits for room for one more.
+    async fn take(&self, full: &mut bool) -> OwnedSemaphorePermit {
+        let all = self.all.clone();
+        if let Ok(slot) = all.clone().try_acquire_owned() {
+            *full = false;
+            return slot;
+        }
+        self.metrics.waits();
+        if !std::mem::replace(full, true) {
+            warn!(
+                "All connections are taken; new ones wait until one ends (see --max-connections)"
+            );
+        }
+        all.acquire_owned()
+            .await
+            .expect("the semaphore is never closed")
+    }
+
+    /// The share of a connection from `peer`.
+    ///
+    /// # Errors
+    /// It has too many.
+    fn share(&self, peer: IpAddr) -> Result<Option<Share<IpAddr>>, TooMany> {
+        if self.proxies.contains(peer) {
+            return Ok(None);
+        }
+        let share = self.each.take((self.by)(peer.to_canonical()));
+        share.map(Some).ok_or(TooMany)
+    }
 }
 
+/// An address has as many connections as it may have.
+struct TooMany;
+
 /// Accepts until `stop`, then waits for open connections. The caller bounds that wait.
-pub(crate) async fn serve<H, F>(
+pub(crate) async fn serve<H, F, B>(
     listener: TcpListener,
     slots: Slots,
+    tls: Option<Arc<Tls>>,
     stop: CancellationToken,
     handle: H,
 ) where
     H: Fn(SocketAddr, Request<Incoming>) -> F + Clone + Send + Sync + 'static,
-    F: Future<Output = Response<Body>> + Send + 'static,
+    F: Future<Output = Response<B>> + Send + 'static,
+    B: Body<Data = Bytes, Error = BoxError> + Send + 'static,
 {
     let connections = TaskTracker::new();
+    let metrics = slots.metrics.clone();
+    let mut full = false;
     loop {
         let accept = async {
-            let slot = slots
-                .all
-                .clone()
-                .acquire_owned()
-                .await
-                .expect("the semaphore is never closed");
+            let slot = slots.take(&mut full).await;
             (slot, listener.accept().await) // when full, new clients wait in the kernel's backlog
         };
         let (slot, accepted) = tokio::select! {
@@ -116,13 +185,31 @@ pub(crate) async fn serve<H, F>(
         };
         match accepted {
             Ok((stream, peer)) => {
-                let Some(share) = slots.each.take(peer.ip().to_canonical()) else {
+                let Ok(share) = slots.share(peer.ip()) else {
+                    metrics.refused(Refusal::PerAddress);
                     debug!("Closed a connection: {} has too many", peer.ip());
                     continue;
                 };
-                let slot = (slot, share);
-                let connection = serve_connection(stream, peer, handle.clone(), stop.clone(), slot);
-                connections.spawn(connection);
+                let _ = stream.set_nodelay(true); // a matter of speed alone
+                let counted = (slot, share, metrics.connected());
+                let (handle, stop, tls) = (handle.clone(), stop.clone(), tls.clone());
+                let metrics = metrics.clone();
+                connections.spawn(async move {
+                    match tls {
+                        None => serve_connection(stream, peer, handle, stop).await,
+                        Some(tls) => match tls.accept(stream).await {
+                            Ok(stream) => serve_connection(stream, peer, handle, stop).await,
+                            Err(error) => {
+                                metrics.refused(Refusal::from(&error));
+                                debug!(
+                                    error = &error as &dyn std::error::Error,
+                                    "A connection from {peer} did not begin"
+                                );
+                            }
+                        },
+                    }
+                    drop(counted);
+                });
             }
             Err(error) => backoff::accept(error).await,
         }
@@ -132,17 +219,17 @@ pub(crate) async fn serve<H, F>(
     connections.wait().await;
 }
 
-async fn serve_connection<H, F>(
-    stream: TcpStream,
+async fn serve_connection<S, H, F, B>(
+    stream: S,
     peer: SocketAddr,
     handle: H,
     stop: CancellationToken,
-    slot: Slot,
 ) where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     H: Fn(SocketAddr, Request<Incoming>) -> F + Clone + Send + Sync + 'static,
-    F: Future<Output = Response<Body>> + Send + 'static,
+    F: Future<Output = Response<B>> + Send + 'static,
+    B: Body<Data = Bytes, Error = BoxError> + Send + 'static,
 {
-    let _ = stream.set_nodelay(true); // a matter of speed alone
     let service = service_fn(move |request| {
         let answer = handle(peer, request);
         async move { Ok::<_, Infallible>(answer.await) }
@@ -163,7 +250,6 @@ async fn serve_connection<H, F>(
             "A connection from {peer} broke"
         );
     }
-    drop(slot);
 }
 
 fn builder() -> Builder<TokioExecutor> {
@@ -180,6 +266,11 @@ fn builder() -> Builder<TokioExecutor> {
         .keep_alive_interval(HEADER_TIMEOUT)
         .keep_alive_timeout(HEADER_TIMEOUT)
         .max_concurrent_streams(MAX_STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(STREAM_SEND_BUFFER)
+        .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
+        .max_local_error_reset_streams(MAX_ERROR_RESETS)
         .max_header_list_size(u32::try_from(MAX_HEAD).expect("a small constant"));
     builder
 }
@@ -193,6 +284,9 @@ struct Deadlines<S> {
     deadline: Option<Pin<Box<Sleep>>>,
     write_timeout: Duration,
     stalled: Option<Pin<Box<Sleep>>>,
+    /// Whether the other side has ended.
+    ended: bool,
+    lingering: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Deadlines<S> {
@@ -203,15 +297,17 @@ impl<S> Deadlines<S> {
             deadline: Some(Box::pin(sleep(HEADER_TIMEOUT))),
             write_timeout,
             stalled: None,
+            ended: false,
+            lingering: None,
         }
     }
 
     /// Passes on what came of a write, until there were only vain ones for too long.
-    fn bound(
+    fn bound<T>(
         &mut self,
         cx: &mut Context<'_>,
-        written: Poll<io::Result<usize>>,
-    ) -> Poll<io::Result<usize>> {
+        written: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.stalled = None;
             return written;
@@ -239,6 +335,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Deadlines<S> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
         let read = buffer.filled().len() - before;
+        self.ended = read == 0 && buffer.remaining() > 0;
         // A head shorter than the preface is a whole head, or hyper's own deadline takes over.
         let ends_line = buffer.filled()[before..].contains(&b'\n');
         self.missing = self.missing.saturating_sub(read);
@@ -249,7 +346,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Deadlines<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Deadlines<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Deadlines<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -273,11 +370,27 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Deadlines<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        // TLS keeps what the kernel does not take.
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.bound(cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let this = &mut *self;
+        if this.lingering.is_none() {
+            let shut = Pin::new(&mut this.stream).poll_shutdown(cx);
+            ready!(this.bound(cx, shut))?;
+        }
+        let lingering = this
+            .lingering
+            .get_or_insert_with(|| Box::pin(sleep(LINGER)));
+        let mut unread = [0; 4096];
+        while !this.ended && lingering.as_mut().poll(cx).is_pending() {
+            let mut buffer = ReadBuf::new(&mut unread);
+            let read = ready!(Pin::new(&mut this.stream).poll_read(cx, &mut buffer));
+            this.ended = read.is_err() || buffer.filled().is_empty();
+        }
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -3,7 +3,7 @@
 mod attempts;
 mod password;
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use catalog::{Catalog, NewSession, SessionId};
@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, timeout};
 use tracing::info;
 
+use crate::client_address::network;
 use crate::error::Error;
 use attempts::Attempts;
 use password::{MAX_PASSWORD, Passwords};
@@ -104,15 +105,5 @@ impl SignIn {
         timeout(PATIENCE, self.catalog.create_session(&session)).await??;
         info!(account.name = name, "Signed in {name}");
         Ok(session.id)
-    }
-}
-
-/// Whoever has one IPv6 address has 2^64 of them.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.into(),
-        IpAddr::V6(address) => {
-            Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into()
-        }
     }
 }

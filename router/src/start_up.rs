@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use catalog::{Catalog, NewAccount, Role, Settings};
@@ -10,9 +11,10 @@ use tokio::net::TcpListener;
 use tokio::time::{Instant, interval};
 use tracing::{info, warn};
 
-use crate::site::InvalidSite;
+use crate::site::{InvalidSite, Site};
 use crate::table::Table;
 use crate::table::health::Health;
+use crate::tls::{Tls, TlsError};
 use crate::{backoff, server, sign_in};
 
 /// How long the database may take to come up.
@@ -27,6 +29,12 @@ pub enum StartError {
     /// A setting that cannot be right.
     #[error("could not use the settings")]
     Site(#[source] InvalidSite),
+    /// The certificate for browsers.
+    #[error("could not use the certificate for `--listen`")]
+    Tls(#[source] TlsError),
+    /// TLS on a store whose address says http.
+    #[error("`--tls-certificate` is given, but `--store-url` is `{0}`")]
+    TlsWithoutHttps(String),
     /// A listener that could not be opened.
     #[error("could not listen on `{address}`")]
     Listen {
@@ -71,6 +79,13 @@ impl StartError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Site(_) => Some("see `wavestore-router --help`".to_owned()),
+            Self::Tls(_) => Some(
+                "give a certificate chain and its private key in PEM, as a Secret of type kubernetes.io/tls has them"
+                    .to_owned(),
+            ),
+            Self::TlsWithoutHttps(_) => {
+                Some("let `--store-url` begin with https://, as browsers see it".to_owned())
+            }
             Self::Listen { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => Some(
                 "another process has this port; stop it, or give another with `--listen` or `--internal-listen`"
                     .to_owned(),
@@ -109,8 +124,25 @@ pub fn report(result: Result<(), StartError>) -> ExitCode {
     if let Some(hint) = error.hint() {
         eprintln!("\nhint: {hint}");
     }
-    let usage = matches!(error, StartError::Site(_));
+    let usage = matches!(error, StartError::Site(_) | StartError::TlsWithoutHttps(_));
     ExitCode::from(if usage { 2 } else { 1 })
+}
+
+/// Opens the certificate, where there is one.
+pub(crate) fn open_tls(
+    certificate: Option<&Path>,
+    key: Option<&Path>,
+    site: &Site,
+) -> Result<Option<Arc<Tls>>, StartError> {
+    // The arguments ask for both or none.
+    let (Some(certificate), Some(key)) = (certificate, key) else {
+        return Ok(None);
+    };
+    if !site.is_secure() {
+        return Err(StartError::TlsWithoutHttps(site.store_origin().to_owned()));
+    }
+    let tls = Tls::open(certificate, key).map_err(StartError::Tls)?;
+    Ok(Some(Arc::new(tls)))
 }
 
 pub(crate) fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {

@@ -6,6 +6,7 @@ mod fake_cluster;
 mod test_store;
 
 mod aliases;
+mod edge;
 mod forwarding;
 mod internal;
 mod raw;

@@ -213,6 +213,7 @@ fn refusal(rejection: &Rejection, site: &Site) -> Reply {
     let error = if rejection.find::<PayloadTooLarge>().is_some() {
         Error::TooLarge {
             limit_bytes: MAX_FORM,
+            setting: None,
         }
     } else if rejection.find::<LengthRequired>().is_some() {
         Error::BadRequest("a form needs a Content-Length")

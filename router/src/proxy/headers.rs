@@ -6,12 +6,11 @@ use http::header::{self, HeaderName};
 use http::{HeaderMap, HeaderValue};
 
 /// Headers that belong to one connection (RFC 9110, 7.6.1), whether or not `Connection` names them.
-const HOP_BY_HOP: [HeaderName; 9] = [
+const HOP_BY_HOP: [HeaderName; 8] = [
     header::CONNECTION,
     header::PROXY_AUTHENTICATE,
     header::PROXY_AUTHORIZATION,
     header::TE,
-    header::TRAILER,
     header::TRANSFER_ENCODING,
     header::UPGRADE,
     HeaderName::from_static("keep-alive"),
@@ -85,6 +84,31 @@ pub(crate) fn strip_reserved(headers: &mut HeaderMap) {
         headers.remove(name);
     }
     headers.remove(header::AUTHORIZATION);
+}
+
+/// Whether the client takes trailers; it says so on its own connection only, so ask before hop-by-hop headers go.
+pub(crate) fn takes_trailers(headers: &HeaderMap) -> bool {
+    let mut codings = headers
+        .get_all(header::TE)
+        .into_iter()
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(','));
+    codings.any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
+}
+
+/// Leaves in trailers, either way, what may come after a body. Some take them for headers, which were checked already.
+pub(crate) fn strip_trailers(trailers: &mut HeaderMap) {
+    strip_hop_by_hop(trailers);
+    strip_reserved(trailers);
+    for name in [
+        header::COOKIE,
+        header::SET_COOKIE,
+        header::HOST,
+        header::CONTENT_LENGTH,
+        header::TRAILER,
+    ] {
+        trailers.remove(name);
+    }
 }
 
 /// Tells the app how the request reached us.
@@ -163,7 +187,6 @@ mod tests {
             ("Proxy-Connection", "close"),
             ("Proxy-Authorization", "Basic x"),
             ("TE", "trailers"),
-            ("Trailer", "x"),
             ("Transfer-Encoding", "chunked"),
             ("Upgrade", "websocket"),
             ("Accept", "*/*"),

@@ -6,6 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::io;
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,9 +25,11 @@ use tracing::debug;
 use super::frames::Meter;
 use crate::activity::Activity as Uses;
 use crate::body::BoxError;
+use crate::client_address::network;
 use crate::error::Error;
 use crate::permit::Permit;
 use crate::session::Sessions;
+use crate::shares::{Share, Shares};
 use crate::table::Table;
 
 /// How long both sides may take to switch after the app agreed.
@@ -54,8 +57,12 @@ pub(crate) struct Tunnels {
     next: AtomicU64,
     tasks: TaskTracker,
     slots: Arc<Semaphore>,
+    each: Shares<IpAddr>,
     idle_timeout: Duration,
 }
+
+/// Room for one tunnel of a client, until it is dropped.
+pub(crate) type Slot = (OwnedSemaphorePermit, Share<IpAddr>);
 
 #[derive(Debug)]
 struct Open {
@@ -65,11 +72,12 @@ struct Open {
 
 impl Tunnels {
     /// No tunnels. Those to come are closed after `idle_timeout` without a byte either way, and there are never more
-    /// than `limit`.
+    /// than `limit`, and than `each` of one address.
     #[must_use]
-    pub(crate) fn new(idle_timeout: Duration, limit: usize) -> Self {
+    pub(crate) fn new(idle_timeout: Duration, limit: usize, each: usize) -> Self {
         Self {
             slots: Arc::new(Semaphore::new(limit)),
+            each: Shares::new(each),
             open: Mutex::default(),
             next: AtomicU64::new(0),
             tasks: TaskTracker::new(),
@@ -78,17 +86,17 @@ impl Tunnels {
     }
 
     /// How many are open.
-    #[cfg(test)]
+    #[must_use]
     pub(crate) fn count(&self) -> usize {
         self.open.lock().len()
     }
 
-    /// Room for one more tunnel, until the permit is dropped.
-    pub(crate) fn slot(&self) -> Result<OwnedSemaphorePermit, Error> {
-        self.slots
-            .clone()
-            .try_acquire_owned()
-            .map_err(|_| Error::Busy)
+    /// Room for one more tunnel of the client at `address`.
+    pub(crate) fn slot(&self, address: IpAddr) -> Result<Slot, Error> {
+        let share = self.each.take(network(address));
+        let share = share.ok_or(Error::TooManySockets)?;
+        let slot = self.slots.clone().try_acquire_owned();
+        slot.map(|slot| (slot, share)).map_err(|_| Error::Busy)
     }
 
     /// Carries bytes between two sides, as soon as both have switched, for as long as `permit` holds.
@@ -96,7 +104,7 @@ impl Tunnels {
         self: &Arc<Self>,
         table: &Table,
         permit: Permit,
-        slots: [OwnedSemaphorePermit; 2],
+        slots: (OwnedSemaphorePermit, Slot),
         meter: Meter,
         sides: impl Future<Output = Result<(B, A), hyper::Error>> + Send + 'static,
     ) where
@@ -439,12 +447,18 @@ mod tests {
         (table, permit)
     }
 
+    fn slots(tunnels: &Tunnels) -> (OwnedSemaphorePermit, Slot) {
+        let of_pod = Arc::new(Semaphore::new(1)).try_acquire_owned();
+        let slot = tunnels.slot([127, 0, 0, 1].into());
+        (of_pod.expect("a slot"), slot.expect("a slot"))
+    }
+
     #[tokio::test]
     async fn a_tunnel_that_opens_during_the_drain_does_not_hold_it_up() {
         let (table, permit) = permitted();
-        let tunnels = Arc::new(Tunnels::new(IDLE, 2));
+        let tunnels = Arc::new(Tunnels::new(IDLE, 2, 2));
         tunnels.drain().await;
-        let slots = [tunnels.slot(), tunnels.slot()].map(|slot| slot.expect("a slot"));
+        let slots = slots(&tunnels);
         let (_browser, near) = duplex(64);
         let (far, _app) = duplex(64);
         tunnels.open(&table, permit, slots, Meter::Bytes, async {
@@ -457,8 +471,8 @@ mod tests {
     #[tokio::test]
     async fn what_the_table_closes_does_not_wait_for_a_silent_database() {
         let (table, permit) = permitted();
-        let tunnels = Arc::new(Tunnels::new(IDLE, 2));
-        let slots = [tunnels.slot(), tunnels.slot()].map(|slot| slot.expect("a slot"));
+        let tunnels = Arc::new(Tunnels::new(IDLE, 2, 2));
+        let slots = slots(&tunnels);
         let (browser, near) = duplex(64);
         let (far, app) = duplex(64);
         tunnels.open(&table, permit, slots, Meter::Bytes, async {

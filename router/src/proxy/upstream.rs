@@ -16,8 +16,10 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
-use super::pool::{AnswerBody, Failed, Pool};
+use super::pool::{AnswerBody, Connection, Failed, Pool};
+use super::upload::{Upload, UploadError};
 use crate::error::Error;
+use crate::metrics::{Metrics, Phase};
 
 /// Requests that one pod may have open at once.
 const MAX_REQUESTS: usize = 1024;
@@ -30,6 +32,7 @@ const MAX_TUNNELS: usize = 4096;
 pub(crate) struct Connector {
     connect_timeout: Duration,
     response_timeout: Duration,
+    metrics: Arc<Metrics>,
 }
 
 impl Connector {
@@ -40,7 +43,14 @@ impl Connector {
         Self {
             connect_timeout,
             response_timeout,
+            metrics: Arc::default(),
         }
+    }
+
+    /// Tells `metrics` how long connecting takes.
+    #[must_use]
+    pub(crate) fn measured(self, metrics: Arc<Metrics>) -> Self {
+        Self { metrics, ..self }
     }
 }
 
@@ -66,6 +76,7 @@ pub(crate) struct Upstream {
     requests: Arc<Semaphore>,
     tunnels: Arc<Semaphore>,
     response_timeout: Duration,
+    metrics: Arc<Metrics>,
 }
 
 impl fmt::Debug for Upstream {
@@ -84,6 +95,7 @@ impl Upstream {
             requests: Arc::new(Semaphore::new(MAX_REQUESTS)),
             tunnels: Arc::new(Semaphore::new(MAX_TUNNELS)),
             response_timeout: connector.response_timeout,
+            metrics: connector.metrics.clone(),
         }
     }
 
@@ -126,9 +138,10 @@ impl Upstream {
     /// request without a body once more if the connection broke: servers close idle ones at any moment.
     pub(crate) async fn send(
         &self,
-        request: Request<Incoming>,
+        request: Request<Upload>,
     ) -> Result<Response<AnswerBody>, Error> {
-        let (parts, body) = prepared(request);
+        let (parts, body) = request.into_parts();
+        let (parts, body) = (prepared(parts), (!body.is_end_stream()).then_some(body));
         let reading = parts.method == Method::GET || parts.method == Method::HEAD;
         let again = (reading && body.is_none()).then(|| parts.clone());
         match (self.send_once(parts, body).await, again) {
@@ -142,18 +155,19 @@ impl Upstream {
     /// Sends a request to switch protocols, over a connection of its own.
     pub(crate) async fn send_upgrade(
         &self,
-        request: Request<Incoming>,
+        request: Request<()>,
     ) -> Result<Response<Incoming>, Error> {
-        let (parts, body) = prepared(request);
+        let (parts, ()) = request.into_parts();
+        let parts = prepared(parts);
         let progress = Arc::new(Progress::start());
         let body = RequestBody {
-            body,
+            body: None,
             progress: progress.clone(),
         };
         let answer = async {
-            let connection = self.pool.connect().await.map_err(unreachable)?;
+            let connection = self.connect().await?;
             let answer = connection.send_upgrade(Request::from_parts(parts, body));
-            answer.await.map_err(|failed| failed.told(&progress))
+            answer.await.map_err(Failed::told)
         };
         self.in_time(&progress, answer).await
     }
@@ -161,7 +175,7 @@ impl Upstream {
     async fn send_once(
         &self,
         parts: Parts,
-        body: Option<Incoming>,
+        body: Option<Upload>,
     ) -> Result<Response<AnswerBody>, Error> {
         let progress = Arc::new(Progress::start());
         let body = RequestBody {
@@ -173,18 +187,25 @@ impl Upstream {
             let (connection, answer) = loop {
                 let (mut connection, is_new) = match self.pool.take() {
                     Some(connection) => (connection, false),
-                    None => (self.pool.connect().await.map_err(unreachable)?, true),
+                    None => (self.connect().await?, true),
                 };
                 match connection.send(request).await {
                     Ok(answer) => break (connection, answer),
                     Err(Failed::Unsent(unsent, _)) if !is_new => request = *unsent,
-                    Err(failed) => return Err(failed.told(&progress)),
+                    Err(failed) => return Err(failed.told()),
                 }
             };
             let pool = Arc::downgrade(&self.pool);
             Ok(answer.map(|body| AnswerBody::new(body, Some(connection), pool)))
         };
         self.in_time(&progress, answer).await
+    }
+
+    async fn connect(&self) -> Result<Box<Connection>, Error> {
+        let started = Instant::now();
+        let connection = self.pool.connect().await.map_err(unreachable)?;
+        self.metrics.took(Phase::Connect, started.elapsed());
+        Ok(connection)
     }
 
     /// Waits for an answer as long as the request moves, and then for as long as an app may be silent.
@@ -201,8 +222,11 @@ impl Upstream {
                 // Bytes of the request moved meanwhile: an upload, not a silent app.
                 Err(_) if progress.last() + self.response_timeout > until => {}
                 Err(_) => {
-                    return Err(Error::ResponseTimeout {
-                        limit: self.response_timeout,
+                    let limit = self.response_timeout;
+                    return Err(if progress.awaits_client.load(Ordering::Relaxed) {
+                        Error::ClientTimeout { limit }
+                    } else {
+                        Error::ResponseTimeout { limit }
                     });
                 }
             }
@@ -210,16 +234,14 @@ impl Upstream {
     }
 }
 
-/// The request as a server takes it, and its body if it has one.
-fn prepared(request: Request<Incoming>) -> (Parts, Option<Incoming>) {
-    let (mut parts, body) = request.into_parts();
+/// The head as a server takes it.
+fn prepared(mut parts: Parts) -> Parts {
     if parts.uri.authority().is_some() {
         let path = parts.uri.path_and_query().cloned();
         parts.uri = Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
     }
     parts.version = http::Version::HTTP_11;
-    let body = (!body.is_end_stream()).then_some(body);
-    (parts, body)
+    parts
 }
 
 fn unreachable(error: std::io::Error) -> Error {
@@ -232,12 +254,12 @@ fn unreachable(error: std::io::Error) -> Error {
 
 impl Failed {
     /// What to tell whoever waits for the answer.
-    fn told(self, progress: &Progress) -> Error {
-        if progress.client_failed.load(Ordering::Relaxed) {
-            return Error::ClientBody;
-        }
-        match self {
-            Self::Unsent(_, error) | Self::Sent(error) => Error::Upstream(Box::new(error)),
+    fn told(self) -> Error {
+        let (Self::Unsent(_, error) | Self::Sent(error)) = self;
+        let of_client = causes(&error).find_map(|cause| cause.downcast_ref::<UploadError>());
+        match of_client {
+            Some(cause) => cause.into(),
+            None => Error::Upstream(Box::new(error)),
         }
     }
 }
@@ -263,7 +285,8 @@ fn causes<'a>(
 struct Progress {
     start: Instant,
     last_millis: AtomicU64,
-    client_failed: AtomicBool,
+    /// Whether the rest of the body is the client's to send.
+    awaits_client: AtomicBool,
 }
 
 impl Progress {
@@ -271,7 +294,7 @@ impl Progress {
         Self {
             start: Instant::now(),
             last_millis: AtomicU64::new(0),
-            client_failed: AtomicBool::new(false),
+            awaits_client: AtomicBool::new(false),
         }
     }
 
@@ -288,26 +311,26 @@ impl Progress {
 /// The body of a request on its way to a pod.
 #[derive(Debug)]
 pub(crate) struct RequestBody {
-    body: Option<Incoming>,
+    body: Option<Upload>,
     progress: Arc<Progress>,
 }
 
 impl Body for RequestBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = UploadError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
         let Some(body) = &mut self.body else {
             return Poll::Ready(None);
         };
-        let frame = ready!(Pin::new(body).poll_frame(cx));
-        match &frame {
-            Some(Err(_)) => self.progress.client_failed.store(true, Ordering::Relaxed),
-            Some(Ok(_)) | None => self.progress.touch(),
-        }
+        let frame = Pin::new(body).poll_frame(cx);
+        let awaits_client = &self.progress.awaits_client;
+        awaits_client.store(frame.is_pending(), Ordering::Relaxed);
+        let frame = ready!(frame);
+        self.progress.touch();
         Poll::Ready(frame)
     }
 

@@ -2,12 +2,13 @@
 
 use std::fmt::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
 /// The kinds that are watched.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display, strum::IntoStaticStr)]
 pub(super) enum Kind {
     WaveInstances,
     WaveApps,
@@ -42,6 +43,8 @@ pub(super) struct WatchHealth {
     pub(super) last_event: Option<Instant>,
     /// When it last failed.
     pub(super) last_error: Option<Instant>,
+    /// Since when it has been failing.
+    pub(super) failing_since: Option<Instant>,
 }
 
 impl Health {
@@ -70,6 +73,15 @@ impl Health {
     /// Writes down that what was listed is in force.
     pub(super) fn note_in_force(&self) {
         self.in_force.store(true, Ordering::Release);
+    }
+
+    /// Since when each watch has been failing; zero while it is not.
+    pub(crate) fn ages(&self) -> impl Iterator<Item = (&'static str, Duration)> {
+        let watches = self.watches.lock().clone();
+        KINDS.iter().zip(watches).map(|(kind, watch)| {
+            let age = watch.failing_since.map(|since| since.elapsed());
+            (kind.into(), age.unwrap_or_default())
+        })
     }
 
     /// One line a kind, for people.

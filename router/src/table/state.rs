@@ -113,7 +113,11 @@ impl State {
         let event = match change {
             Ok(event) => event,
             Err(error) => {
-                health.note(kind, |watch| watch.last_error = Some(Instant::now()));
+                health.note(kind, |watch| {
+                    let now = Instant::now();
+                    watch.last_error = Some(now);
+                    watch.failing_since.get_or_insert(now);
+                });
                 warn!(
                     error = &error as &dyn std::error::Error,
                     "Could not watch {kind}; the last known table stays in force"
@@ -127,6 +131,7 @@ impl State {
                 info!("Watching {kind} again");
             }
             watch.last_event = Some(Instant::now());
+            watch.failing_since = None;
             watch.synced |= listed;
         });
         self.note_activity(&event);

@@ -52,6 +52,7 @@ impl FakeApp {
         server.spawn(server::serve(
             listener,
             Slots::new(1000),
+            None,
             CancellationToken::new(),
             move |_, request| answer(handler.clone(), request),
         ));
@@ -73,6 +74,7 @@ impl FakeApp {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "one kind of answer after the other")]
 async fn answer(inner: Inner, mut request: Request<Incoming>) -> Response<Body> {
     let path = request.uri().path_and_query().expect("a path").to_string();
     inner.seen.lock().push(Seen {
@@ -112,6 +114,29 @@ async fn answer(inner: Inner, mut request: Request<Incoming>) -> Response<Body> 
                 total += frame.data_ref().map_or(0, Bytes::len);
             }
             *response.body_mut() = Body::from(total.to_string());
+        }
+        Some("trailers") => {
+            let body = request.into_body().collect().await;
+            let trailers = body.ok().and_then(|body| body.trailers().cloned());
+            let mut names: Vec<_> = trailers
+                .iter()
+                .flat_map(HeaderMap::keys)
+                .map(ToString::to_string)
+                .collect();
+            names.sort();
+            let mut ours = HeaderMap::new();
+            for name in ["x-sum", "set-cookie", "x-wavestore-error"] {
+                ours.insert(name, "1".parse().expect("a value"));
+            }
+            let pieces = [
+                Frame::data(Bytes::from(names.join(","))),
+                Frame::trailers(ours),
+            ];
+            let pieces = stream::iter(pieces.map(Ok::<_, BoxError>));
+            *response.body_mut() = Body::stream(StreamBody::new(pieces));
+            let listed = "x-sum, set-cookie, x-wavestore-error";
+            let headers = response.headers_mut();
+            headers.insert(header::TRAILER, listed.parse().expect("a value"));
         }
         Some("first-byte") => {
             let mut body = request.into_body();

@@ -37,6 +37,7 @@ impl FakeCluster {
         server.spawn(server::serve(
             listener,
             Slots::new(1000),
+            None,
             CancellationToken::new(),
             move |_, request| answer(handler.clone(), request),
         ));

@@ -116,6 +116,7 @@ impl Cluster {
         tasks.spawn(server::serve(
             api,
             slots(),
+            None,
             CancellationToken::new(),
             |_, request| kubernetes(request),
         ));
@@ -155,12 +156,14 @@ impl Cluster {
             blobs,
             pods: Pods::new(client, "wavestore"),
             sending: Sending::default(),
+            metrics: Arc::default(),
         });
         let listener = server::bind(([127, 0, 0, 1], 0).into()).expect("a free port");
         let address = listener.local_addr().expect("an address");
         tasks.spawn(server::serve(
             listener,
             slots(),
+            None,
             CancellationToken::new(),
             move |_, request| internal.clone().handle(request),
         ));

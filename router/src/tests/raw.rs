@@ -168,14 +168,20 @@ async fn http2_with_prior_knowledge_works_and_keeps_one_cookie_line() {
 }
 
 #[tokio::test]
-async fn a_client_without_accept_gets_a_plain_line() {
+async fn whoever_is_no_browser_gets_a_problem() {
     let store = TestStore::start().await;
     let request = "GET / HTTP/1.1\r\nHost: private.apps.test:PORT\r\nConnection: close\r\n\r\n";
     let answer = exchange(&store, request).await;
     assert_eq!(status(&answer), "401", "{answer}");
+    assert!(answer.contains("www-authenticate: "), "{answer}");
     assert!(
-        answer.contains("NotSignedIn: sign in first (request "),
+        answer.contains("content-type: application/problem+json\r\n"),
         "{answer}"
     );
-    assert!(answer.contains("www-authenticate: "), "{answer}");
+    let (_, body) = answer.split_once("\r\n\r\n").expect("a body");
+    let problem: serde_json::Value = serde_json::from_str(body).expect("json");
+    assert_eq!(problem["status"], 401);
+    assert_eq!(problem["title"], "Unauthorized");
+    assert_eq!(problem["detail"], "sign in first");
+    assert_eq!(problem["type"], "urn:wavestore:problem:NotSignedIn");
 }

@@ -160,7 +160,8 @@ async fn sockets_that_break_off_leave_nothing_behind() {
 async fn more_sockets_than_allowed_are_refused() {
     let store = TestStore::start().await;
     let url = store.instance("public", "/socket");
-    let _taken: Vec<_> = std::iter::from_fn(|| store.tunnels.slot().ok()).collect();
+    let _taken: Vec<_> =
+        std::iter::from_fn(|| store.tunnels.slot([192, 0, 2, 1].into()).ok()).collect();
     assert_eq!(store.browser().socket(&url, &[]).await.err(), Some(503));
     assert!(store.app.take_seen().is_empty());
 }

@@ -17,7 +17,10 @@ use super::fake_app::FakeApp;
 use super::fake_cluster::FakeCluster;
 use crate::InstanceId;
 use crate::activity::Reporter;
-use crate::gateway::Gateway;
+use crate::client_address::TrustedProxies;
+use crate::exchange::Journal;
+use crate::gateway::{Front, Gateway};
+use crate::metrics::Metrics;
 use crate::pod_log::PodLogs;
 use crate::proxy::Proxy;
 use crate::proxy::tunnels::Tunnels;
@@ -34,6 +37,9 @@ use crate::web::Store;
 /// The password of every account.
 pub(super) const PASSWORD: &str = "correct horse";
 
+/// Largest body of a request.
+pub(super) const MAX_BODY: u64 = 4 * 1024 * 1024;
+
 /// Longest time that anything here may take.
 pub(super) const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -46,6 +52,8 @@ pub(super) struct TestStore {
     pub(super) blobs: Blobs,
     pub(super) table: Arc<Table>,
     pub(super) tunnels: Arc<Tunnels>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) leaving: CancellationToken,
     pub(super) stop: CancellationToken,
     pub(super) server: JoinSet<()>,
     connector: Connector,
@@ -60,6 +68,10 @@ impl TestStore {
     }
 
     pub(super) async fn start_with(connector: Connector) -> Self {
+        Self::start_behind(TrustedProxies::default(), connector).await
+    }
+
+    pub(super) async fn start_behind(proxies: TrustedProxies, connector: Connector) -> Self {
         let folder = TempDir::new().expect("a folder");
         let path = folder.path().display();
         std::fs::create_dir(folder.path().join("blobs")).expect("a folder");
@@ -90,7 +102,19 @@ impl TestStore {
         let site = Arc::new(site.expect("a site"));
         let table = Arc::new(Table::default());
         let sessions = Sessions::new(catalog.clone());
-        let tunnels = Arc::new(Tunnels::new(Duration::from_mins(10), 100));
+        let tunnels = Arc::new(Tunnels::new(Duration::from_mins(10), 100, 100));
+        let leaving = CancellationToken::new();
+        let metrics = Arc::new(Metrics::default());
+        let front = Front {
+            site: site.clone(),
+            proxies: proxies.clone(),
+            max_body: MAX_BODY,
+            journal: Arc::new(Journal {
+                metrics: metrics.clone(),
+                access_log: None,
+            }),
+            leaving: leaving.clone(),
+        };
         let lifetime = Duration::from_hours(1);
         let store = Store {
             site: site.clone(),
@@ -101,14 +125,14 @@ impl TestStore {
             sign_in: SignIn::new(catalog.clone(), lifetime).expect("random bytes"),
             namespace: "wavestore".to_owned(),
         };
-        let proxy = Proxy::new(table.clone(), tunnels.clone());
+        let proxy = Proxy::new(table.clone(), tunnels.clone(), MAX_BODY);
         let cluster = FakeCluster::start();
         let logs = PodLogs::new(cluster.client.clone(), "wavestore");
         let phases = Phases::new(table.clone(), tunnels.clone(), logs);
         let reporter = Reporter::new(cluster.client.clone(), "wavestore", table.clone());
         let reporter = Arc::new(reporter);
         let gateway = Arc::new(Gateway::new(
-            site,
+            front,
             table.clone(),
             sessions.clone(),
             proxy,
@@ -119,11 +143,11 @@ impl TestStore {
 
         let stop = CancellationToken::new();
         let mut server = JoinSet::new();
-        let slots = Slots::new(100);
+        let slots = Slots::new(100).of_clients(proxies, metrics.clone());
         let public_stop = stop.clone();
         server.spawn(async move {
             let handle = move |peer, request| gateway.clone().handle(peer, request);
-            server::serve(listener, slots, public_stop, handle).await;
+            server::serve(listener, slots, None, public_stop, handle).await;
         });
         let mut tasks = JoinSet::new();
         let (watched, watched_table) = (tunnels.clone(), table.clone());
@@ -139,6 +163,8 @@ impl TestStore {
             blobs,
             table,
             tunnels,
+            metrics,
+            leaving,
             stop,
             server,
             connector,

@@ -4,32 +4,27 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use http::{HeaderMap, HeaderValue, Method, Request, header};
 
+use crate::trace::{TraceId, write_hex};
+
 /// The form in which a client wants words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wants {
-    /// A page.
-    Html,
-    /// An object.
-    Json,
-    /// A line.
-    Text,
+    /// A page, for browsers.
+    Page,
+    /// A problem (RFC 9457), for everybody else.
+    Problem,
 }
 
 impl Wants {
     fn of(headers: &HeaderMap) -> Self {
-        let accepts = |kind: &str| {
-            headers
-                .get_all(header::ACCEPT)
-                .iter()
-                .filter_map(|line| line.to_str().ok())
-                .any(|line| line.contains(kind))
-        };
-        if accepts("text/html") {
-            Self::Html
-        } else if accepts("json") {
-            Self::Json
+        let mut accepted = headers
+            .get_all(header::ACCEPT)
+            .iter()
+            .filter_map(|line| line.to_str().ok());
+        if accepted.any(|line| line.contains("text/html")) {
+            Self::Page
         } else {
-            Self::Text
+            Self::Problem
         }
     }
 }
@@ -39,6 +34,8 @@ impl Wants {
 pub(crate) struct Asked {
     /// Names the request in its answer and in the log.
     pub request_id: HeaderValue,
+    /// The trace that it belongs to.
+    pub trace: TraceId,
     /// The Host header, for the log.
     pub host: Option<HeaderValue>,
     /// Address of the client.
@@ -52,18 +49,19 @@ pub(crate) struct Asked {
 impl Asked {
     /// Reads what the answer to `request` needs.
     #[must_use]
-    pub(crate) fn of<B>(request: &Request<B>, peer: IpAddr) -> Self {
+    pub(crate) fn of<B>(request: &Request<B>, peer: IpAddr, trace: TraceId) -> Self {
         let headers = request.headers();
         let wants = Wants::of(headers);
         Self {
             request_id: request_id(),
+            trace,
             host: headers.get(header::HOST).cloned().or_else(|| {
                 let authority = request.uri().authority()?;
                 HeaderValue::from_str(authority.as_str()).ok()
             }),
             peer: peer.to_canonical(),
             wants,
-            navigation: wants == Wants::Html
+            navigation: wants == Wants::Page
                 && [Method::GET, Method::HEAD, Method::POST].contains(request.method())
                 && !headers.contains_key(header::UPGRADE)
                 && headers
@@ -76,17 +74,18 @@ impl Asked {
     pub(super) fn unknown() -> Self {
         Self {
             request_id: request_id(),
+            trace: TraceId::NONE,
             host: None,
             peer: Ipv4Addr::UNSPECIFIED.into(),
-            wants: Wants::Text,
+            wants: Wants::Problem,
             navigation: false,
         }
     }
 }
 
 fn request_id() -> HeaderValue {
-    let mut bytes = [0; 8];
-    // Without random bytes ids repeat, which costs a look-up and nothing else.
-    let _ = getrandom::fill(&mut bytes);
-    HeaderValue::from_str(&hex::encode(bytes)).expect("hexadecimal digits are a header value")
+    // It names a request in logs, and is no secret.
+    let mut digits = [0; 16];
+    write_hex(&mut digits, fastrand::u64(..).into());
+    HeaderValue::from_bytes(&digits).expect("hexadecimal digits are a header value")
 }

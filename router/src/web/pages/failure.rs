@@ -1,4 +1,4 @@
-//! Errors as answers: a page, an object or a line.
+//! Errors as answers: a page for browsers, a problem (RFC 9457) for everybody else.
 
 use askama::Template;
 use http::{HeaderValue, Response, StatusCode, header};
@@ -25,19 +25,24 @@ struct Failure<'a> {
     request_id: &'a str,
 }
 
+/// What went wrong, in the members of RFC 9457 and in some of ours.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Object<'a> {
+struct Problem<'a> {
+    r#type: String,
+    title: &'a str,
+    status: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'a str>,
     code: &'a str,
-    message: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     hint: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    title: Option<&'a str>,
+    limit_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    setting: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     phase: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    detail: Option<std::borrow::Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     failing: Option<bool>,
     request_id: &'a str,
@@ -47,11 +52,10 @@ struct Object<'a> {
 pub(crate) fn failure(error: &Error, asked: &Asked, site: &Site) -> Response<String> {
     let request_id = asked.request_id.to_str().unwrap_or_default();
     let page = match asked.wants {
-        Wants::Html => page(error, request_id, site).ok(),
-        Wants::Json => Some(object(error, request_id)),
-        Wants::Text => None,
+        Wants::Page => page(error, request_id, site).ok(),
+        Wants::Problem => None,
     };
-    let mut response = page.unwrap_or_else(|| line(error, request_id));
+    let mut response = page.unwrap_or_else(|| problem(error, request_id));
     let headers = response.headers_mut();
     headers.insert(ERROR_HEADER, HeaderValue::from_static(error.code()));
     if let Some(wait) = error.retry_after() {
@@ -92,35 +96,42 @@ fn page(error: &Error, request_id: &str, site: &Site) -> Result<Response<String>
     Ok(html(status, render(&page)?, Needs::Forms, site))
 }
 
-fn object(error: &Error, request_id: &str) -> Response<String> {
+fn problem(error: &Error, request_id: &str) -> Response<String> {
     let now = match error {
         Error::NotReady(now) => Some(waiting::diagnose(&now.route, now.is_owner)),
         _ => None,
     };
-    let object = Object {
+    let (limit_bytes, setting) = match *error {
+        Error::TooLarge {
+            limit_bytes,
+            setting,
+        } => (Some(limit_bytes), setting),
+        _ => (None, None),
+    };
+    let status = error.status();
+    let words = error.to_string();
+    let problem = Problem {
+        r#type: format!("urn:wavestore:problem:{}", error.code()),
+        title: now.as_ref().map_or_else(
+            || status.canonical_reason().unwrap_or("Error"),
+            |now| now.title.as_str(),
+        ),
+        status: status.as_u16(),
+        detail: now
+            .as_ref()
+            .map_or_else(|| Some(words.as_str()), |now| now.detail.as_deref()),
         code: error.code(),
-        message: error.to_string(),
         hint: error.hint(),
-        title: now.as_ref().map(|now| now.title.as_str()),
+        limit_bytes,
+        setting,
         phase: now.as_ref().map(|now| now.phase),
         failing: now.as_ref().map(|now| now.failing),
-        detail: now.as_ref().and_then(|now| now.detail.clone()),
         request_id,
     };
-    let words = serde_json::to_string(&object).unwrap_or_default();
+    let words = serde_json::to_string(&problem).unwrap_or_default();
     let mut response = Response::new(words);
-    *response.status_mut() = error.status();
-    safety(response.headers_mut(), "application/json");
-    response
-}
-
-fn line(error: &Error, request_id: &str) -> Response<String> {
-    let mut response = Response::new(format!(
-        "{}: {error} (request {request_id})\n",
-        error.code()
-    ));
-    *response.status_mut() = error.status();
-    safety(response.headers_mut(), "text/plain; charset=utf-8");
+    *response.status_mut() = status;
+    safety(response.headers_mut(), "application/problem+json");
     response
 }
 
@@ -141,6 +152,7 @@ mod tests {
 
     use super::*;
     use crate::table::Route;
+    use crate::trace::TraceId;
     use crate::waiting::Waiting;
     use crate::web::pages::{example_site, skeleton};
 
@@ -159,7 +171,7 @@ mod tests {
             .header(header::ACCEPT, accept)
             .body(())
             .expect("a request");
-        Asked::of(&request, [127, 0, 0, 1].into())
+        Asked::of(&request, [127, 0, 0, 1].into(), TraceId::NONE)
     }
 
     #[test]

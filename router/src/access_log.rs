@@ -1,0 +1,278 @@
+//! The access log: one JSON object a line on stdout, for each request, apart from what the router says of itself.
+//!
+//! Lines are gathered and written together by a thread of its own: a slow reader of stdout costs lines, not answers.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use http::Version;
+use parking_lot::Mutex;
+
+use crate::exchange::Ended;
+
+/// How long a line waits to be written at most.
+const WRITE_EVERY: Duration = Duration::from_millis(200);
+
+/// Lines that wait, in bytes; more are dropped and counted.
+const MAX_WAITING: usize = 4 * 1024 * 1024;
+
+/// Enough for what usually waits.
+const USUALLY_WAITING: usize = 64 * 1024;
+
+/// Longest path that is written, in bytes.
+const MAX_PATH: usize = 2048;
+
+/// Takes lines until it is dropped, and then writes the last of them.
+pub(crate) struct AccessLog {
+    shared: Arc<Shared>,
+    writer: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    waiting: Mutex<Vec<u8>>,
+    dropped: AtomicU64,
+    closed: AtomicBool,
+}
+
+impl fmt::Debug for AccessLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AccessLog").finish_non_exhaustive()
+    }
+}
+
+impl AccessLog {
+    /// Begins to write to `output`.
+    ///
+    /// # Errors
+    /// The system has no thread to give.
+    pub(crate) fn start(output: impl Write + Send + 'static) -> io::Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let writer = thread::Builder::new().name("access-log".to_owned());
+        let lines = shared.clone();
+        let writer = writer.spawn(move || lines.write_to(output))?;
+        Ok(Self {
+            shared,
+            writer: Some(writer),
+        })
+    }
+
+    /// Lines that were dropped, because nobody took those before.
+    #[must_use]
+    pub(crate) fn dropped(&self) -> u64 {
+        self.shared.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Writes one line.
+    pub(crate) fn write(&self, ended: &Ended<'_>) {
+        let now = Utc::now();
+        let mut waiting = self.shared.waiting.lock();
+        if waiting.len() >= MAX_WAITING {
+            self.shared.dropped.fetch_add(1, Ordering::Relaxed);
+        } else {
+            line(&mut waiting, ended, now);
+        }
+    }
+}
+
+impl Drop for AccessLog {
+    fn drop(&mut self) {
+        self.shared.closed.store(true, Ordering::Release);
+        if let Some(writer) = self.writer.take() {
+            writer.thread().unpark();
+            // It has nothing to say about its end.
+            let _ = writer.join();
+        }
+    }
+}
+
+impl Shared {
+    fn write_to(&self, mut output: impl Write) {
+        let mut taken = Vec::with_capacity(USUALLY_WAITING);
+        let mut closed = false;
+        while !closed {
+            thread::park_timeout(WRITE_EVERY);
+            closed = self.closed.load(Ordering::Acquire);
+            std::mem::swap(&mut *self.waiting.lock(), &mut taken);
+            // Without a reader there is nobody to tell.
+            let _ = output.write_all(&taken).and_then(|()| output.flush());
+            taken.clear();
+            taken.shrink_to(USUALLY_WAITING);
+        }
+    }
+}
+
+fn line(out: &mut Vec<u8>, ended: &Ended<'_>, now: DateTime<Utc>) {
+    let Ended {
+        line,
+        kind,
+        status,
+        complete,
+        received,
+        sent,
+        authorized,
+        answered,
+        whole,
+    } = *ended;
+    let kind: &str = kind.into();
+    let protocol = match line.protocol {
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_2 => "HTTP/2",
+        _ => "HTTP/1.1",
+    };
+    let time = now.to_rfc3339_opts(SecondsFormat::Millis, true);
+    // A vector takes everything.
+    let _ = write!(
+        out,
+        "{{\"time\":\"{time}\",\"request_id\":\"{}\",\"trace_id\":\"{}\",\"client\":\"{}\",\"protocol\":\"{protocol}\",\
+         \"target\":\"{kind}\"",
+        line.request_id.to_str().unwrap_or_default(),
+        line.trace.as_str(),
+        line.client,
+    );
+    if let Some(instance) = &line.instance {
+        let _ = write!(out, ",\"instance\":\"{instance}\"");
+    }
+    if let Some(user) = &line.user {
+        out.extend_from_slice(b",\"user\":");
+        string(out, user);
+    }
+    out.extend_from_slice(b",\"method\":");
+    string(out, line.method.as_str());
+    out.extend_from_slice(b",\"path\":");
+    let path = line.path.as_ref().map_or("", |path| path.path());
+    string(out, path.get(..MAX_PATH).unwrap_or(path));
+    match status {
+        Some(status) => {
+            let _ = write!(out, ",\"status\":{}", status.as_u16());
+        }
+        None => out.extend_from_slice(b",\"status\":null"),
+    }
+    let _ = write!(
+        out,
+        ",\"complete\":{complete},\"bytes_in\":{received},\"bytes_out\":{sent}"
+    );
+    for (name, took) in [
+        ("authorize_ms", authorized),
+        ("first_byte_ms", answered),
+        ("duration_ms", Some(whole)),
+    ] {
+        if let Some(took) = took {
+            let micros = took.as_micros();
+            let _ = write!(out, ",\"{name}\":{}.{:03}", micros / 1000, micros % 1000);
+        }
+    }
+    out.extend_from_slice(b"}\n");
+}
+
+/// A text as a JSON string.
+fn string(out: &mut Vec<u8>, text: &str) {
+    // A vector takes everything, and a text is always JSON.
+    let _ = serde_json::to_writer(out, text);
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderValue, Method, StatusCode};
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::exchange::{Kind, Line};
+    use crate::trace::TraceId;
+
+    fn example() -> Line {
+        Line {
+            method: Method::GET,
+            path: Some("/a\"b%0a?token=secret".parse().expect("a path")),
+            protocol: Version::HTTP_2,
+            client: [203, 0, 113, 9].into(),
+            request_id: HeaderValue::from_static("0123456789abcdef"),
+            trace: TraceId::NONE,
+            instance: Some("sales".parse().expect("a name")),
+            user: Some("al\"ice\n".into()),
+        }
+    }
+
+    fn ended(line: &Line) -> Ended<'_> {
+        Ended {
+            line,
+            kind: Kind::Instance,
+            status: Some(StatusCode::OK),
+            complete: true,
+            received: 7,
+            sent: 42,
+            authorized: Some(Duration::from_micros(12)),
+            answered: None,
+            whole: Duration::from_micros(1_234_567),
+        }
+    }
+
+    #[test]
+    fn a_line_is_one_object_without_the_query() {
+        let now = DateTime::from_timestamp_millis(1_700_000_000_123).expect("a time");
+        let mut out = Vec::new();
+        line(&mut out, &ended(&example()), now);
+        let text = String::from_utf8(out).expect("text");
+        assert_eq!(text.matches('\n').count(), 1, "{text}");
+        let expected = json!({
+            "time": "2023-11-14T22:13:20.123Z",
+            "request_id": "0123456789abcdef",
+            "trace_id": "0".repeat(32),
+            "client": "203.0.113.9",
+            "protocol": "HTTP/2",
+            "target": "instance",
+            "instance": "sales",
+            "user": "al\"ice\n",
+            "method": "GET",
+            "path": "/a\"b%0a",
+            "status": 200,
+            "complete": true,
+            "bytes_in": 7,
+            "bytes_out": 42,
+            "authorize_ms": 0.012,
+            "duration_ms": 1234.567,
+        });
+        assert_eq!(
+            serde_json::from_str::<Value>(&text).expect("an object"),
+            expected
+        );
+    }
+
+    /// Takes nothing until its lock is free.
+    #[derive(Clone, Default)]
+    struct Slow(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Slow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_reader_that_takes_nothing_costs_lines_and_not_memory() {
+        let output = Slow::default();
+        let log = AccessLog::start(output.clone()).expect("a thread");
+        let example = example();
+        let held = output.0.lock();
+        let mut written = 0;
+        while log.dropped() == 0 {
+            log.write(&ended(&example));
+            written += 1;
+        }
+        assert!(log.shared.waiting.lock().len() < MAX_WAITING + 4096);
+        drop(held);
+        drop(log);
+        let text = String::from_utf8(output.0.lock().clone()).expect("text");
+        assert_eq!(text.lines().count(), written - 1);
+    }
+}

@@ -1,0 +1,1 @@
+//! What Prometheus sees, and that dashboard, alerts and documents speak of nothing else.
