@@ -1,5 +1,6 @@
 //! Instances: observe, plan, execute, publish.
 
+mod comparisons;
 mod drift;
 mod execute;
 mod idle;

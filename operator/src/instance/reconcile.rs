@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crds::{FINALIZER, INSTANCE_PATH, RoutingMode, WaveInstance, WaveInstanceStatus};
-use futures::{FutureExt, StreamExt};
+use futures::{FutureExt, StreamExt, stream};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -18,12 +18,12 @@ use kube::runtime::{applier, watcher};
 use kube::{Client, Resource, ResourceExt};
 use parking_lot::Mutex;
 use serde_json::json;
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span, debug, error_span, field, info, warn};
 use url::Url;
 
+use super::comparisons::Comparisons;
 use super::drift;
 use super::execute::{Done, execute};
 use super::idle::Use;
@@ -49,8 +49,8 @@ use crate::watches::{Queue, World};
 /// How often a launcher is asked for its phase until its app is ready.
 const PHASE_INTERVAL: Duration = Duration::from_millis(1500);
 
-/// How many comparisons of objects with their releases go on at once.
-const COMPARISONS: usize = 16;
+/// How long an instance waits at most to be called for its comparison, should a call get lost.
+const CALL: Duration = Duration::from_mins(5);
 
 /// How often an instance looks whether it is its turn in a rollout.
 const TURN_INTERVAL: Duration = Duration::from_secs(5);
@@ -93,8 +93,8 @@ pub(crate) struct Context {
     pub(crate) launchers: Launchers,
     /// Failures of Helm.
     pub(crate) runs: Attempts,
-    /// Comparisons of objects with their releases that may go on at once.
-    comparisons: Semaphore,
+    /// Comparisons of objects with their releases.
+    comparisons: Comparisons,
     /// Repairs of objects that somebody had changed.
     pub(super) repairs: Attempts,
     /// Failures of everything else.
@@ -156,7 +156,7 @@ impl Context {
             metrics,
             launchers: Launchers::new(),
             runs: Attempts::default(),
-            comparisons: Semaphore::new(COMPARISONS),
+            comparisons: Comparisons::default(),
             repairs: Attempts::default(),
             errors: Attempts::default(),
             leadership,
@@ -419,7 +419,11 @@ pub(crate) async fn run(ctx: Arc<Context>, queue: Queue<WaveInstance>) {
     let stop = ctx.stop.clone();
     let restored = stop.run_until_cancelled(torn_out::run(ctx.clone()));
     let full = stop.run_until_cancelled(tell_full_users(ctx.clone()));
-    let queue = queue.take_until(ctx.stop.clone().cancelled_owned());
+    let namespace = ctx.settings.namespace.clone();
+    let compared = ctx.clone();
+    let called = stream::poll_fn(move |cx| compared.comparisons.poll_called(cx).map(Some))
+        .map(move |name| Ok(ObjectRef::new(&name).within(&namespace)));
+    let queue = stream::select(queue, called).take_until(ctx.stop.clone().cancelled_owned());
     let reconciled = applier(
         |instance, ctx| reconcile(instance, ctx).boxed(),
         |instance, error, ctx| error_policy(&instance, error, &ctx),
@@ -527,8 +531,8 @@ async fn step(
                 return Ok(Action::requeue(PHASE_INTERVAL));
             }
             // After an upgrade all of them are to be compared; what somebody waits for comes first.
-            let Ok(_turn) = ctx.comparisons.try_acquire() else {
-                return Ok(Action::requeue(delay(4, random())));
+            let Some(_turn) = ctx.comparisons.turn(&name) else {
+                return Ok(Action::requeue(CALL));
             };
             compare(&ctx, &instance, &seen).await?;
             is_compared = true;
