@@ -6,8 +6,10 @@ mod fake_cluster;
 mod test_store;
 
 mod aliases;
+mod cves;
 mod edge;
 mod forwarding;
+mod http2;
 mod internal;
 mod raw;
 mod sign_in;

@@ -35,6 +35,14 @@ impl Meter {
         }
     }
 
+    /// Whether a frame of our own may come next in this direction: only where we know of frames, and between two.
+    pub(crate) fn rests(&self) -> bool {
+        match self {
+            Self::Frames(frames) => frames.seen == 0 && frames.left == 0,
+            Self::Bytes => false,
+        }
+    }
+
     /// Whether any of these bytes, which are the next in their direction, count as use.
     pub(crate) fn passes(&mut self, bytes: &[u8]) -> bool {
         match self {

@@ -46,6 +46,11 @@ const RECHECK_AT_ONCE: usize = 8;
 /// How long one direction may be silent once the other has ended.
 const LINGER: Duration = Duration::from_secs(10);
 
+/// What a WebSocket's browser is told when this replica leaves: service restart (1012), so that it comes again. And how long
+/// it may take to be told.
+const RESTART: [u8; 4] = [0x88, 0x02, 0x03, 0xf4];
+const GOODBYE: Duration = Duration::from_secs(1);
+
 /// A tunnel starts with this much room each way, since most sockets are quiet, and grows with its traffic.
 const SMALL_BUFFER: usize = 4 * 1024;
 const LARGE_BUFFER: usize = 64 * 1024;
@@ -115,17 +120,36 @@ impl Tunnels {
         let uses = permit.route().activity.clone();
         let Watched { close, entry } = self.watch_one(table, permit);
         let idle_timeout = self.idle_timeout;
+        let tunnels = self.clone();
         self.tasks.spawn(async move {
             let run = async {
-                let (browser, app) = timeout(SWITCH_TIMEOUT, sides).await??;
-                carry(browser, app, idle_timeout, &meter, &uses).await?;
-                Ok::<(), BoxError>(())
+                let switched = tokio::select! {
+                    () = close.cancelled() => return Ok(true),
+                    switched = timeout(SWITCH_TIMEOUT, sides) => switched,
+                };
+                let (mut browser, app) = switched??;
+                let (mut up, mut down) = (meter.clone(), meter);
+                let meters = [&mut up, &mut down];
+                let carried = carry(&mut browser, app, idle_timeout, meters, &uses);
+                tokio::select! {
+                    () = close.cancelled() => {}
+                    ended = carried => return ended.map(|()| false).map_err(BoxError::from),
+                }
+                if tunnels.tasks.is_closed() && down.rests() {
+                    let goodbye = async {
+                        browser.write_all(&RESTART).await?;
+                        browser.shutdown().await
+                    };
+                    timeout(GOODBYE, goodbye).await??;
+                }
+                Ok::<bool, BoxError>(true)
             };
-            tokio::select! {
-                () = close.cancelled() => debug!(instance.id = %id, "Closed a tunnel to instance {id}"),
-                end = run => if let Err(error) = end {
+            match run.await {
+                Ok(true) => debug!(instance.id = %id, "Closed a tunnel to instance {id}"),
+                Ok(false) => {}
+                Err(error) => {
                     debug!(error = &*error as &dyn std::error::Error, instance.id = %id, "A tunnel to instance {id} broke");
-                },
+                }
             }
             drop((entry, slots));
         });
@@ -272,7 +296,7 @@ async fn carry<B, A>(
     browser: B,
     app: A,
     idle_timeout: Duration,
-    meter: &Meter,
+    [upward, downward]: [&mut Meter; 2],
     uses: &Uses,
 ) -> io::Result<()>
 where
@@ -286,8 +310,8 @@ where
     };
     let (from_browser, to_browser) = tokio::io::split(browser);
     let (from_app, to_app) = tokio::io::split(app);
-    let mut up = pin!(copy(from_browser, to_app, &activity, meter.clone(), uses));
-    let mut down = pin!(copy(from_app, to_browser, &activity, meter.clone(), uses));
+    let mut up = pin!(copy(from_browser, to_app, &activity, upward, uses));
+    let mut down = pin!(copy(from_app, to_browser, &activity, downward, uses));
     tokio::select! {
         ended = up.as_mut() => {
             ended?;
@@ -304,7 +328,7 @@ async fn copy(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     activity: &Activity,
-    mut meter: Meter,
+    meter: &mut Meter,
     uses: &Uses,
 ) -> io::Result<()> {
     let mut buffer = vec![0; SMALL_BUFFER];
@@ -313,9 +337,12 @@ async fn copy(
         if read == 0 {
             return to.shutdown().await;
         }
+        // A write that is given up in the middle leaves nothing after which a frame of ours could come.
+        let before = std::mem::replace(meter, Meter::Bytes);
         activity.bounded(to.write_all(&buffer[..read])).await?;
         activity.bounded(to.flush()).await?;
         activity.touch();
+        *meter = before;
         if meter.passes(&buffer[..read]) {
             uses.note();
         }
@@ -398,7 +425,8 @@ mod tests {
         let (mut browser, near) = duplex(64);
         let (far, mut app) = duplex(64);
         let start = Instant::now();
-        let carried = carry(near, far, idle, &Meter::Bytes, &uses);
+        let [mut up, mut down] = [Meter::Bytes, Meter::Bytes];
+        let carried = carry(near, far, idle, [&mut up, &mut down], &uses);
         let talk = async {
             let mut tick = interval(idle / 4);
             while start.elapsed() < 3 * idle {
@@ -423,7 +451,14 @@ mod tests {
         let (_browser, near) = duplex(64);
         let (far, app) = duplex(64);
         drop(app);
-        let carried = carry(near, far, Duration::from_millis(50), &Meter::Bytes, &uses);
+        let [mut up, mut down] = [Meter::Bytes, Meter::Bytes];
+        let carried = carry(
+            near,
+            far,
+            Duration::from_millis(50),
+            [&mut up, &mut down],
+            &uses,
+        );
         drop(timeout(LINGER, carried).await.expect("an end in time"));
     }
 
@@ -506,7 +541,8 @@ mod tests {
         let uses = Uses::default();
         let (mut browser, near) = duplex(64);
         let (far, mut app) = duplex(64);
-        let carried = carry(near, far, IDLE, &Meter::Bytes, &uses);
+        let [mut up, mut down] = [Meter::Bytes, Meter::Bytes];
+        let carried = carry(near, far, IDLE, [&mut up, &mut down], &uses);
         let talk = async {
             browser.write_all(b"bye").await.expect("a write");
             browser.shutdown().await.expect("a shutdown");

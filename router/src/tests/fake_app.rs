@@ -138,6 +138,7 @@ async fn answer(inner: Inner, mut request: Request<Incoming>) -> Response<Body> 
             let headers = response.headers_mut();
             headers.insert(header::TRAILER, listed.parse().expect("a value"));
         }
+        Some("large") => *response.body_mut() = Body::from("x".repeat(16 << 20)),
         Some("first-byte") => {
             let mut body = request.into_body();
             let _ = body.frame().await;

@@ -201,3 +201,17 @@ async fn a_drain_ends_sockets_and_lets_requests_finish() {
         .expect("it ends in time");
     server.expect("it ran").expect("it did not panic");
 }
+
+#[tokio::test]
+async fn a_drain_tells_browsers_to_come_again() {
+    let store = TestStore::start().await;
+    let (_, mut socket) = open(&store, "private", "alice").await;
+    timeout(DEADLINE, store.tunnels.drain())
+        .await
+        .expect("tunnels end in time");
+    let last = timeout(DEADLINE, socket.next()).await.expect("in time");
+    match last.expect("a message").expect("a message") {
+        Message::Close(Some(close)) => assert_eq!(u16::from(close.code), 1012),
+        other => panic!("not a close frame: {other}"),
+    }
+}
