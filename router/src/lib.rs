@@ -38,6 +38,8 @@ mod viewer;
 mod waiting;
 mod web;
 
+#[cfg(any(test, fuzzing))]
+pub mod properties;
 #[cfg(test)]
 mod tests;
 

@@ -142,7 +142,7 @@ fn answered(
 }
 
 /// Strips, then drops clients' copies of our headers and our cookies, then adds ours.
-fn prepare_request(headers: &mut HeaderMap, arrival: &Arrival<'_>) {
+pub(crate) fn prepare_request(headers: &mut HeaderMap, arrival: &Arrival<'_>) {
     let takes_trailers = headers::takes_trailers(headers);
     headers::strip_hop_by_hop(headers);
     headers::strip_reserved(headers);
