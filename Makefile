@@ -83,6 +83,10 @@ bench: ## Measure from kubectl apply to a usable app, on the store of `make up`
 bench-operator: ## Measure the operator, COUNT="100 500 1000 10000", on a control plane of its own without nodes
 	e2e/bench/operator.sh $(or $(COUNT),100 500 1000 10000)
 
+.PHONY: bench-router
+bench-router: ## Measure the router beside nginx, HAProxy and configurable-http-proxy, CASE="small sockets-1000"
+	e2e/bench/router.sh $(or $(CASE),small small-1000 10k 1m connects upload download sockets-1000 sockets-4000 endpoint table)
+
 ##@ Generate
 
 .PHONY: manifests
