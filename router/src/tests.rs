@@ -6,6 +6,7 @@ mod fake_cluster;
 mod test_store;
 
 mod aliases;
+mod churn;
 mod cves;
 mod edge;
 mod forwarding;
