@@ -5,6 +5,7 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/cluster/lib.sh"
 cd "$REPOSITORY"
 
+npm ci --prefix e2e/oidc --ignore-scripts --no-audit --no-fund --loglevel=error
 cargo build --locked --workspace --bins
 if [[ -z ${KUBECONFIG:-} ]]; then
     plane=$(mktemp -d)

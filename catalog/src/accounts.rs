@@ -142,6 +142,13 @@ impl Catalog {
     /// # Errors
     /// [`Error::DuplicateAccount`] when there is none, and its name, in any case, is that of somebody else's account.
     pub async fn account_of(&self, person: &Person) -> Result<Account, Error> {
+        // As it nearly always is: nothing to write, so nobody has to wait.
+        if let Some(account) = self.account_by_subject(&person.subject).await?
+            && account.role == person.role
+            && account.roles == person.roles
+        {
+            return Ok(account);
+        }
         let failed = || Error::database("read somebody's account");
         let transaction = begin_write(&self.database).await.map_err(failed())?;
         if let Some(account) = by_subject(&transaction, &person.subject).await? {
@@ -165,6 +172,14 @@ impl Catalog {
         // Either the name is somebody else's, or another replica has made this very account in this moment.
         let made = by_subject(&self.database, &person.subject).await?;
         made.ok_or_else(|| Error::DuplicateAccount(person.name.clone()))
+    }
+
+    /// The account of somebody at an OIDC provider, disabled or not.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn account_by_subject(&self, subject: &Subject) -> Result<Option<Account>, Error> {
+        by_subject(&self.database, subject).await
     }
 
     /// The account of this name, disabled or not.
@@ -313,9 +328,6 @@ async fn bring_up_to_date(
     account: Account,
     person: &Person,
 ) -> Result<Account, Error> {
-    if account.role == person.role && account.roles == person.roles {
-        return Ok(account);
-    }
     Entity::update_many()
         .col_expr(Column::Role, Expr::value(person.role.to_string()))
         .col_expr(Column::Roles, Expr::value(roles_to_column(&person.roles)))

@@ -13,6 +13,9 @@ packages=(
     python3 python3-venv
 )
 
+# For the OIDC provider of the router's tests; others than Debian's will do.
+command -v npm >/dev/null || packages+=(nodejs npm)
+
 missing=()
 for package in "${packages[@]}"; do
     [[ $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) == installed ]] || missing+=("$package")

@@ -9,6 +9,8 @@ use clap::{Parser, ValueEnum, value_parser};
 use humantime::parse_duration;
 use ipnet::IpNet;
 
+use crate::oidc::OidcArgs;
+
 /// Proxies and authorizes all traffic of a Wavestore, and serves its pages.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "wavestore-router", version, about)]
@@ -97,6 +99,9 @@ pub struct Args {
     /// Write one JSON line a request to stdout: who, what, which status, how long. The log itself goes to stderr.
     #[arg(long, env = "WAVESTORE_ACCESS_LOG")]
     pub access_log: bool,
+    /// Sign-in at an OIDC provider.
+    #[command(flatten)]
+    pub oidc: OidcArgs,
     /// Form of the log.
     #[arg(long, env = "WAVESTORE_LOG_FORMAT", default_value = "text")]
     pub log_format: LogFormat,

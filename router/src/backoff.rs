@@ -25,6 +25,11 @@ pub(crate) async fn leave(delay: Duration) {
     tokio::time::sleep(delay).await;
 }
 
+/// Waits before an OIDC provider is asked again for its metadata.
+pub(crate) async fn provider(wait: Duration) {
+    tokio::time::sleep(wait).await;
+}
+
 /// Waits before the next attempt at something that start-up needs.
 pub(crate) async fn start_up() {
     tokio::time::sleep(Duration::from_secs(1)).await;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use crate::body::BoxError;
+use crate::oidc::Refused;
 use crate::waiting::Waiting;
 
 /// Why a request was not answered as asked.
@@ -56,6 +57,35 @@ pub(crate) enum Error {
     /// Name and password do not match.
     #[error("name or password is wrong")]
     WrongPassword,
+    /// A sign-in at the provider that this browser did not begin, or that has ended already.
+    #[error("this sign-in is over, or was begun in another browser")]
+    BadAttempt,
+    /// The OIDC provider does not answer.
+    #[error(
+        "signing in with your organization is not possible at the moment: its sign-in service does not answer"
+    )]
+    ProviderAway(#[source] BoxError),
+    /// The OIDC provider says no.
+    #[error("the sign-in service did not sign you in ({0})")]
+    ProviderRefused(String),
+    /// The OIDC provider says something that cannot be relied on.
+    #[error("the answer of the sign-in service cannot be trusted")]
+    ProviderAnswer(#[source] BoxError),
+    /// The OIDC provider gives no name that an account can have.
+    #[error("the sign-in service gives you no name that can be used here")]
+    NoName,
+    /// Somebody else has the name that the OIDC provider gives.
+    #[error("the name `{0}` belongs to somebody else's account in this store")]
+    NameTaken(String),
+    /// An account that an admin has disabled.
+    #[error("this account is disabled")]
+    AccountDisabled,
+    /// A token of the OIDC provider that is not good here.
+    #[error(transparent)]
+    TokenRefused(#[from] Refused),
+    /// A token of the OIDC provider that was shown before.
+    #[error("the token was used before")]
+    TokenReplayed,
     /// Too many attempts to sign in.
     #[error("too many attempts to sign in")]
     TooManyAttempts {
@@ -144,9 +174,18 @@ impl Error {
             | Self::BadUpgrade
             | Self::BadRequest(_)
             | Self::BadTicket
+            | Self::BadAttempt
+            | Self::TokenRefused(_)
+            | Self::TokenReplayed
             | Self::ClientBody => StatusCode::BAD_REQUEST,
             Self::NotSignedIn | Self::WrongPassword | Self::BadToken => StatusCode::UNAUTHORIZED,
-            Self::ForeignOrigin | Self::WavePath | Self::ForeignBundle => StatusCode::FORBIDDEN,
+            Self::ForeignOrigin
+            | Self::WavePath
+            | Self::ForeignBundle
+            | Self::ProviderRefused(_)
+            | Self::NoName
+            | Self::AccountDisabled => StatusCode::FORBIDDEN,
+            Self::NameTaken(_) => StatusCode::CONFLICT,
             Self::NotFound | Self::Hidden => StatusCode::NOT_FOUND,
             Self::ConnectRefused | Self::MethodNotAllowed | Self::WaveMethod => {
                 StatusCode::METHOD_NOT_ALLOWED
@@ -154,15 +193,17 @@ impl Error {
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooManyAttempts { .. } | Self::TooManySockets => StatusCode::TOO_MANY_REQUESTS,
             Self::ClientTimeout { .. } => StatusCode::REQUEST_TIMEOUT,
-            Self::Unreachable(_) | Self::Upstream(_) | Self::UnaskedUpgrade => {
-                StatusCode::BAD_GATEWAY
-            }
+            Self::Unreachable(_)
+            | Self::Upstream(_)
+            | Self::UnaskedUpgrade
+            | Self::ProviderAnswer(_) => StatusCode::BAD_GATEWAY,
             Self::NotReady(_)
             | Self::WakeFailed(_)
             | Self::InstanceBusy
             | Self::CatalogAway(_)
             | Self::BlobsAway(_)
             | Self::KubernetesAway(_)
+            | Self::ProviderAway(_)
             | Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::ConnectTimeout | Self::ResponseTimeout { .. } => StatusCode::GATEWAY_TIMEOUT,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -184,6 +225,20 @@ impl Error {
             Self::ForeignOrigin => Some("open the page itself and try again there"),
             Self::TooManyAttempts { .. } => Some("wait a little and try again"),
             Self::BadTicket => Some("open the app again; cookies must be allowed for its address"),
+            Self::BadAttempt => {
+                Some("begin again on the sign-in page; cookies must be allowed for the store")
+            }
+            Self::ProviderAway(_) => {
+                Some("accounts of the store itself can sign in; otherwise try again in a minute")
+            }
+            Self::ProviderAnswer(_) => Some(
+                "try again; if it stays so, the store's log says what is wrong with the answer",
+            ),
+            Self::ProviderRefused(_) => Some("ask those who run it whether you may use this store"),
+            Self::NoName => Some(
+                "names have letters, digits and -_.@+ between them; the store's admin chooses the claim that holds them",
+            ),
+            Self::NameTaken(_) | Self::AccountDisabled => Some("ask the store's admin"),
             Self::WaveMethod | Self::WavePath => {
                 Some("these belong to the app's own process; ask the app through its pages")
             }
@@ -219,6 +274,8 @@ impl Error {
             | Self::TooLarge { setting: None, .. }
             | Self::WrongPassword
             | Self::BadToken
+            | Self::TokenRefused(_)
+            | Self::TokenReplayed
             | Self::ForeignBundle
             | Self::ClientBody
             | Self::UnaskedUpgrade
@@ -232,11 +289,12 @@ impl Error {
         match self {
             Self::TooManyAttempts { retry_after } => Some(*retry_after),
             Self::NotReady(_) => Some(Duration::from_secs(2)),
-            Self::WakeFailed(_) => Some(Duration::from_secs(10)),
             Self::InstanceBusy | Self::Busy | Self::TooManySockets => Some(Duration::from_secs(1)),
-            Self::CatalogAway(_) | Self::BlobsAway(_) | Self::KubernetesAway(_) => {
-                Some(Duration::from_secs(10))
-            }
+            Self::CatalogAway(_)
+            | Self::BlobsAway(_)
+            | Self::KubernetesAway(_)
+            | Self::ProviderAway(_)
+            | Self::WakeFailed(_) => Some(Duration::from_secs(10)),
             Self::BadHost
             | Self::AuthorityMismatch
             | Self::BadFraming
@@ -251,6 +309,14 @@ impl Error {
             | Self::Hidden
             | Self::ForeignOrigin
             | Self::WrongPassword
+            | Self::BadAttempt
+            | Self::ProviderRefused(_)
+            | Self::ProviderAnswer(_)
+            | Self::NoName
+            | Self::NameTaken(_)
+            | Self::AccountDisabled
+            | Self::TokenRefused(_)
+            | Self::TokenReplayed
             | Self::BadToken
             | Self::ForeignBundle
             | Self::BadTicket
@@ -272,6 +338,8 @@ impl From<catalog::Error> for Error {
     fn from(error: catalog::Error) -> Self {
         if matches!(error, catalog::Error::SessionGone) {
             Self::NotSignedIn
+        } else if let catalog::Error::DuplicateAccount(name) = error {
+            Self::NameTaken(name)
         } else {
             Self::CatalogAway(Box::new(error))
         }

@@ -19,6 +19,7 @@ mod head;
 mod instance_id;
 mod internal;
 mod metrics;
+mod oidc;
 mod origin;
 mod permit;
 mod pod_log;

@@ -25,6 +25,7 @@ use crate::exchange::Journal;
 use crate::gateway::{Front, Gateway};
 use crate::internal::{Internal, Pods, Readiness, Sending};
 use crate::metrics::{Metrics, Scraped};
+use crate::oidc::Provider;
 use crate::pod_log::PodLogs;
 use crate::proxy::Proxy;
 use crate::proxy::tunnels::Tunnels;
@@ -110,6 +111,7 @@ async fn run(args: Args) -> Result<(), StartError> {
         leave_delay,
         drain_timeout,
         access_log,
+        oidc,
         log_format: _, // used before anything else
     } = args;
 
@@ -117,6 +119,7 @@ async fn run(args: Args) -> Result<(), StartError> {
     let tls = open_tls(tls_certificate.as_deref(), tls_key.as_deref(), &site)?;
     let proxies = TrustedProxies::new(trusted_proxies);
     let limits = Limits::of(max_connections, max_connections_per_address);
+    let oidc = oidc.read().map_err(StartError::Oidc)?;
     let public = bind(listen)?;
     let internal = bind(internal_listen)?;
     let admin_password = admin_password_file
@@ -172,8 +175,6 @@ async fn run(args: Args) -> Result<(), StartError> {
         journal: journal.clone(),
         limits,
     });
-    let sign_in =
-        SignIn::new(catalog.clone(), session_lifetime).map_err(part("prepare the sign-in"))?;
     let reporter = Reporter::new(core.client.clone(), &core.namespace, core.table.clone());
     let reporter = Arc::new(reporter);
     let max_body = u64::try_from(max_body_size.units()).unwrap_or(u64::MAX);
@@ -184,6 +185,18 @@ async fn run(args: Args) -> Result<(), StartError> {
         max_body,
         leaving: core.leaving.clone(),
     };
+    let provider = oidc
+        .map(|settings| Provider::new(settings, &core.site, catalog.clone()).map(Arc::new))
+        .transpose()
+        .map_err(StartError::Oidc)?;
+    let sign_in = SignIn::new(catalog.clone(), session_lifetime, provider.clone())
+        .map_err(part("prepare the sign-in"))?;
+    if let Some(provider) = provider {
+        tasks.spawn(async move {
+            provider.keep_known().await;
+            Err(StartError::TaskEnded("the watch over the OIDC provider"))
+        });
+    }
     let gateway = core.gateway(
         front,
         catalog.clone(),

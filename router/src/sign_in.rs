@@ -1,9 +1,10 @@
-//! Signing in with a local account.
+//! Signing in: with a local account, or at the OIDC provider.
 
 mod attempts;
 mod password;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use catalog::{Catalog, NewSession, SessionId};
@@ -14,6 +15,8 @@ use tracing::info;
 
 use crate::client_address::network;
 use crate::error::Error;
+use crate::oidc::{Answer, Arrived, BrowserSecret, Provider};
+use crate::session::LocalPath;
 use attempts::Attempts;
 use password::{MAX_PASSWORD, Passwords};
 
@@ -36,6 +39,7 @@ pub(crate) struct SignIn {
     by_account: Mutex<Attempts<String>>,
     by_address: Mutex<Attempts<IpAddr>>,
     lifetime: Duration,
+    provider: Option<Arc<Provider>>,
 }
 
 impl SignIn {
@@ -43,7 +47,11 @@ impl SignIn {
     ///
     /// # Errors
     /// No random bytes.
-    pub(crate) fn new(catalog: Catalog, lifetime: Duration) -> Result<Self, Error> {
+    pub(crate) fn new(
+        catalog: Catalog,
+        lifetime: Duration,
+        provider: Option<Arc<Provider>>,
+    ) -> Result<Self, Error> {
         let passwords = Passwords::new().map_err(|error| Error::Internal(Box::new(error)))?;
         Ok(Self {
             catalog,
@@ -52,7 +60,36 @@ impl SignIn {
             // Many people can share an address.
             by_address: Mutex::new(Attempts::new(60, Duration::from_secs(5), REMEMBERED)),
             lifetime,
+            provider,
         })
+    }
+
+    /// Where people can sign in beside here.
+    pub(crate) fn provider(&self) -> Option<&Provider> {
+        self.provider.as_deref()
+    }
+
+    /// Makes a session for whoever comes back from the OIDC provider; answers where they wanted to go, too.
+    pub(crate) async fn finish_at_provider(
+        &self,
+        secret: Option<BrowserSecret>,
+        answer: Answer,
+    ) -> Result<(SessionId, LocalPath), Error> {
+        let provider = self.provider().ok_or(Error::NotFound)?;
+        let Arrived {
+            person,
+            session: at_provider,
+            next,
+        } = provider.finish(secret, answer).await?;
+        let account = timeout(PATIENCE, self.catalog.account_of(&person)).await??;
+        if account.disabled {
+            return Err(Error::AccountDisabled);
+        }
+        let session = self.begin(&account.name).await?;
+        let key = session.key();
+        let noted = self.catalog.note_provider_session(&key, &at_provider);
+        timeout(PATIENCE, noted).await??;
+        Ok((session, next))
     }
 
     /// Makes a session for whoever knows the account's password.
@@ -80,8 +117,9 @@ impl SignIn {
             .map_err(too_many)?;
 
         let account = timeout(PATIENCE, self.catalog.account(name)).await??;
+        // Who signs in at the provider has no password here, whatever the row says.
         let hash = account
-            .filter(|account| !account.disabled)
+            .filter(|account| !account.disabled && account.subject.is_none())
             .and_then(|account| account.password_hash);
         if !self.passwords.verify(password, hash).await? {
             info!(client.address = %peer, "Refused a sign-in");
@@ -89,7 +127,11 @@ impl SignIn {
         }
         self.by_address.lock().give_back(&address);
         self.by_account.lock().give_back(&account_key);
+        self.begin(name).await
+    }
 
+    /// Makes a session for an account that has proved who it is.
+    async fn begin(&self, name: &str) -> Result<SessionId, Error> {
         let now = Utc::now();
         let lifetime = TimeDelta::from_std(self.lifetime).unwrap_or(TimeDelta::MAX);
         let session = NewSession {

@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 use tokio::time::{Instant, interval};
 use tracing::{info, warn};
 
+use crate::oidc::InvalidOidc;
 use crate::site::{InvalidSite, Site};
 use crate::table::Table;
 use crate::table::health::Health;
@@ -35,6 +36,9 @@ pub enum StartError {
     /// TLS on a store whose address says http.
     #[error("`--tls-certificate` is given, but `--store-url` is `{0}`")]
     TlsWithoutHttps(String),
+    /// A setting of the OIDC provider that cannot be right.
+    #[error("could not use the settings of the OIDC provider")]
+    Oidc(#[source] InvalidOidc),
     /// A listener that could not be opened.
     #[error("could not listen on `{address}`")]
     Listen {
@@ -78,7 +82,6 @@ impl StartError {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Site(_) => Some("see `wavestore-router --help`".to_owned()),
             Self::Tls(_) => Some(
                 "give a certificate chain and its private key in PEM, as a Secret of type kubernetes.io/tls has them"
                     .to_owned(),
@@ -86,6 +89,7 @@ impl StartError {
             Self::TlsWithoutHttps(_) => {
                 Some("let `--store-url` begin with https://, as browsers see it".to_owned())
             }
+            Self::Site(_) | Self::Oidc(_) => Some("see `wavestore-router --help`".to_owned()),
             Self::Listen { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => Some(
                 "another process has this port; stop it, or give another with `--listen` or `--internal-listen`"
                     .to_owned(),
@@ -124,7 +128,10 @@ pub fn report(result: Result<(), StartError>) -> ExitCode {
     if let Some(hint) = error.hint() {
         eprintln!("\nhint: {hint}");
     }
-    let usage = matches!(error, StartError::Site(_) | StartError::TlsWithoutHttps(_));
+    let usage = matches!(
+        error,
+        StartError::Site(_) | StartError::Oidc(_) | StartError::TlsWithoutHttps(_)
+    );
     ExitCode::from(if usage { 2 } else { 1 })
 }
 

@@ -3,6 +3,7 @@
 mod asked;
 mod assets;
 mod pages;
+mod provider;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use warp::{Filter, Rejection};
 use crate::Body;
 use crate::error::Error;
 use crate::gateway::{Pages, log_failure};
+use crate::oidc::Provider;
 use crate::origin::{Sender, sender};
 use crate::session::cookie::Cookies;
 use crate::session::visit::{NonceHash, VISIT_PATH};
@@ -113,6 +115,7 @@ fn routes(store: Arc<Store>) -> BoxedFilter<(Reply,)> {
         .boxed();
     let form = warp::post().and(warp::ext::get::<Authority>()).boxed();
 
+    let at_provider = provider::routes(&context, &query);
     let home = warp::path::end()
         .and(read.clone())
         .and(context.clone())
@@ -178,6 +181,8 @@ fn routes(store: Arc<Store>) -> BoxedFilter<(Reply,)> {
             );
 
     home.or(sign_in_page)
+        .unify()
+        .or(at_provider)
         .unify()
         .or(sign_in)
         .unify()
@@ -286,7 +291,7 @@ async fn sign_in_page(store: &Store, headers: &HeaderMap, query: &str) -> Result
     if store.viewer(headers).await?.is_some() {
         return redirect(StatusCode::FOUND, &next.to_string());
     }
-    pages::SignIn::new(&store.site, &next, None)
+    pages::SignIn::new(&store.site, &next, provider_label(store), None)
         .reply()
         .map(|page| page.map(Into::into))
 }
@@ -317,7 +322,12 @@ async fn sign_in(
     let session = match store.sign_in.sign_in(&name, password, asked.peer).await {
         Ok(session) => session,
         Err(error @ (Error::WrongPassword | Error::TooManyAttempts { .. })) if asked.navigation => {
-            let page = pages::SignIn::new(&store.site, &next, Some((&name, &error)));
+            let page = pages::SignIn::new(
+                &store.site,
+                &next,
+                provider_label(store),
+                Some((&name, &error)),
+            );
             return page.reply().map(|page| page.map(Into::into));
         }
         Err(error) => return Err(error),
@@ -340,14 +350,28 @@ async fn sign_out(
     authority: &Authority,
 ) -> Result<Reply, Error> {
     require_own_page(headers, authority)?;
+    let mut at_provider = None;
     if let Some(signed_in) = store.viewer(headers).await? {
+        let session = store.catalog.provider_session(&signed_in.session);
+        at_provider = timeout(PATIENCE, session).await??;
         end_session(store, &signed_in).await?;
     }
-    let mut reply = redirect(StatusCode::SEE_OTHER, "/sign-in")?;
+    let elsewhere = match at_provider {
+        Some(session) => provider::sign_out_page(store, &session.id_token)?,
+        None => None,
+    };
+    let mut reply = match elsewhere {
+        Some(page) => page,
+        None => redirect(StatusCode::SEE_OTHER, "/sign-in")?,
+    };
     reply
         .headers_mut()
         .append(header::SET_COOKIE, store.cookies().clear_session());
     Ok(reply)
+}
+
+fn provider_label(store: &Store) -> Option<&str> {
+    store.sign_in.provider().map(Provider::label)
 }
 
 async fn end_session(store: &Store, signed_in: &SignedIn) -> Result<(), Error> {

@@ -1,5 +1,6 @@
 //! The router's binary on a real API server, alone: `make test-router`. Instances are written by the tests, their apps are servers
 //! of the tests.
 
+mod oidc;
 mod rolling_update;
 mod smoke;

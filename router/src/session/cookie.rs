@@ -3,12 +3,17 @@
 use http::{HeaderMap, HeaderValue, header};
 
 /// Every name that a cookie of ours has in any store, with or without https.
-pub(crate) const PLATFORM_COOKIES: [&str; 4] = [
+pub(crate) const PLATFORM_COOKIES: [&str; 6] = [
     "__Host-wavestore",
     "wavestore",
     "__Host-wavestore-visit",
     "wavestore-visit",
+    "__Host-wavestore-oidc",
+    "wavestore-oidc",
 ];
+
+/// Seconds that a browser keeps the secret of its sign-ins at the OIDC provider.
+const OIDC_MAX_AGE: u32 = 1800;
 
 /// Seconds that a browser keeps the nonce of a visit.
 const VISIT_MAX_AGE: u32 = 600;
@@ -38,6 +43,23 @@ impl Cookies {
         } else {
             "wavestore-visit"
         }
+    }
+
+    fn oidc_name(self) -> &'static str {
+        if self.secure {
+            "__Host-wavestore-oidc"
+        } else {
+            "wavestore-oidc"
+        }
+    }
+
+    /// The secret of sign-ins at the OIDC provider, if the browser shows exactly one.
+    pub(crate) fn oidc(self, headers: &HeaderMap) -> Option<&str> {
+        read(headers, self.oidc_name())
+    }
+
+    pub(crate) fn set_oidc(self, secret: &str) -> HeaderValue {
+        self.line(self.oidc_name(), secret, Some(OIDC_MAX_AGE))
     }
 
     /// The session's secret, if the browser shows exactly one.

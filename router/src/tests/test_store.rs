@@ -122,7 +122,7 @@ impl TestStore {
             catalog: catalog.clone(),
             blobs: blobs.clone(),
             sessions: sessions.clone(),
-            sign_in: SignIn::new(catalog.clone(), lifetime).expect("random bytes"),
+            sign_in: SignIn::new(catalog.clone(), lifetime, None).expect("random bytes"),
             namespace: "wavestore".to_owned(),
         };
         let proxy = Proxy::new(table.clone(), tunnels.clone(), MAX_BODY);

@@ -3,6 +3,7 @@
 mod failure;
 mod home;
 mod sign_in;
+mod signing_out;
 mod waiting;
 
 use std::fmt;
@@ -21,6 +22,7 @@ use crate::site::Site;
 pub(crate) use failure::{ERROR_HEADER, failure};
 pub(super) use home::{Home, MAX_APPS};
 pub(super) use sign_in::SignIn;
+pub(super) use signing_out::SigningOut;
 pub(crate) use waiting::phases_object;
 
 /// Text of this crate that goes into a page as it is: style and script, which the page's policy allows by hash.

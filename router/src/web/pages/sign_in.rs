@@ -16,6 +16,8 @@ pub(in crate::web) struct SignIn<'a> {
     next: String,
     name: &'a str,
     problem: Option<String>,
+    /// What the OIDC provider is called, where there is one.
+    provider: Option<&'a str>,
     #[template(skip)]
     failure: Option<&'a Error>,
     #[template(skip)]
@@ -27,6 +29,7 @@ impl<'a> SignIn<'a> {
     pub(in crate::web) fn new(
         site: &'a Site,
         next: &LocalPath,
+        provider: Option<&'a str>,
         failed: Option<(&'a str, &'a Error)>,
     ) -> Self {
         let (name, failure) = failed.unzip();
@@ -39,6 +42,7 @@ impl<'a> SignIn<'a> {
             next: next.to_string(),
             name: name.unwrap_or_default(),
             problem,
+            provider,
             failure,
             site,
         }
@@ -67,7 +71,15 @@ mod tests {
     fn the_page_as_it_is() {
         let site = example_site();
         let next = LocalPath::or_root("/");
-        let page = SignIn::new(&site, &next, Some(("alice", &Error::WrongPassword)));
+        let page = SignIn::new(&site, &next, None, Some(("alice", &Error::WrongPassword)));
+        insta::assert_snapshot!(skeleton(page.reply().expect("a page").body()));
+    }
+
+    #[test]
+    fn the_page_of_a_store_with_a_provider() {
+        let site = example_site();
+        let next = LocalPath::or_root("/visit?host=a&path=/b");
+        let page = SignIn::new(&site, &next, Some("Example & Co"), None);
         insta::assert_snapshot!(skeleton(page.reply().expect("a page").body()));
     }
 
@@ -78,7 +90,7 @@ mod tests {
             retry_after: Duration::from_secs(12),
         };
         let next = LocalPath::or_root("/visit?host=\"><script>");
-        let page = SignIn::new(&site, &next, Some(("<b>mallory</b>", &error)));
+        let page = SignIn::new(&site, &next, None, Some(("<b>mallory</b>", &error)));
         let response = page.reply().expect("a page");
         assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
         assert_eq!(response.headers()[header::RETRY_AFTER], "12");
