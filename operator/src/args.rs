@@ -9,6 +9,7 @@ use clap::{Parser, ValueEnum};
 use k8s_openapi::api::core::v1::EnvVar;
 use url::Url;
 
+use crate::app::oidc::AppOidc;
 use crate::instance::Policy;
 
 /// Reconciles `WaveApp`s and `WaveInstance`s; the only program that runs Helm.
@@ -83,6 +84,9 @@ pub struct Args {
         allow_hyphen_values = true
     )]
     pub(crate) idle_timeout: InstanceTimeout,
+    /// How apps with `EnableOIDC` sign people in.
+    #[command(flatten)]
+    pub(crate) instance_oidc: InstanceOidc,
     /// What apps see as `H2O_CLOUD_ENVIRONMENT`. Default: the store's URL.
     #[arg(long, env = "WAVESTORE_ENVIRONMENT")]
     pub(crate) environment: Option<String>,
@@ -134,6 +138,49 @@ pub struct Args {
     pub(crate) log_format: LogFormat,
 }
 
+/// How apps with `EnableOIDC` sign people in: settings that their pods get.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "OIDC for apps")]
+#[expect(clippy::struct_field_names, reason = "a field's name is its flag's")]
+pub(crate) struct InstanceOidc {
+    /// Name of the apps at the OIDC provider. Without it, apps with `EnableOIDC` run as if they had not asked.
+    #[arg(long, env = "WAVESTORE_INSTANCE_OIDC_CLIENT_ID", requires_all = ["instance_oidc_client_secret", "instance_oidc_provider_url"])]
+    pub(crate) instance_oidc_client_id: Option<String>,
+    /// Secret of this namespace and its key with the client's secret, as `NAME/KEY`. It must be open to apps.
+    #[arg(long, env = "WAVESTORE_INSTANCE_OIDC_CLIENT_SECRET", value_parser = parse_secret_key)]
+    pub(crate) instance_oidc_client_secret: Option<(String, String)>,
+    /// The provider's issuer.
+    #[arg(long, env = "WAVESTORE_INSTANCE_OIDC_PROVIDER_URL")]
+    pub(crate) instance_oidc_provider_url: Option<String>,
+    /// Where the provider ends its sessions. Default: apps end their own only.
+    #[arg(long, env = "WAVESTORE_INSTANCE_OIDC_END_SESSION_URL")]
+    pub(crate) instance_oidc_end_session_url: Option<String>,
+    /// What is asked of the provider.
+    #[arg(
+        long,
+        env = "WAVESTORE_INSTANCE_OIDC_SCOPES",
+        default_value = "openid,profile",
+        value_delimiter = ','
+    )]
+    pub(crate) instance_oidc_scopes: Vec<String>,
+}
+
+impl InstanceOidc {
+    /// The settings for a store at these addresses, if there are any.
+    pub(crate) fn read(self, store_url: &Url, apps_domain: &str) -> Option<AppOidc> {
+        // The parser has seen to it that the others come with the first.
+        Some(AppOidc {
+            client_id: self.instance_oidc_client_id?,
+            client_secret: self.instance_oidc_client_secret?,
+            provider_url: self.instance_oidc_provider_url?,
+            end_session_url: self.instance_oidc_end_session_url,
+            scopes: self.instance_oidc_scopes,
+            store_url: store_url.clone(),
+            apps_domain: apps_domain.to_owned(),
+        })
+    }
+}
+
 /// When nodes pull an image, as Kubernetes says it.
 #[derive(Debug, Clone, Copy, ValueEnum, strum::Display)]
 #[value(rename_all = "PascalCase")]
@@ -167,6 +214,13 @@ fn parse_nonempty(text: &str) -> Result<String, String> {
         return Err("must not be empty; leave the flag out instead".to_owned());
     }
     Ok(text.to_owned())
+}
+
+fn parse_secret_key(text: &str) -> Result<(String, String), String> {
+    text.split_once('/')
+        .filter(|(name, key)| !name.is_empty() && !key.is_empty())
+        .map(|(name, key)| (name.to_owned(), key.to_owned()))
+        .ok_or_else(|| format!("`{text}` is not `NAME/KEY`"))
 }
 
 fn parse_variable(text: &str) -> Result<EnvVar, String> {

@@ -91,6 +91,7 @@ async fn serve(args: Args) -> Result<(), Error> {
         instance_store_url,
         ca_config_map,
         instance_env,
+        instance_oidc,
         idle_timeout,
         environment,
         store_url,
@@ -185,6 +186,7 @@ async fn serve(args: Args) -> Result<(), Error> {
             environment: environment
                 .unwrap_or_else(|| store_url.as_str().trim_end_matches('/').to_owned()),
             env: instance_env,
+            oidc: instance_oidc.read(&store_url, &apps_domain),
             idle_timeout,
         },
         world: world.clone(),

@@ -245,7 +245,9 @@ async fn step(
             } = imported;
             ctx.metrics.imported(Import::Imported);
             let idle_timeout = idle_timeout_seconds(&bundle.manifest, &ctx.store);
-            let status = status::imported(&app, &bundle, &digest, runtime, idle_timeout, &now);
+            let lacking = super::resolve::lacks(&bundle.manifest, &ctx.store);
+            let status =
+                status::imported(&app, &bundle, &digest, runtime, lacking, idle_timeout, &now);
             let title = status
                 .app
                 .as_ref()

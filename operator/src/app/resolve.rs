@@ -8,6 +8,7 @@ use crds::{AppRef, Lifecycle, RoutingMode, Runtime, RuntimeFile, RuntimeVolume};
 use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource, ResourceRequirements, SecretKeySelector};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Amount;
 
+use super::oidc::AppOidc;
 use super::secrets::Grant;
 
 /// Memory that an app may take when it does not say.
@@ -31,6 +32,8 @@ pub(crate) struct StoreSettings {
     pub(crate) environment: String,
     /// More variables.
     pub(crate) env: Vec<EnvVar>,
+    /// How apps with `EnableOIDC` sign people in; they get nothing of it when there is none.
+    pub(crate) oidc: Option<AppOidc>,
     /// How long instances may be unused whose app says nothing of it.
     pub(crate) idle_timeout: InstanceTimeout,
 }
@@ -74,8 +77,9 @@ pub(crate) fn resolve(
         port,
         args,
         enable_shm,
-        // There is one environment, and sign-in is the router's.
+        // There is one environment.
         runtime_version: _,
+        // See `env`.
         enable_oidc: _,
         // Of containers alone, which are refused.
         custom_image: _,
@@ -120,6 +124,17 @@ pub(crate) fn resolve(
         ca_config_map: store.ca_config_map.clone(),
         redeploy: None,
     }))
+}
+
+/// What an app asks for and this store does not have, in words for its publisher.
+pub(crate) fn lacks(manifest: &Manifest, store: &StoreSettings) -> Option<&'static str> {
+    let wants_oidc = manifest
+        .runtime
+        .as_ref()
+        .is_some_and(|runtime| runtime.enable_oidc);
+    (wants_oidc && store.oidc.is_none()).then_some(
+        "app.toml: `[Runtime] EnableOIDC` has no effect: this store has no OIDC client for apps (`instances.oidc` in its values)",
+    )
 }
 
 /// Name and version of an app.
@@ -183,7 +198,14 @@ fn env(manifest: &Manifest, id: &str, store: &StoreSettings, grant: &Grant) -> V
         }
         Some(made)
     });
-    for variable in store.env.iter().cloned().chain(apps) {
+    let oidc = manifest
+        .runtime
+        .as_ref()
+        .filter(|runtime| runtime.enable_oidc)
+        .zip(store.oidc.as_ref())
+        .map(|(runtime, oidc)| oidc.variables(routing(runtime.routing_mode)))
+        .unwrap_or_default();
+    for variable in store.env.iter().cloned().chain(oidc).chain(apps) {
         match all.iter_mut().find(|held| held.name == variable.name) {
             Some(held) => *held = variable,
             None => all.push(variable),
@@ -279,6 +301,44 @@ mod tests {
                 value_from: None,
             }],
             idle_timeout: InstanceTimeout::Never,
+            oidc: None,
+        }
+    }
+
+    #[test]
+    fn oidc_is_for_those_who_ask_for_it() {
+        let oidc = AppOidc {
+            client_id: "apps".to_owned(),
+            client_secret: ("apps-oidc".to_owned(), "client-secret".to_owned()),
+            provider_url: "https://login.example.com".to_owned(),
+            end_session_url: Some("https://login.example.com/end".to_owned()),
+            scopes: vec!["openid".to_owned()],
+            store_url: "https://store.example.com".parse().expect("a url"),
+            apps_domain: "apps.example.com".to_owned(),
+        };
+        let cases = [
+            ("asked for, and there", true, true, 7, false),
+            ("not asked for", false, true, 0, false),
+            ("asked for, and not there", true, false, 0, true),
+            ("neither", false, false, 0, false),
+        ];
+        for (name, asked, there, variables, lacking) in cases {
+            let toml = format!(
+                "[App]\nName = \"hello\"\nVersion = \"1.0.0\"\n[Runtime]\nModule = \"app\"\nEnableOIDC = {asked}"
+            );
+            let (manifest, _) = Manifest::parse(&toml, &EnvRules::default()).expect("a manifest");
+            let store = StoreSettings {
+                oidc: there.then(|| oidc.clone()),
+                ..store()
+            };
+            let runtime = resolve(&manifest, "hello-1", "sha256:00", &store, &Grant::of(&[]));
+            let env = runtime.expect("resolved").expect("a runtime").env;
+            let found = env
+                .iter()
+                .filter(|variable| variable.name.starts_with("H2O_WAVE_OIDC_"))
+                .count();
+            assert_eq!(found, variables, "{name}");
+            assert_eq!(lacks(&manifest, &store).is_some(), lacking, "{name}");
         }
     }
 

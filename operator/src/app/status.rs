@@ -20,14 +20,16 @@ pub(super) fn imported(
     bundle: &Bundle,
     digest: &Digest,
     runtime: Option<Runtime>,
+    lacking: Option<&'static str>,
     idle_timeout_seconds: Option<u32>,
     now: &Time,
 ) -> WaveAppStatus {
     let manifest = &bundle.manifest;
-    let message = match bundle.warnings.as_slice() {
-        [] => "the app is in the catalog".to_owned(),
-        warnings => format!("the app is in the catalog; {}", warnings.join("; ")),
-    };
+    let warnings = bundle.warnings.iter().map(String::as_str).chain(lacking);
+    let message = std::iter::once("the app is in the catalog")
+        .chain(warnings)
+        .collect::<Vec<_>>()
+        .join("; ");
     let mut status = WaveAppStatus {
         conditions: old(app).conditions,
         observed_generation: app.metadata.generation,
