@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use anyhow::{Context, Result, ensure};
-use crds::{WaveApp, WaveInstance};
+use crds::{WaveAlias, WaveApp, WaveInstance};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
@@ -25,6 +25,14 @@ impl Conditioned for WaveApp {
 }
 
 impl Conditioned for WaveInstance {
+    fn conditions(&self) -> &[Condition] {
+        self.status
+            .as_ref()
+            .map_or(&[], |status| &status.conditions)
+    }
+}
+
+impl Conditioned for WaveAlias {
     fn conditions(&self) -> &[Condition] {
         self.status
             .as_ref()

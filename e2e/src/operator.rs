@@ -89,6 +89,8 @@ impl<'a> Launch<'a> {
             format!("--health-port={health_port}"),
             "--instance-image=wavestore/instance:none".to_owned(),
         ];
+        let name = |flag: &str| flag.split('=').next().unwrap_or_default().to_owned();
+        arguments.retain(|usual| self.flags.iter().all(|given| name(given) != name(usual)));
         arguments.extend(self.flags);
         let mut environment = vec![
             ("KUBECONFIG".to_owned(), kubeconfig.display().to_string()),

@@ -105,7 +105,8 @@ impl<'a> RouterLaunch<'a> {
             format!("--store-url=http://localhost:{port}"),
             format!("--apps-domain=localhost:{port}"),
             format!("--listen=127.0.0.1:{port}"),
-            format!("--internal-listen=127.0.0.1:{internal_port}"),
+            // Pods fetch their bundles there.
+            format!("--internal-listen=0.0.0.0:{internal_port}"),
             format!("--admin-name={ADMIN}"),
             format!("--admin-password-file={}", password.display()),
         ];

@@ -23,10 +23,12 @@ use crate::{
 };
 
 /// Kinds of the store's chart that give its programs their rights, and keep them within them.
-const RIGHTS: [&str; 5] = [
+const RIGHTS: [&str; 7] = [
     "ServiceAccount",
     "Role",
     "RoleBinding",
+    "ClusterRole",
+    "ClusterRoleBinding",
     "ValidatingAdmissionPolicy",
     "ValidatingAdmissionPolicyBinding",
 ];

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use crds::{AppMode, AppRef, RoutingMode, Visibility};
+use k8s_openapi::jiff::Timestamp;
 use tokio::sync::watch as channel;
 
 use crate::InstanceId;
@@ -28,6 +29,8 @@ pub(crate) struct Route {
     pub id: InstanceId,
     /// UID of its `WaveInstance`: a new instance of an old name is another one.
     pub uid: String,
+    /// When it was made.
+    pub created: Option<Timestamp>,
     /// The app it runs.
     pub app: AppRef,
     /// The app's title, as far as the app is known.
@@ -100,6 +103,7 @@ impl Route {
         Self {
             id: id.parse().expect("a valid instance name"),
             uid: format!("uid-of-{id}"),
+            created: None,
             app: AppRef {
                 name: "hello".into(),
                 version: "1.0.0".into(),

@@ -10,6 +10,7 @@ mod one_truth;
 mod outages;
 mod secrets_and_files;
 mod startup;
+mod waking;
 
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 

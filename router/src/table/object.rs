@@ -47,6 +47,7 @@ pub(super) struct Alias {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Instance {
     pub(super) uid: String,
+    pub(super) created: Option<Timestamp>,
     pub(super) app: AppRef,
     pub(super) owner: String,
     pub(super) visibility: Visibility,
@@ -96,6 +97,7 @@ pub(super) fn read_instance(object: WaveInstance) -> Instance {
     let stalled = holds(find(&status.conditions, ConditionType::Stalled));
     Instance {
         uid: object.metadata.uid.unwrap_or_default(),
+        created: object.metadata.creation_timestamp.map(|time| time.0),
         app: object.spec.app,
         owner: object.spec.owner,
         visibility: object.spec.visibility,

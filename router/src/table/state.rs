@@ -383,6 +383,7 @@ impl State {
         Some(Route {
             id: name.parse().ok()?,
             uid: instance.uid.clone(),
+            created: instance.created,
             app: instance.app.clone(),
             title: app.and_then(|app| app.title.clone()),
             owner: instance.owner.clone(),

@@ -1,7 +1,7 @@
 //! The first page: what the viewer runs, and what there is to run.
 
 use askama::Template;
-use catalog::App;
+use catalog::{App, Role};
 use crds::{AppRef, Lifecycle, Visibility};
 use http::{Response, StatusCode};
 use url::Url;
@@ -9,6 +9,7 @@ use url::Url;
 use super::waiting::{self, Diagnosis};
 use super::{Frame, Needs, html, render};
 use crate::error::Error;
+use crate::permit::{Decision, decide};
 use crate::site::Site;
 use crate::table::{Route, Snapshot};
 use crate::target::Form;
@@ -54,6 +55,8 @@ struct AppCard {
     icon: Option<String>,
     letter: String,
     link: Option<String>,
+    /// The newest instance of a managed app that the viewer may enter.
+    visit: Option<String>,
     commands: Option<Commands>,
 }
 
@@ -90,7 +93,7 @@ impl<'a> Home<'a> {
         let apps = apps.map(|apps| {
             apps.into_iter()
                 .take(limit)
-                .map(|app| app_card(app, namespace, &viewer.name, snapshot))
+                .map(|app| app_card(site, app, namespace, viewer, snapshot))
                 .collect()
         });
         Self {
@@ -120,7 +123,13 @@ fn instance_card<'a>(site: &Site, route: &'a Route) -> InstanceCard<'a> {
     }
 }
 
-fn app_card(app: App, namespace: &str, viewer: &str, snapshot: &Snapshot) -> AppCard {
+fn app_card(
+    site: &Site,
+    app: App,
+    namespace: &str,
+    viewer: &Viewer,
+    snapshot: &Snapshot,
+) -> AppCard {
     // A picture is served for apps that are in the table.
     let digest = app.digest.to_string();
     let reference = AppRef {
@@ -140,10 +149,15 @@ fn app_card(app: App, namespace: &str, viewer: &str, snapshot: &Snapshot) -> App
         .filter(|link| ["http", "https"].contains(&link.scheme()))
         .map(String::from);
     let runs = match app.lifecycle {
-        Lifecycle::OnDemand | Lifecycle::Managed => true,
+        Lifecycle::OnDemand => true,
+        Lifecycle::Managed => app.owner == *viewer.name || viewer.role == Role::Admin,
         Lifecycle::Link => false,
     };
-    let commands = runs.then(|| commands(&app.name, &app.version, namespace, viewer));
+    let commands = runs.then(|| commands(&app.name, &app.version, namespace, &viewer.name));
+    let visit = (app.lifecycle == Lifecycle::Managed)
+        .then(|| newest(&reference, viewer, snapshot))
+        .flatten()
+        .map(|route| site.instance_url(&route.id, route.form.unwrap_or(Form::Domain)));
     let letter = app
         .title
         .chars()
@@ -162,8 +176,18 @@ fn app_card(app: App, namespace: &str, viewer: &str, snapshot: &Snapshot) -> App
         icon,
         letter,
         link,
+        visit,
         commands,
     }
+}
+
+/// The newest instance of an app that `viewer` may enter.
+fn newest<'a>(app: &AppRef, viewer: &Viewer, snapshot: &'a Snapshot) -> Option<&'a Route> {
+    let routes = snapshot.routes.values().map(AsRef::as_ref);
+    routes
+        .filter(|route| route.app == *app)
+        .filter(|route| decide(Some(viewer), Some(route)) == Decision::Allow)
+        .max_by_key(|route| (route.created, &route.id))
 }
 
 fn shared_with(visibility: Visibility) -> &'static str {
@@ -214,7 +238,7 @@ mod tests {
     use std::collections::HashMap;
     use std::sync::Arc;
 
-    use catalog::{Digest, Role};
+    use catalog::Digest;
 
     use super::*;
     use crate::web::pages::{example_site, skeleton};
@@ -283,6 +307,64 @@ mod tests {
         assert!(
             policy.contains("form-action 'self' http://*.localhost:8080"),
             "{policy}"
+        );
+    }
+
+    #[test]
+    fn a_managed_app_is_run_by_its_owner_and_visited_by_the_others() {
+        let site = example_site();
+        let route = |id: &str, owner: &str, visibility, second| {
+            let mut route = Route::example(id, owner, visibility);
+            route.created = k8s_openapi::jiff::Timestamp::from_second(second).ok();
+            route
+        };
+        let routes: HashMap<_, _> = [
+            route("older", "bob", Visibility::AllUsers, 1),
+            route("newer", "bob", Visibility::AllUsers, 2),
+            route("closed", "bob", Visibility::Private, 3),
+        ]
+        .map(|route| (route.id.clone(), Arc::new(route)))
+        .into();
+        let snapshot = Snapshot {
+            routes,
+            ..Snapshot::default()
+        };
+        let mut managed = app("hello");
+        managed.lifecycle = Lifecycle::Managed;
+        let cases = [
+            ("alice", Role::Full, Some("newer"), false),
+            ("bob", Role::Full, Some("closed"), true),
+            ("root", Role::Admin, Some("newer"), true),
+        ];
+        for (name, role, visit, runs) in cases {
+            let viewer = Viewer {
+                name: name.into(),
+                role,
+            };
+            let card = app_card(&site, managed.clone(), "wavestore", &viewer, &snapshot);
+            let visit = visit.map(|id| format!("http://{id}.localhost:8080/"));
+            assert_eq!(
+                (card.visit, card.commands.is_some()),
+                (visit, runs),
+                "{name}"
+            );
+        }
+        let viewer = Viewer {
+            name: "alice".into(),
+            role: Role::Full,
+        };
+        let card = app_card(&site, app("hello"), "wavestore", &viewer, &snapshot);
+        assert_eq!(
+            (card.visit, card.commands.is_some()),
+            (None, true),
+            "on demand"
+        );
+        let empty = Snapshot::default();
+        let card = app_card(&site, managed, "wavestore", &viewer, &empty);
+        assert_eq!(
+            (card.visit, card.commands.is_some()),
+            (None, false),
+            "none runs"
         );
     }
 
