@@ -291,9 +291,8 @@ async fn sign_in_page(store: &Store, headers: &HeaderMap, query: &str) -> Result
     if store.viewer(headers).await?.is_some() {
         return redirect(StatusCode::FOUND, &next.to_string());
     }
-    pages::SignIn::new(&store.site, &next, provider_label(store), None)
-        .reply()
-        .map(|page| page.map(Into::into))
+    let page = pages::SignIn::new(&store.site, &next, provider_label(store), None).reply()?;
+    Ok(lead_to_own_host(store, &next, page.map(Into::into)))
 }
 
 /// The fields of the sign-in page.
@@ -328,7 +327,8 @@ async fn sign_in(
                 provider_label(store),
                 Some((&name, &error)),
             );
-            return page.reply().map(|page| page.map(Into::into));
+            let page = page.reply()?.map(Into::into);
+            return Ok(lead_to_own_host(store, &next, page));
         }
         Err(error) => return Err(error),
     };
@@ -400,6 +400,31 @@ async fn visit(store: &Store, headers: &HeaderMap, query: &str) -> Result<Reply,
         .issue_ticket(&store.site, &signed_in, &host, &path, nonce)
         .await?;
     redirect(StatusCode::FOUND, &location)
+}
+
+/// Lets the form of a page lead to an alias's own host, when that is where somebody comes from: browsers check where the answer
+/// to a form redirects to, as well.
+fn lead_to_own_host(store: &Store, next: &LocalPath, mut page: Reply) -> Reply {
+    let next = next.to_string();
+    let query = next
+        .strip_prefix(VISIT_PATH)
+        .and_then(|rest| rest.strip_prefix('?'));
+    let host = query
+        .and_then(|query| field(query, "host"))
+        .and_then(|host| store.table.own_host(&host));
+    let policy = page.headers().get(header::CONTENT_SECURITY_POLICY);
+    if let (Some(host), Some(policy)) = (host, policy.and_then(|policy| policy.to_str().ok())) {
+        let origin = store.site.app_origin(&host);
+        let wider = policy.replace(
+            "form-action 'self'",
+            &format!("form-action 'self' {origin}"),
+        );
+        if let Ok(wider) = HeaderValue::from_str(&wider) {
+            page.headers_mut()
+                .insert(header::CONTENT_SECURITY_POLICY, wider);
+        }
+    }
+    page
 }
 
 /// A host that apps live on.

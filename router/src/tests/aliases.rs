@@ -169,6 +169,20 @@ async fn a_host_of_its_own_has_its_own_session() {
     assert_eq!(alice.open(&url("crm.test")).await.status(), 302);
     assert_eq!(alice.open(&url("evil.test")).await.status(), 400);
     assert_eq!(alice.open(&store.own("evil.test", "/")).await.status(), 404);
+    // The sign-in's form may lead there, and to no other host.
+    let policy = async |host: &str| {
+        let mut browser = store.browser();
+        let page = browser.visit(&store.own(host, "/")).await;
+        let policy = page.headers()["content-security-policy"].to_str();
+        policy.expect("text").to_owned()
+    };
+    let origin = store.own("crm.test", "");
+    assert!(
+        policy("crm.test")
+            .await
+            .contains(&format!("form-action 'self' {origin} "))
+    );
+    assert!(!policy("private.apps.test").await.contains("crm.test"));
     // With its alias the host goes.
     store.alias(&[], None);
     assert_eq!(alice.open(&store.own("crm.test", "/")).await.status(), 404);

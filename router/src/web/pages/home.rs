@@ -112,6 +112,11 @@ impl<'a> Home<'a> {
 }
 
 fn instance_card<'a>(site: &Site, route: &'a Route) -> InstanceCard<'a> {
+    let mut now = waiting::diagnose(route, true);
+    if route.is_asleep() {
+        // Looking at the list wakes nothing.
+        now.phase = "Asleep";
+    }
     InstanceCard {
         id: route.id.as_ref(),
         url: site.instance_url(&route.id, route.form.unwrap_or(Form::Domain)),
@@ -119,7 +124,7 @@ fn instance_card<'a>(site: &Site, route: &'a Route) -> InstanceCard<'a> {
         version: &route.app.version,
         visibility: shared_with(route.visibility),
         ready: route.ready && !route.upstreams.is_empty(),
-        now: waiting::diagnose(route, true),
+        now,
     }
 }
 
