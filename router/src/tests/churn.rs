@@ -47,7 +47,7 @@ async fn come_and_go(address: std::net::SocketAddr, number: usize) {
         .await
         .expect("a write");
     // Some leave at once, some when there is an answer to leave behind.
-    if number % 3 == 0 {
+    if number.is_multiple_of(3) {
         let readable = tokio::time::timeout(Duration::from_millis(20), stream.readable());
         drop(readable.await);
     }
