@@ -157,15 +157,9 @@ async fn cve_2024_27316_a_head_without_an_end_ends_the_connection() {
     stream.write_all(&begin).await.expect("a write");
     let line = [b"\0\x06x-more\x64".as_slice(), &[b'1'; 100]].concat();
     let more = frame(CONTINUATION, 0, 1, &line);
-    let flood = async {
-        for _ in 0..1_000_000 {
-            if stream.write_all(&more).await.is_err() {
-                return true;
-            }
-        }
-        false
-    };
-    assert!(timeout(DEADLINE, flood).await.expect("an end in time"));
+    // What comes after the answer is read for a while and thrown away.
+    let flood = async { while stream.write_all(&more).await.is_ok() {} };
+    timeout(DEADLINE, flood).await.expect("an end in time");
     assert!(store.app.take_seen().is_empty());
     still_answers(&store).await;
 }
