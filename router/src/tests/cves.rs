@@ -7,24 +7,10 @@
 //! archives (crate `bundle`).
 
 use reqwest::{Method, header};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::time::timeout;
 
 use super::browser::location;
-use super::test_store::{DEADLINE, PASSWORD, TestStore};
-
-async fn raw(store: &TestStore, request: &str) -> String {
-    let request = request.replace("PORT", &store.address.port().to_string());
-    let mut stream = TcpStream::connect(store.address)
-        .await
-        .expect("a connection");
-    stream.write_all(request.as_bytes()).await.expect("a write");
-    let mut answer = Vec::new();
-    let read = timeout(DEADLINE, stream.read_to_end(&mut answer)).await;
-    drop(read.expect("an end in time"));
-    String::from_utf8_lossy(&answer).into_owned()
-}
+use super::raw::exchange;
+use super::test_store::{PASSWORD, TestStore};
 
 /// oauth2-proxy: `X_Forwarded_User` passed, and servers read it as `X-Forwarded-User`.
 #[tokio::test]
@@ -44,7 +30,11 @@ async fn cve_2025_64484_no_spelling_of_an_identity_header_passes() {
     let request = format!(
         "GET / HTTP/1.1\r\nHost: public.apps.test:PORT\r\nConnection: close\r\n{lines}\r\n"
     );
-    assert!(raw(&store, &request).await.starts_with("HTTP/1.1 200 "));
+    assert!(
+        exchange(&store, &request)
+            .await
+            .starts_with("HTTP/1.1 200 ")
+    );
     let seen = store.app.take_seen();
     let claims = seen[0].headers.values().filter(|value| *value == "admin");
     assert_eq!(claims.count(), 0, "{seen:?}");
@@ -56,7 +46,7 @@ async fn cve_2024_45410_a_connection_header_removes_nothing_of_ours() {
     let store = TestStore::start().await;
     let request = "GET / HTTP/1.1\r\nHost: public.apps.test:PORT\r\nConnection: close, X-Forwarded-For, X-Real-Ip, \
                    Forwarded, Host, X-Request-Id, Traceparent\r\n\r\n";
-    assert!(raw(&store, request).await.starts_with("HTTP/1.1 200 "));
+    assert!(exchange(&store, request).await.starts_with("HTTP/1.1 200 "));
     let seen = store.app.take_seen();
     for name in [
         "x-forwarded-for",
@@ -110,7 +100,7 @@ async fn cve_2026_48020_a_path_means_the_same_to_everybody() {
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: apps.apps.test:PORT\r\nConnection: close\r\n\r\n"
         );
-        let answer = raw(&store, &request).await;
+        let answer = exchange(&store, &request).await;
         assert_eq!(answer.split(' ').nth(1), Some(status), "{path}");
         // It is the app's to read, which gets it as it came.
         let seen = store.app.take_seen();
@@ -129,7 +119,7 @@ async fn cve_2026_71324_no_client_gets_hold_of_a_pooled_connection() {
         "CONNECT public.apps.test:PORT HTTP/1.1\r\nHost: public.apps.test:PORT\r\nConnection: close\r\n\r\n",
         "GET / HTTP/1.1\r\nHost: public.apps.test:PORT\r\nConnection: upgrade, close\r\nUpgrade: anything\r\n\r\n",
     ] {
-        let answer = raw(&store, &format!("{head}{inner}")).await;
+        let answer = exchange(&store, &format!("{head}{inner}")).await;
         assert!(!answer.starts_with("HTTP/1.1 101 "), "{answer}");
         let seen = store.app.take_seen();
         assert!(seen.iter().all(|seen| seen.path != "/inner"), "{seen:?}");
@@ -164,7 +154,11 @@ async fn code_server_4_124_2_no_app_sees_the_platforms_cookies() {
          wavestore={secret}\r\nCookie: b=2; WAVESTORE={secret};__Host-wavestore={secret}\r\nAuthorization: Bearer \
          {secret}\r\n\r\n"
     );
-    assert!(raw(&store, &request).await.starts_with("HTTP/1.1 200 "));
+    assert!(
+        exchange(&store, &request)
+            .await
+            .starts_with("HTTP/1.1 200 ")
+    );
     let seen = store.app.take_seen();
     assert_eq!(seen[0].headers["cookie"], "a=1; b=2");
     let told = seen[0]

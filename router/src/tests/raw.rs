@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use super::test_store::{DEADLINE, TestStore};
 
 /// Sends `request` as it is, closes, and reads everything that comes back.
-async fn exchange(store: &TestStore, request: &str) -> String {
+pub(super) async fn exchange(store: &TestStore, request: &str) -> String {
     let request = request.replace("PORT", &store.address.port().to_string());
     let mut stream = TcpStream::connect(store.address)
         .await
