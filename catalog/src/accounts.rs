@@ -2,6 +2,7 @@
 
 use std::str::FromStr as _;
 
+use chrono::{DateTime, Utc};
 use sea_orm::sea_query::{Expr, ExprTrait as _, Func};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, ConnectionTrait, DatabaseTransaction, DbErr,
@@ -9,10 +10,11 @@ use sea_orm::{
     SqlErr,
 };
 
-use crate::catalog::{Lock, begin_write, exclusive};
+use crate::catalog::{Lock, exclusive};
 use crate::entities::accounts::{ActiveModel, Column, Entity, Model};
-use crate::entities::sessions;
-use crate::{Catalog, Error};
+use crate::entities::tokens;
+use crate::sessions::end_sessions;
+use crate::{Catalog, Error, SessionKey, timestamp};
 
 /// What an account may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::Display, strum::EnumString)]
@@ -32,6 +34,8 @@ pub struct Account {
     pub name: String,
     /// The hash of its password; none for accounts that sign in elsewhere.
     pub password_hash: Option<String>,
+    /// When that password ends unless it is changed: for one that an admin gave, to be used once.
+    pub password_expires_at: Option<DateTime<Utc>>,
     /// What it may do.
     pub role: Role,
     /// Whether it is kept from signing in.
@@ -40,6 +44,8 @@ pub struct Account {
     pub subject: Option<Subject>,
     /// Its roles at the provider, by name.
     pub roles: Vec<String>,
+    /// When the provider said so.
+    pub roles_as_of: Option<DateTime<Utc>>,
 }
 
 impl std::fmt::Debug for Account {
@@ -47,17 +53,21 @@ impl std::fmt::Debug for Account {
         let Self {
             name,
             password_hash: _,
+            password_expires_at,
             role,
             disabled,
             subject,
             roles,
+            roles_as_of,
         } = self;
         f.debug_struct("Account")
             .field("name", name)
+            .field("password_expires_at", password_expires_at)
             .field("role", role)
             .field("disabled", disabled)
             .field("subject", subject)
             .field("roles", roles)
+            .field("roles_as_of", roles_as_of)
             .finish_non_exhaustive()
     }
 }
@@ -71,7 +81,7 @@ pub struct Subject {
     pub subject: String,
 }
 
-/// What an OIDC provider says about somebody now.
+/// What an OIDC provider says about somebody.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Person {
     /// Who it is.
@@ -82,15 +92,19 @@ pub struct Person {
     pub role: Role,
     /// Their roles at the provider, by name.
     pub roles: Vec<String>,
+    /// When the provider said so: what an old token says never takes the place of something newer.
+    pub as_of: DateTime<Utc>,
 }
 
 /// An account to be made.
 #[derive(Clone, PartialEq, Eq)]
 pub struct NewAccount {
-    /// Its name, unique.
+    /// Its name, unique in any case.
     pub name: String,
     /// The hash of its password, never the password; none for accounts that sign in elsewhere.
     pub password_hash: Option<String>,
+    /// When that password ends unless it is changed.
+    pub password_expires_at: Option<DateTime<Utc>>,
     /// What it may do.
     pub role: Role,
 }
@@ -100,10 +114,12 @@ impl std::fmt::Debug for NewAccount {
         let Self {
             name,
             password_hash: _,
+            password_expires_at,
             role,
         } = self;
         f.debug_struct("NewAccount")
             .field("name", name)
+            .field("password_expires_at", password_expires_at)
             .field("role", role)
             .finish_non_exhaustive()
     }
@@ -117,7 +133,7 @@ impl Catalog {
     /// When the database fails.
     pub async fn create_first_account(&self, account: &NewAccount) -> Result<bool, Error> {
         let failed = || Error::database("create the first account");
-        let transaction = exclusive(&self.database, Lock::FirstAccount)
+        let transaction = exclusive(&self.database, Lock::Accounts)
             .await
             .map_err(failed())?;
         if Entity::find().count(&transaction).await.map_err(failed())? > 0 {
@@ -131,26 +147,32 @@ impl Catalog {
     /// Makes an account.
     ///
     /// # Errors
-    /// [`Error::DuplicateAccount`] when the name is taken.
+    /// [`Error::DuplicateAccount`] when the name, in any case, is taken.
     pub async fn create_account(&self, account: &NewAccount) -> Result<(), Error> {
-        insert(&self.database, account).await
+        let failed = || Error::database("create an account");
+        let transaction = exclusive(&self.database, Lock::Accounts)
+            .await
+            .map_err(failed())?;
+        insert(&transaction, account).await?;
+        transaction.commit().await.map_err(failed())
     }
 
-    /// The account of somebody at an OIDC provider, disabled or not, with what the provider says now; made when there is
-    /// none.
+    /// The account of somebody at an OIDC provider, disabled or not, with what the provider says, unless it has said
+    /// something newer; made when there is none.
     ///
     /// # Errors
     /// [`Error::DuplicateAccount`] when there is none, and its name, in any case, is that of somebody else's account.
     pub async fn account_of(&self, person: &Person) -> Result<Account, Error> {
-        // As it nearly always is: nothing to write, so nobody has to wait.
+        // As it is for all requests with one token but the first: nothing to write, so nobody has to wait.
         if let Some(account) = self.account_by_subject(&person.subject).await?
-            && account.role == person.role
-            && account.roles == person.roles
+            && !is_news(&account, person)
         {
             return Ok(account);
         }
         let failed = || Error::database("read somebody's account");
-        let transaction = begin_write(&self.database).await.map_err(failed())?;
+        let transaction = exclusive(&self.database, Lock::Accounts)
+            .await
+            .map_err(failed())?;
         if let Some(account) = by_subject(&transaction, &person.subject).await? {
             let account = bring_up_to_date(&transaction, account, person).await?;
             transaction.commit().await.map_err(failed())?;
@@ -159,10 +181,12 @@ impl Catalog {
         let account = Account {
             name: person.name.clone(),
             password_hash: None,
+            password_expires_at: None,
             role: person.role,
             disabled: false,
             subject: Some(person.subject.clone()),
             roles: person.roles.clone(),
+            roles_as_of: Some(person.as_of),
         };
         if insert_if_free(&transaction, &account).await? {
             transaction.commit().await.map_err(failed())?;
@@ -187,12 +211,7 @@ impl Catalog {
     /// # Errors
     /// When the database fails.
     pub async fn account(&self, name: &str) -> Result<Option<Account>, Error> {
-        Entity::find_by_id(name)
-            .one(&self.database)
-            .await
-            .map_err(Error::database("read an account"))?
-            .map(from_row)
-            .transpose()
+        by_name(&self.database, name).await
     }
 
     /// Accounts by name, at most `limit`.
@@ -211,77 +230,159 @@ impl Catalog {
             .collect()
     }
 
-    /// Keeps an account from signing in, and ends its sessions, or lets it in again. False when there is no
-    /// such account.
+    /// Keeps an account from signing in, and ends its sessions, or lets it in again. Its tokens stay, and are not in
+    /// force while it is kept out. False when there is no such account.
     ///
     /// # Errors
-    /// When the database fails.
+    /// [`Error::LastAdmin`] when nobody would be left who manages the store.
     pub async fn set_account_disabled(&self, name: &str, disabled: bool) -> Result<bool, Error> {
-        self.change_account(name, Column::Disabled, disabled.into())
-            .await
+        let transaction = self.begin_change().await?;
+        let Some(account) = by_name(&transaction, name).await? else {
+            return Ok(false);
+        };
+        let changed = Account {
+            disabled,
+            ..account.clone()
+        };
+        require_admin_after(&transaction, &account, &changed).await?;
+        update(&transaction, &changed).await?;
+        end_sessions(&transaction, name, None).await?;
+        commit_change(transaction).await?;
+        Ok(true)
     }
 
-    /// Replaces the hash of an account's password and ends its sessions. False when there is no such
-    /// account.
+    /// Says what a local account may do; open sessions and tokens follow. False when there is no such account.
     ///
     /// # Errors
-    /// When the database fails.
-    pub async fn set_password_hash(&self, name: &str, password_hash: &str) -> Result<bool, Error> {
-        self.change_account(name, Column::PasswordHash, password_hash.into())
-            .await
+    /// [`Error::LastAdmin`] when nobody would be left who manages the store, [`Error::ForeignAccount`] when an OIDC
+    /// provider says what the account may do.
+    pub async fn set_role(&self, name: &str, role: Role) -> Result<bool, Error> {
+        let transaction = self.begin_change().await?;
+        let Some(account) = by_name(&transaction, name).await? else {
+            return Ok(false);
+        };
+        if account.subject.is_some() {
+            return Err(Error::ForeignAccount(name.to_owned()));
+        }
+        let changed = Account {
+            role,
+            ..account.clone()
+        };
+        require_admin_after(&transaction, &account, &changed).await?;
+        update(&transaction, &changed).await?;
+        commit_change(transaction).await?;
+        Ok(true)
     }
 
-    async fn change_account(
+    /// Replaces the hash of an account's password, and ends its sessions but `keep`, the one in which its owner changes
+    /// it. Without `keep`, as when an admin gives it a new password, its tokens are revoked as well. False when there is
+    /// no such account.
+    ///
+    /// # Errors
+    /// [`Error::ForeignAccount`] when the account signs in at an OIDC provider.
+    pub async fn set_password_hash(
         &self,
         name: &str,
-        column: Column,
-        value: sea_orm::Value,
+        password_hash: &str,
+        password_expires_at: Option<DateTime<Utc>>,
+        keep: Option<&SessionKey>,
     ) -> Result<bool, Error> {
-        let failed = || Error::database("change an account");
-        let transaction = begin_write(&self.database).await.map_err(failed())?;
-        let updated = Entity::update_many()
-            .col_expr(column, Expr::value(value))
-            .filter(Column::Name.eq(name))
-            .exec(&transaction)
+        let transaction = self.begin_change().await?;
+        let Some(account) = by_name(&transaction, name).await? else {
+            return Ok(false);
+        };
+        if account.subject.is_some() {
+            return Err(Error::ForeignAccount(name.to_owned()));
+        }
+        let changed = Account {
+            password_hash: Some(password_hash.to_owned()),
+            password_expires_at,
+            ..account
+        };
+        update(&transaction, &changed).await?;
+        end_sessions(&transaction, name, keep).await?;
+        if keep.is_none() {
+            tokens::Entity::delete_many()
+                .filter(tokens::Column::Account.eq(name))
+                .exec(&transaction)
+                .await
+                .map_err(Error::database("revoke an account's tokens"))?;
+        }
+        commit_change(transaction).await?;
+        Ok(true)
+    }
+
+    /// Begins a change of an account that is there. One at a time in the whole store, so that what is read stays true.
+    async fn begin_change(&self) -> Result<DatabaseTransaction, Error> {
+        exclusive(&self.database, Lock::Accounts)
             .await
-            .map_err(failed())?;
-        end_sessions(&transaction, name).await?;
-        transaction.commit().await.map_err(failed())?;
-        Ok(updated.rows_affected > 0)
+            .map_err(Error::database("change an account"))
     }
 }
 
-async fn end_sessions(transaction: &DatabaseTransaction, account: &str) -> Result<(), Error> {
-    sessions::Entity::delete_many()
-        .filter(sessions::Column::Account.eq(account))
-        .exec(transaction)
+async fn commit_change(transaction: DatabaseTransaction) -> Result<(), Error> {
+    transaction
+        .commit()
         .await
-        .map_err(Error::database("end an account's sessions"))?;
+        .map_err(Error::database("change an account"))
+}
+
+/// Refuses a change after which nobody could manage the store.
+async fn require_admin_after(
+    transaction: &DatabaseTransaction,
+    before: &Account,
+    after: &Account,
+) -> Result<(), Error> {
+    let manages = |account: &Account| account.role == Role::Admin && !account.disabled;
+    if !manages(before) || manages(after) {
+        return Ok(());
+    }
+    let others = Entity::find()
+        .filter(Column::Role.eq(Role::Admin.to_string()))
+        .filter(Column::Disabled.eq(false))
+        .filter(Column::Name.ne(&before.name))
+        .count(transaction)
+        .await
+        .map_err(Error::database("count admins"))?;
+    if others == 0 {
+        return Err(Error::LastAdmin(before.name.clone()));
+    }
     Ok(())
 }
 
-async fn insert(database: &impl ConnectionTrait, account: &NewAccount) -> Result<(), Error> {
+async fn update(transaction: &DatabaseTransaction, account: &Account) -> Result<(), Error> {
+    Entity::update(to_row(account))
+        .exec(transaction)
+        .await
+        .map_err(Error::database("change an account"))?;
+    Ok(())
+}
+
+async fn insert(transaction: &DatabaseTransaction, account: &NewAccount) -> Result<(), Error> {
     let NewAccount {
         name,
         password_hash,
+        password_expires_at,
         role,
     } = account.clone();
-    let row = to_row(&Account {
+    let account = Account {
         name: name.clone(),
         password_hash,
+        password_expires_at,
         role,
         disabled: false,
         subject: None,
         roles: Vec::new(),
-    });
-    match Entity::insert(row).exec_without_returning(database).await {
-        Ok(_) => Ok(()),
-        Err(error) if is_taken(&error) => Err(Error::DuplicateAccount(name)),
-        Err(error) => Err(Error::database("create an account")(error)),
+        roles_as_of: None,
+    };
+    if insert_if_free(transaction, &account).await? {
+        Ok(())
+    } else {
+        Err(Error::DuplicateAccount(name))
     }
 }
 
-fn is_taken(error: &DbErr) -> bool {
+pub(crate) fn is_taken(error: &DbErr) -> bool {
     matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_)))
 }
 
@@ -309,6 +410,15 @@ async fn insert_if_free(
     }
 }
 
+async fn by_name(database: &impl ConnectionTrait, name: &str) -> Result<Option<Account>, Error> {
+    Entity::find_by_id(name)
+        .one(database)
+        .await
+        .map_err(Error::database("read an account"))?
+        .map(from_row)
+        .transpose()
+}
+
 async fn by_subject(
     database: &impl ConnectionTrait,
     subject: &Subject,
@@ -323,23 +433,30 @@ async fn by_subject(
         .transpose()
 }
 
+fn is_news(account: &Account, person: &Person) -> bool {
+    // As fine as the column.
+    let as_of = person.as_of.timestamp_millis();
+    account
+        .roles_as_of
+        .is_none_or(|known| known.timestamp_millis() < as_of)
+}
+
 async fn bring_up_to_date(
     transaction: &DatabaseTransaction,
     account: Account,
     person: &Person,
 ) -> Result<Account, Error> {
-    Entity::update_many()
-        .col_expr(Column::Role, Expr::value(person.role.to_string()))
-        .col_expr(Column::Roles, Expr::value(roles_to_column(&person.roles)))
-        .filter(Column::Name.eq(&account.name))
-        .exec(transaction)
-        .await
-        .map_err(Error::database("change an account"))?;
-    Ok(Account {
+    if !is_news(&account, person) {
+        return Ok(account);
+    }
+    let account = Account {
         role: person.role,
         roles: person.roles.clone(),
+        roles_as_of: Some(person.as_of),
         ..account
-    })
+    };
+    update(transaction, &account).await?;
+    Ok(account)
 }
 
 fn roles_to_column(roles: &[String]) -> Option<String> {
@@ -347,14 +464,30 @@ fn roles_to_column(roles: &[String]) -> Option<String> {
     (!roles.is_empty()).then(|| serde_json::to_string(roles).unwrap_or_default())
 }
 
+pub(crate) fn roles_from_column(
+    account: &str,
+    column: Option<String>,
+) -> Result<Vec<String>, Error> {
+    let Some(text) = column else {
+        return Ok(Vec::new());
+    };
+    serde_json::from_str(&text).map_err(|_| Error::UnknownValue {
+        row: format!("account `{account}`"),
+        column: "roles",
+        value: text,
+    })
+}
+
 fn to_row(account: &Account) -> ActiveModel {
     let Account {
         name,
         password_hash,
+        password_expires_at,
         role,
         disabled,
         subject,
         roles,
+        roles_as_of,
     } = account.clone();
     let (issuer, subject) = subject
         .map(|subject| (subject.issuer, subject.subject))
@@ -367,6 +500,8 @@ fn to_row(account: &Account) -> ActiveModel {
         issuer: Set(issuer),
         subject: Set(subject),
         roles: Set(roles_to_column(&roles)),
+        password_expires_at_ms: Set(password_expires_at.map(timestamp::to_column)),
+        roles_as_of_ms: Set(roles_as_of.map(timestamp::to_column)),
     }
 }
 
@@ -387,25 +522,22 @@ fn from_row(row: Model) -> Result<Account, Error> {
         issuer,
         subject,
         roles,
+        password_expires_at_ms,
+        roles_as_of_ms,
     } = row;
     let role = role(&name, &text)?;
-    let roles = match roles {
-        Some(text) => serde_json::from_str(&text).map_err(|_| Error::UnknownValue {
-            row: format!("account `{name}`"),
-            column: "roles",
-            value: text,
-        })?,
-        None => Vec::new(),
-    };
+    let roles = roles_from_column(&name, roles)?;
     let subject = issuer
         .zip(subject)
         .map(|(issuer, subject)| Subject { issuer, subject });
     Ok(Account {
         name,
         password_hash,
+        password_expires_at: password_expires_at_ms.map(timestamp::from_column),
         role,
         disabled,
         subject,
         roles,
+        roles_as_of: roles_as_of_ms.map(timestamp::from_column),
     })
 }

@@ -1,5 +1,5 @@
 //! `Catalog`: the handle to the database. Its questions live beside the types they answer with, in `apps`,
-//! `accounts`, `sessions` and `tickets`.
+//! `accounts`, `sessions`, `tickets` and `tokens`.
 
 use std::fmt;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::{Error, Settings, migrations};
 /// Longest time that migrations may take, other replicas' included.
 const MIGRATION_TIMEOUT: Duration = Duration::from_mins(2);
 
-/// Apps' metadata, accounts, sessions and tickets. A clone shares the connections.
+/// Apps' metadata, accounts, sessions, tickets and tokens. A clone shares the connections.
 #[derive(Clone)]
 pub struct Catalog {
     pub(crate) database: DatabaseConnection,
@@ -77,7 +77,8 @@ impl fmt::Debug for Catalog {
 #[derive(Clone, Copy)]
 pub(crate) enum Lock {
     Migrations = 7_301,
-    FirstAccount = 7_302,
+    /// For what has to hold over all accounts together.
+    Accounts = 7_302,
 }
 
 /// Begins a transaction that no other transaction with the same lock overlaps, on any replica.

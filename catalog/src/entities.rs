@@ -8,3 +8,4 @@ pub(crate) mod provider_sessions;
 pub(crate) mod sessions;
 pub(crate) mod spent;
 pub(crate) mod tickets;
+pub(crate) mod tokens;

@@ -23,6 +23,21 @@ pub enum Error {
     /// Another account has this name.
     #[error("account `{0}` exists already")]
     DuplicateAccount(String),
+    /// A change of what an OIDC provider alone decides.
+    #[error("account `{0}` is of an OIDC provider, which alone decides on its password and role")]
+    ForeignAccount(String),
+    /// A change that would leave the store without anybody who manages it.
+    #[error("account `{0}` is the last admin that may sign in")]
+    LastAdmin(String),
+    /// The account has a token of this name.
+    #[error("there is a token `{0}` already")]
+    DuplicateToken(String),
+    /// The account has as many tokens as it may have.
+    #[error("an account may have {limit} tokens, and this one has as many")]
+    TooManyTokens {
+        /// How many it may have.
+        limit: u64,
+    },
     /// A session for an account that does not exist, or below a session that ended.
     #[error("the account or the session that this belongs to is gone")]
     SessionGone,
@@ -85,7 +100,7 @@ pub enum Error {
     /// Text that is no digest.
     #[error("`{0}` is not a digest")]
     InvalidDigest(String),
-    /// Text that is no id of a session or ticket. The text is not repeated, since it may be secret.
+    /// Text that is no id of a session, ticket or token. The text is not repeated, since it may be secret.
     #[error("the id is not well formed")]
     InvalidId,
     /// The operating system gave no random bytes.
@@ -163,6 +178,14 @@ impl Error {
                 "raise `Version` in app.toml; a published version never changes".to_owned(),
             ),
             Self::DuplicateAccount(_) => Some("choose another name".to_owned()),
+            Self::ForeignAccount(_) => {
+                Some("change it at the provider; it counts from the next sign-in on".to_owned())
+            }
+            Self::LastAdmin(_) => Some("make somebody else an admin first".to_owned()),
+            Self::DuplicateToken(_) => {
+                Some("choose another name, or revoke the token that has it".to_owned())
+            }
+            Self::TooManyTokens { .. } => Some("revoke one that is not used any more".to_owned()),
             Self::SessionGone => Some("sign in again".to_owned()),
             Self::InvalidDatabaseUrl { .. } => Some(
                 "write `sqlite:///data/catalog.db` or `postgres://user:password@host:5432/database`"

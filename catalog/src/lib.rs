@@ -1,4 +1,4 @@
-//! What the store knows about apps and people: apps' metadata, accounts, sessions and tickets in a
+//! What the store knows about apps and people: apps' metadata, accounts, sessions, tickets and tokens in a
 //! database ([`Catalog`]: Postgres or SQLite), bundles and their pictures in an object store ([`Blobs`]).
 //!
 //! Instances do not belong here: the Kubernetes API alone knows what runs. Neither do passwords' hashing
@@ -21,6 +21,7 @@ mod settings;
 mod spent;
 mod tickets;
 mod timestamp;
+mod tokens;
 
 #[cfg(test)]
 mod tests;
@@ -33,7 +34,8 @@ pub use crds::{Lifecycle, Visibility};
 pub use digest::Digest;
 pub use error::{Cause, Error};
 pub use provider_sessions::ProviderSession;
-pub use secrets::{SessionId, SessionKey, TicketId};
+pub use secrets::{SessionId, SessionKey, TicketId, TokenId, TokenKey};
 pub use sessions::{NewSession, Session};
 pub use settings::Settings;
 pub use tickets::{NewTicket, Ticket};
+pub use tokens::{NewToken, Scope, Token};

@@ -49,7 +49,7 @@ impl Catalog {
             id_token,
         } = provider.clone();
         let row = ActiveModel {
-            session: Set(session.to_column()),
+            session: Set(session.to_text()),
             issuer: Set(subject.issuer),
             subject: Set(subject.subject),
             sid: Set(sid),
@@ -73,7 +73,7 @@ impl Catalog {
         &self,
         session: &SessionKey,
     ) -> Result<Option<ProviderSession>, Error> {
-        let row = Entity::find_by_id(session.to_column())
+        let row = Entity::find_by_id(session.to_text())
             .one(&self.database)
             .await
             .map_err(Error::database("read a provider's session"))?;

@@ -114,25 +114,106 @@ impl fmt::Debug for TicketId {
     }
 }
 
+/// What personal tokens start with, so that people and scanners know a leaked one when they see it.
+const TOKEN_PREFIX: &str = "wst_";
+
+/// The secret of a personal [`Token`](crate::Token): 256 random bits.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TokenId(Secret);
+
+impl TokenId {
+    /// Makes a new one.
+    ///
+    /// # Errors
+    /// [`Error::Random`] when the operating system gives no random bytes.
+    pub fn random() -> Result<Self, Error> {
+        Secret::random().map(Self)
+    }
+
+    /// The secret itself, `wst_` and 43 characters of base64url: shown once to its owner, and to nobody else.
+    #[must_use]
+    pub fn expose(&self) -> String {
+        format!("{TOKEN_PREFIX}{}", self.0.expose())
+    }
+
+    /// What the database knows the token by.
+    #[must_use]
+    pub fn key(&self) -> TokenKey {
+        TokenKey(self.0.sha256())
+    }
+}
+
+impl FromStr for TokenId {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let secret = text.strip_prefix(TOKEN_PREFIX).ok_or(Error::InvalidId)?;
+        Secret::parse(secret).map(Self)
+    }
+}
+
+impl fmt::Debug for TokenId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenId(..)")
+    }
+}
+
 /// SHA-256 of a [`SessionId`]: names a session without opening it. Fit for caches and open sockets; keep it
 /// out of logs nevertheless.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionKey([u8; 32]);
 
 impl SessionKey {
-    pub(crate) fn to_column(self) -> String {
+    /// The key as text, for forms that end the session; reads back by `parse`.
+    #[must_use]
+    pub fn to_text(self) -> String {
         hex::encode(self.0)
     }
+}
 
-    pub(crate) fn from_column(text: &str) -> Result<Self, Error> {
-        let mut sha256 = [0; 32];
-        hex::decode_to_slice(text, &mut sha256).map_err(|_| Error::InvalidId)?;
-        Ok(Self(sha256))
+impl FromStr for SessionKey {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        sha256_from_text(text).map(Self)
     }
+}
+
+fn sha256_from_text(text: &str) -> Result<[u8; 32], Error> {
+    let mut sha256 = [0; 32];
+    hex::decode_to_slice(text, &mut sha256).map_err(|_| Error::InvalidId)?;
+    Ok(sha256)
 }
 
 impl fmt::Debug for SessionKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SessionKey(..)")
+    }
+}
+
+/// SHA-256 of a [`TokenId`]: names a token without opening anything. Fit for caches, open sockets and forms; keep it
+/// out of logs nevertheless.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TokenKey([u8; 32]);
+
+impl TokenKey {
+    /// The key as text, for forms that revoke the token; reads back by `parse`.
+    #[must_use]
+    pub fn to_text(self) -> String {
+        hex::encode(self.0)
+    }
+}
+
+impl FromStr for TokenKey {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        sha256_from_text(text).map(Self)
+    }
+}
+
+impl fmt::Debug for TokenKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenKey(..)")
     }
 }

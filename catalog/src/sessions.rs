@@ -8,15 +8,25 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::sea_query::{Expr, Query};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait as _, Condition, EntityTrait as _, QueryFilter as _, SqlErr,
+    ActiveValue::Set, ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _, SelectTwo, SqlErr,
 };
 
 use crate::entities::sessions::{ActiveModel, Column, Entity, Model};
-use crate::entities::{accounts, spent, tickets};
+use crate::entities::{accounts, spent, tickets, tokens};
 use crate::{Catalog, Error, Role, SessionId, SessionKey, timestamp};
 
-/// How stale `last_seen_at` may get before [`Catalog::touch_session`] writes it.
+/// How stale `last_seen_at` may get before [`Catalog::touch_sessions`] writes it.
 const TOUCH_INTERVAL: TimeDelta = TimeDelta::minutes(1);
+
+/// Longest text that is kept of a browser's word for itself, in bytes.
+const MAX_BROWSER: usize = 256;
+
+/// Most sessions of one account that are listed.
+const MAX_LISTED: u64 = 100;
+
+/// Keys in one question: databases take a limited number of values with it.
+pub(crate) const KEYS_AT_ONCE: usize = 1000;
 
 /// A session to be made.
 #[derive(Debug, Clone)]
@@ -33,6 +43,8 @@ pub struct NewSession {
     pub created_at: DateTime<Utc>,
     /// When it ends, however much it is used.
     pub expires_at: DateTime<Utc>,
+    /// The browser's word for itself (`User-Agent`), of which 256 bytes are kept.
+    pub browser: Option<String>,
 }
 
 /// A session in force.
@@ -54,6 +66,8 @@ pub struct Session {
     pub expires_at: DateTime<Utc>,
     /// When it was last seen in use, to the minute.
     pub last_seen_at: DateTime<Utc>,
+    /// What the browser that made it called itself; nobody vouches for that.
+    pub browser: Option<String>,
 }
 
 impl Catalog {
@@ -69,15 +83,20 @@ impl Catalog {
             host,
             created_at,
             expires_at,
+            browser,
         } = session;
+        let browser = browser
+            .as_deref()
+            .map(|browser| browser[..browser.floor_char_boundary(MAX_BROWSER)].to_owned());
         let row = ActiveModel {
-            id_hash: Set(id.key().to_column()),
+            id_hash: Set(id.key().to_text()),
             account: Set(account.clone()),
-            parent: Set(parent.map(SessionKey::to_column)),
+            parent: Set(parent.map(SessionKey::to_text)),
             host: Set(host.clone()),
             created_at_ms: Set(timestamp::to_column(*created_at)),
             expires_at_ms: Set(timestamp::to_column(*expires_at)),
             last_seen_at_ms: Set(timestamp::to_column(*created_at)),
+            browser: Set(browser),
         };
         match Entity::insert(row)
             .exec_without_returning(&self.database)
@@ -99,13 +118,68 @@ impl Catalog {
         key: &SessionKey,
         now: DateTime<Utc>,
     ) -> Result<Option<Session>, Error> {
+        let found = self
+            .select_in_force(now)
+            .filter(Column::IdHash.eq(key.to_text()))
+            .one(&self.database)
+            .await
+            .map_err(Error::database("read a session"))?;
+        Ok(from_rows(found)?.pop())
+    }
+
+    /// Those of these sessions that are in force, by the rule of [`session`](Self::session), in any order.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn sessions(
+        &self,
+        keys: &[SessionKey],
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Session>, Error> {
+        let mut sessions = Vec::new();
+        for keys in keys.chunks(KEYS_AT_ONCE) {
+            let found = self
+                .select_in_force(now)
+                .filter(Column::IdHash.is_in(keys.iter().map(|key| key.to_text())))
+                .all(&self.database)
+                .await
+                .map_err(Error::database("read sessions"))?;
+            sessions.extend(from_rows(found)?);
+        }
+        Ok(sessions)
+    }
+
+    /// An account's sessions on the store's host that are in force, those used last first, at most 100.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn sessions_of(
+        &self,
+        account: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Session>, Error> {
+        let found = self
+            .select_in_force(now)
+            .filter(Column::Account.eq(account))
+            .filter(Column::Host.is_null())
+            .order_by_desc(Column::LastSeenAtMs)
+            .order_by_desc(Column::CreatedAtMs)
+            .limit(MAX_LISTED)
+            .all(&self.database)
+            .await
+            .map_err(Error::database("read an account's sessions"))?;
+        from_rows(found)
+    }
+
+    /// Sessions in force, with their accounts.
+    fn select_in_force(&self, now: DateTime<Utc>) -> SelectTwo<Entity, accounts::Entity> {
         let in_force = self.in_force(now);
         let parent_in_force = Query::select()
             .column(Column::IdHash)
             .from(Entity)
             .cond_where(in_force.clone())
             .to_owned();
-        let found = Entity::find_by_id(key.to_column())
+        Entity::find()
             .find_also_related(accounts::Entity)
             .filter(in_force)
             .filter(
@@ -114,36 +188,36 @@ impl Catalog {
                     .add(Column::Parent.in_subquery(parent_in_force)),
             )
             .filter(accounts::Column::Disabled.eq(false))
-            .one(&self.database)
-            .await
-            .map_err(Error::database("read a session"))?;
-        match found {
-            Some((row, Some(account))) => from_row(row, &account).map(Some),
-            Some((_, None)) | None => Ok(None),
-        }
     }
 
-    /// Notes that a session is in use, and with it its parent, at most once a minute.
+    /// Notes that sessions are in use, and with them their parents, at most once a minute.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn touch_session(&self, key: &SessionKey, now: DateTime<Utc>) -> Result<(), Error> {
-        let parent = Query::select()
-            .column(Column::Parent)
-            .from(Entity)
-            .and_where(Column::IdHash.eq(key.to_column()))
-            .to_owned();
-        Entity::update_many()
-            .col_expr(Column::LastSeenAtMs, Expr::value(timestamp::to_column(now)))
-            .filter(
-                Condition::any()
-                    .add(Column::IdHash.eq(key.to_column()))
-                    .add(Column::IdHash.in_subquery(parent)),
-            )
-            .filter(Column::LastSeenAtMs.lte(timestamp::to_column(now - TOUCH_INTERVAL)))
-            .exec(&self.database)
-            .await
-            .map_err(Error::database("touch a session"))?;
+    pub async fn touch_sessions(
+        &self,
+        keys: &[SessionKey],
+        now: DateTime<Utc>,
+    ) -> Result<(), Error> {
+        for keys in keys.chunks(KEYS_AT_ONCE) {
+            let these = || Column::IdHash.is_in(keys.iter().map(|key| key.to_text()));
+            let parents = Query::select()
+                .column(Column::Parent)
+                .from(Entity)
+                .and_where(these())
+                .to_owned();
+            Entity::update_many()
+                .col_expr(Column::LastSeenAtMs, Expr::value(timestamp::to_column(now)))
+                .filter(
+                    Condition::any()
+                        .add(these())
+                        .add(Column::IdHash.in_subquery(parents)),
+                )
+                .filter(Column::LastSeenAtMs.lte(timestamp::to_column(now - TOUCH_INTERVAL)))
+                .exec(&self.database)
+                .await
+                .map_err(Error::database("touch sessions"))?;
+        }
         Ok(())
     }
 
@@ -152,15 +226,36 @@ impl Catalog {
     /// # Errors
     /// When the database fails.
     pub async fn end_session(&self, key: &SessionKey) -> Result<(), Error> {
-        Entity::delete_by_id(key.to_column())
+        Entity::delete_by_id(key.to_text())
             .exec(&self.database)
             .await
             .map_err(Error::database("end a session"))?;
         Ok(())
     }
 
-    /// Deletes sessions and tickets that are over at `now`, and forgets what was used up and is; answers how many
-    /// sessions and tickets, not counting what went with them.
+    /// Ends a session, its children and their tickets, if it is this account's. False when it has no such session.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn end_session_of(&self, account: &str, key: &SessionKey) -> Result<bool, Error> {
+        let ended = Entity::delete_by_id(key.to_text())
+            .filter(Column::Account.eq(account))
+            .exec(&self.database)
+            .await
+            .map_err(Error::database("end a session"))?;
+        Ok(ended.rows_affected > 0)
+    }
+
+    /// Ends all sessions of an account but one on the store's host, which keeps its children.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn end_other_sessions(&self, account: &str, keep: &SessionKey) -> Result<(), Error> {
+        end_sessions(&self.database, account, Some(keep)).await
+    }
+
+    /// Deletes sessions, tickets and tokens that are over at `now`, and forgets what was used up and is; answers how
+    /// many sessions, tickets and tokens, not counting what went with them.
     ///
     /// # Errors
     /// When the database fails.
@@ -181,7 +276,12 @@ impl Catalog {
             .exec(&self.database)
             .await
             .map_err(failed())?;
-        Ok(tickets.rows_affected + sessions.rows_affected)
+        let tokens = tokens::Entity::delete_many()
+            .filter(tokens::Column::ExpiresAtMs.lte(timestamp::to_column(now)))
+            .exec(&self.database)
+            .await
+            .map_err(failed())?;
+        Ok(tickets.rows_affected + sessions.rows_affected + tokens.rows_affected)
     }
 
     /// Neither expired nor idle for too long at `now`, the parent left aside.
@@ -197,11 +297,42 @@ impl Catalog {
     }
 }
 
+/// Ends an account's sessions, but for `keep` and its children.
+pub(crate) async fn end_sessions(
+    database: &impl ConnectionTrait,
+    account: &str,
+    keep: Option<&SessionKey>,
+) -> Result<(), Error> {
+    let others = keep.map(|keep| {
+        let no_child = Condition::any()
+            .add(Column::Parent.is_null())
+            .add(Column::Parent.ne(keep.to_text()));
+        Condition::all()
+            .add(Column::IdHash.ne(keep.to_text()))
+            .add(no_child)
+    });
+    Entity::delete_many()
+        .filter(Column::Account.eq(account))
+        .filter(Condition::all().add_option(others))
+        .exec(database)
+        .await
+        .map_err(Error::database("end an account's sessions"))?;
+    Ok(())
+}
+
 pub(crate) fn is_reference_broken(error: &sea_orm::DbErr) -> bool {
     matches!(
         error.sql_err(),
         Some(SqlErr::ForeignKeyConstraintViolation(_))
     )
+}
+
+fn from_rows(
+    rows: impl IntoIterator<Item = (Model, Option<accounts::Model>)>,
+) -> Result<Vec<Session>, Error> {
+    rows.into_iter()
+        .filter_map(|(row, account)| Some(from_row(row, &account?)))
+        .collect()
 }
 
 fn from_row(row: Model, account: &accounts::Model) -> Result<Session, Error> {
@@ -213,17 +344,17 @@ fn from_row(row: Model, account: &accounts::Model) -> Result<Session, Error> {
         created_at_ms,
         expires_at_ms,
         last_seen_at_ms,
+        browser,
     } = row;
     Ok(Session {
-        key: SessionKey::from_column(&id_hash)?,
+        key: id_hash.parse()?,
         role: crate::accounts::role(&name, &account.role)?,
         account: name,
-        parent: parent
-            .map(|parent| SessionKey::from_column(&parent))
-            .transpose()?,
+        parent: parent.map(|parent| parent.parse()).transpose()?,
         host,
         created_at: timestamp::from_column(created_at_ms),
         expires_at: timestamp::from_column(expires_at_ms),
         last_seen_at: timestamp::from_column(last_seen_at_ms),
+        browser,
     })
 }

@@ -10,6 +10,7 @@ mod postgres;
 mod provider_sessions;
 mod sessions;
 mod tickets;
+mod tokens;
 
 use chrono::{DateTime, Utc};
 
@@ -48,6 +49,7 @@ async fn sign_up(catalog: &Catalog, name: &str, role: Role) {
     let account = NewAccount {
         name: name.to_owned(),
         password_hash: None,
+        password_expires_at: None,
         role,
     };
     catalog

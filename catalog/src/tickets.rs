@@ -43,7 +43,7 @@ impl Catalog {
         } = ticket;
         let row = ActiveModel {
             id_hash: Set(id.hash()),
-            session: Set(session.to_column()),
+            session: Set(session.to_text()),
             host: Set(host.clone()),
             expires_at_ms: Set(timestamp::to_column(*expires_at)),
         };
@@ -81,7 +81,7 @@ impl Catalog {
         if row.host != host || row.expires_at_ms <= timestamp::to_column(now) {
             return Ok(None);
         }
-        let key = SessionKey::from_column(&row.session)?;
+        let key = row.session.parse()?;
         let session = self.session(&key, now).await?;
         Ok(session.map(|session| Ticket {
             session,

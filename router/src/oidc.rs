@@ -353,8 +353,10 @@ impl Provider {
             issuer: self.settings.issuer.as_str().to_owned(),
             subject: subject.to_owned(),
         };
+        // The user info is from now, and either clock may be ahead.
+        let as_of = jwt::time(claims, "iat")?.map_or_else(Utc::now, |at| at.max(Utc::now()));
         people
-            .person(subject, &[claims, &info, &access])
+            .person(subject, as_of, &[claims, &info, &access])
             .ok_or(Error::NoName)
     }
 

@@ -190,7 +190,7 @@ impl Sessions {
     }
 
     async fn touch(&self, key: SessionKey, now: DateTime<Utc>) {
-        let touched = timeout(PATIENCE, self.catalog.touch_session(&key, now)).await;
+        let touched = timeout(PATIENCE, self.catalog.touch_sessions(&[key], now)).await;
         if let Ok(Err(error)) = touched {
             warn!(
                 error = &error as &dyn std::error::Error,

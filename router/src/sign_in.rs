@@ -143,6 +143,7 @@ impl SignIn {
             expires_at: now
                 .checked_add_signed(lifetime)
                 .unwrap_or(chrono::DateTime::<Utc>::MAX_UTC),
+            browser: None,
         };
         timeout(PATIENCE, self.catalog.create_session(&session)).await??;
         info!(account.name = name, "Signed in {name}");

@@ -202,6 +202,7 @@ pub(crate) async fn ensure_account(
     let account = NewAccount {
         name: name.to_owned(),
         password_hash: Some(hash),
+        password_expires_at: None,
         role: Role::Admin,
     };
     let made = catalog

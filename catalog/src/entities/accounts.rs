@@ -13,6 +13,8 @@ pub struct Model {
     pub issuer: Option<String>,
     pub subject: Option<String>,
     pub roles: Option<String>,
+    pub password_expires_at_ms: Option<i64>,
+    pub roles_as_of_ms: Option<i64>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

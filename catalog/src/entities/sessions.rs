@@ -13,6 +13,7 @@ pub struct Model {
     pub created_at_ms: i64,
     pub expires_at_ms: i64,
     pub last_seen_at_ms: i64,
+    pub browser: Option<String>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

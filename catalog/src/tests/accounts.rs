@@ -3,8 +3,10 @@
 use futures::future::join_all;
 
 use super::database::TestDatabase;
-use super::{on_both_databases, sign_up};
-use crate::{Account, Error, NewAccount, Person, Role, Subject};
+use chrono::TimeDelta;
+
+use super::{noon, on_both_databases, sign_up};
+use crate::{Account, Catalog, Error, NewAccount, Person, Role, Subject};
 
 on_both_databases!(
     the_first_account_is_made_once,
@@ -12,6 +14,11 @@ on_both_databases!(
     a_name_belongs_to_one_account,
     an_account_comes_back_as_it_was_made,
     changes_of_an_account_are_kept,
+    replicas_give_a_name_in_any_case_once,
+    a_role_changes_and_the_rest_of_the_account_does_not,
+    the_last_admin_stays_one,
+    two_admins_who_demote_each_other_at_once_leave_one,
+    what_a_provider_decides_is_not_changed_here,
     somebody_of_a_provider_has_one_account_and_keeps_its_name,
     a_name_that_somebody_else_has_is_not_taken_over,
     replicas_make_one_account_for_somebody_who_signs_in_twice_at_once,
@@ -21,6 +28,7 @@ fn new(name: &str) -> NewAccount {
     NewAccount {
         name: name.to_owned(),
         password_hash: Some("$argon2id$v=19$hash".to_owned()),
+        password_expires_at: None,
         role: Role::Admin,
     }
 }
@@ -82,6 +90,8 @@ async fn a_name_belongs_to_one_account(database: TestDatabase) {
         .await
         .expect_err("it is taken");
     assert_eq!(error.to_string(), "account `alice` exists already");
+    let refused = catalog.create_account(&new("ALICE")).await;
+    assert!(matches!(refused, Err(Error::DuplicateAccount(_))));
     let account = catalog.account("alice").await.expect("read");
     assert_eq!(account.expect("an account").role, Role::Full);
 }
@@ -91,6 +101,7 @@ async fn an_account_comes_back_as_it_was_made(database: TestDatabase) {
     for role in [Role::Visitor, Role::Full, Role::Admin] {
         let made = NewAccount {
             role,
+            password_expires_at: Some(noon()),
             ..new(&role.to_string())
         };
         catalog.create_account(&made).await.expect("create");
@@ -100,10 +111,12 @@ async fn an_account_comes_back_as_it_was_made(database: TestDatabase) {
             Some(Account {
                 name: made.name,
                 password_hash: made.password_hash,
+                password_expires_at: Some(noon()),
                 role,
                 disabled: false,
                 subject: None,
                 roles: Vec::new(),
+                roles_as_of: None,
             })
         );
     }
@@ -114,6 +127,7 @@ async fn changes_of_an_account_are_kept(database: TestDatabase) {
     let catalog = database.open().await;
     catalog.create_account(&new("alice")).await.expect("create");
     catalog.create_account(&new("bob")).await.expect("create");
+    let until = noon() + TimeDelta::days(3);
     assert!(
         catalog
             .set_account_disabled("alice", true)
@@ -122,7 +136,7 @@ async fn changes_of_an_account_are_kept(database: TestDatabase) {
     );
     assert!(
         catalog
-            .set_password_hash("alice", "changed")
+            .set_password_hash("alice", "changed", Some(until), None)
             .await
             .expect("change")
     );
@@ -132,6 +146,8 @@ async fn changes_of_an_account_are_kept(database: TestDatabase) {
             .await
             .expect("change")
     );
+    let nobody = catalog.set_password_hash("nobody", "changed", None, None);
+    assert!(!nobody.await.expect("change"));
     let alice = catalog
         .account("alice")
         .await
@@ -139,9 +155,139 @@ async fn changes_of_an_account_are_kept(database: TestDatabase) {
         .expect("alice");
     assert!(alice.disabled);
     assert_eq!(alice.password_hash.as_deref(), Some("changed"));
+    assert_eq!(alice.password_expires_at, Some(until));
     let bob = catalog.account("bob").await.expect("read").expect("bob");
     assert!(!bob.disabled);
     assert_eq!(bob.password_hash, new("bob").password_hash);
+}
+
+async fn replicas_give_a_name_in_any_case_once(database: TestDatabase) {
+    let (one, other) = (database.open().await, database.open().await);
+    let accounts = ["alice", "Alice", "aLICE", "ALICE"].map(new);
+    let made = join_all(accounts.iter().enumerate().map(|(number, account)| {
+        let replica = if number % 2 == 0 { &one } else { &other };
+        replica.create_account(account)
+    }));
+    let made = made.await;
+    assert_eq!(made.iter().filter(|made| made.is_ok()).count(), 1);
+    assert_eq!(one.accounts(10).await.expect("read").len(), 1);
+}
+
+async fn read(catalog: &Catalog, name: &str) -> Account {
+    let account = catalog.account(name).await.expect("read");
+    account.expect("an account")
+}
+
+async fn a_role_changes_and_the_rest_of_the_account_does_not(database: TestDatabase) {
+    let catalog = database.open().await;
+    for name in ["admin", "alice"] {
+        catalog.create_account(&new(name)).await.expect("create");
+    }
+    let before = read(&catalog, "alice").await;
+    let changed = catalog.set_role("alice", Role::Visitor).await;
+    assert!(changed.expect("change"));
+    let expected = Account {
+        role: Role::Visitor,
+        ..before
+    };
+    assert_eq!(read(&catalog, "alice").await, expected);
+    let nobody = catalog.set_role("nobody", Role::Admin).await;
+    assert!(!nobody.expect("change"));
+}
+
+async fn the_last_admin_stays_one(database: TestDatabase) {
+    let catalog = database.open().await;
+    for name in ["admin", "other"] {
+        catalog.create_account(&new(name)).await.expect("create");
+    }
+    sign_up(&catalog, "alice", Role::Full).await;
+    let changed = catalog.set_account_disabled("other", true).await;
+    assert!(changed.expect("one of two may go"));
+    let refused = catalog.set_role("admin", Role::Full).await;
+    let error = refused.expect_err("the other is disabled");
+    assert!(
+        matches!(&error, Error::LastAdmin(name) if name == "admin"),
+        "{error:?}"
+    );
+    let refused = catalog.set_account_disabled("admin", true).await;
+    assert!(matches!(refused, Err(Error::LastAdmin(_))), "{refused:?}");
+    let admin = read(&catalog, "admin").await;
+    assert_eq!((admin.role, admin.disabled), (Role::Admin, false));
+
+    // What takes no admin away is nobody's last.
+    for changed in [
+        catalog.set_role("admin", Role::Admin).await,
+        catalog.set_role("other", Role::Full).await,
+        catalog.set_account_disabled("admin", false).await,
+        catalog.set_account_disabled("alice", true).await,
+    ] {
+        assert!(changed.expect("change"));
+    }
+
+    // Admins of a provider count as well.
+    let of_provider = Person {
+        role: Role::Admin,
+        ..person("1", "carol")
+    };
+    catalog.account_of(&of_provider).await.expect("an account");
+    let changed = catalog.set_role("admin", Role::Full).await;
+    assert!(changed.expect("carol manages the store"));
+    let refused = catalog.set_account_disabled("carol", true).await;
+    assert!(matches!(refused, Err(Error::LastAdmin(_))), "{refused:?}");
+}
+
+async fn two_admins_who_demote_each_other_at_once_leave_one(database: TestDatabase) {
+    let (one, other) = (database.open().await, database.open().await);
+    for name in ["ann", "bob"] {
+        one.create_account(&new(name)).await.expect("create");
+    }
+    for round in 0..8 {
+        let (first, second) = if round % 2 == 0 {
+            tokio::join!(
+                one.set_role("bob", Role::Full),
+                other.set_role("ann", Role::Full)
+            )
+        } else {
+            tokio::join!(
+                one.set_account_disabled("bob", true),
+                other.set_role("ann", Role::Full)
+            )
+        };
+        let refused = [first, second]
+            .into_iter()
+            .filter(|changed| matches!(changed, Err(Error::LastAdmin(_))))
+            .count();
+        assert_eq!(refused, 1, "round {round}");
+        let accounts = one.accounts(10).await.expect("read");
+        let left = accounts
+            .iter()
+            .filter(|account| account.role == Role::Admin && !account.disabled)
+            .count();
+        assert_eq!(left, 1, "round {round}");
+        for name in ["ann", "bob"] {
+            one.set_account_disabled(name, false).await.expect("change");
+            one.set_role(name, Role::Admin).await.expect("change");
+        }
+    }
+}
+
+async fn what_a_provider_decides_is_not_changed_here(database: TestDatabase) {
+    let catalog = database.open().await;
+    let alice = catalog.account_of(&person("1", "alice")).await;
+    let alice = alice.expect("an account");
+    let refused = [
+        catalog.set_role("alice", Role::Admin).await,
+        catalog
+            .set_password_hash("alice", "changed", None, None)
+            .await,
+    ];
+    for refused in refused {
+        assert!(
+            matches!(refused, Err(Error::ForeignAccount(_))),
+            "{refused:?}"
+        );
+    }
+    assert_eq!(read(&catalog, "alice").await, alice);
 }
 
 #[test]
@@ -150,10 +296,12 @@ fn accounts_never_show_their_hash() {
     let account = Account {
         name: new.name.clone(),
         password_hash: new.password_hash.clone(),
+        password_expires_at: None,
         role: new.role,
         disabled: false,
         subject: None,
         roles: Vec::new(),
+        roles_as_of: None,
     };
     for shown in [format!("{new:?}"), format!("{account:?}")] {
         assert!(
@@ -172,11 +320,13 @@ fn person(subject: &str, name: &str) -> Person {
         name: name.to_owned(),
         role: Role::Visitor,
         roles: vec!["analyst".to_owned()],
+        as_of: noon(),
     }
 }
 
 async fn somebody_of_a_provider_has_one_account_and_keeps_its_name(database: TestDatabase) {
     let catalog = database.open().await;
+    catalog.create_account(&new("admin")).await.expect("create");
     let at_first = person("1", "alice");
     let made = catalog.account_of(&at_first).await.expect("an account");
     assert_eq!(
@@ -189,7 +339,8 @@ async fn somebody_of_a_provider_has_one_account_and_keeps_its_name(database: Tes
         name: "alice.miller".to_owned(),
         role: Role::Admin,
         roles: Vec::new(),
-        ..at_first
+        as_of: noon() + TimeDelta::seconds(1),
+        ..at_first.clone()
     };
     let account = catalog.account_of(&later).await.expect("an account");
     assert_eq!(
@@ -197,7 +348,20 @@ async fn somebody_of_a_provider_has_one_account_and_keeps_its_name(database: Tes
         ("alice", Role::Admin)
     );
     assert_eq!(account.roles, Vec::<String>::new());
-    assert_eq!(catalog.account("alice").await.expect("read"), Some(account));
+    assert_eq!(read(&catalog, "alice").await, account);
+
+    // What was said before does not count any more, also when the same is said again in between.
+    let again = Person {
+        as_of: later.as_of + TimeDelta::minutes(10),
+        ..later.clone()
+    };
+    catalog.account_of(&again).await.expect("an account");
+    let stale = Person {
+        as_of: later.as_of + TimeDelta::minutes(5),
+        ..at_first
+    };
+    let account = catalog.account_of(&stale).await.expect("an account");
+    assert_eq!((account.role, account.roles), (Role::Admin, Vec::new()));
 
     // Who is kept out stays out, whatever the provider says.
     catalog

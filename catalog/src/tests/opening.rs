@@ -10,18 +10,19 @@ use sea_orm::{ConnectionTrait as _, Statement};
 use sea_orm_migration::{MigratorTrait as _, SchemaManager};
 
 use super::database::TestDatabase;
-use super::{on_both_databases, sign_up};
+use super::{noon, on_both_databases, sign_up};
 use crate::connection::{self, Location};
 use crate::migrations::Migrator;
 use crate::{Catalog, Error, Role, Settings};
 
-const TABLES: [&str; 6] = [
+const TABLES: [&str; 7] = [
     "apps",
     "accounts",
     "sessions",
     "tickets",
     "provider_sessions",
     "spent",
+    "tokens",
 ];
 
 on_both_databases!(
@@ -29,6 +30,7 @@ on_both_databases!(
     replicas_may_open_a_fresh_database_at_once,
     what_was_written_is_there_after_opening_again,
     an_older_release_opens_a_newer_database,
+    an_older_release_goes_on_writing_rows_beside_this_one,
     a_closed_catalog_gives_no_sign_of_life,
 );
 
@@ -78,6 +80,30 @@ async fn an_older_release_opens_a_newer_database(database: TestDatabase) {
         .await
         .expect("note a later migration");
     database.open().await.ping().await.expect("ping");
+}
+
+/// While replicas are replaced, the previous release inserts rows that know nothing of later columns.
+async fn an_older_release_goes_on_writing_rows_beside_this_one(database: TestDatabase) {
+    let catalog = database.open().await;
+    let rows = [
+        "INSERT INTO accounts (name, password_hash, role, disabled, issuer, subject, roles) \
+         VALUES ('alice', NULL, 'Full', FALSE, NULL, NULL, NULL)",
+        &format!(
+            "INSERT INTO sessions (id_hash, account, parent, host, created_at_ms, expires_at_ms, last_seen_at_ms) \
+             VALUES ('{}', 'alice', NULL, NULL, {now}, {now} + 60000, {now})",
+            "ab".repeat(32),
+            now = noon().timestamp_millis()
+        ),
+    ];
+    for row in rows {
+        let written = catalog.database.execute_unprepared(row).await;
+        written.expect("write as the previous release does");
+    }
+    let account = catalog.account("alice").await.expect("read");
+    assert_eq!(account.expect("alice").password_expires_at, None);
+    let sessions = catalog.sessions_of("alice", noon()).await.expect("read");
+    assert_eq!(sessions.len(), 1);
+    assert_eq!(sessions[0].browser, None);
 }
 
 async fn a_closed_catalog_gives_no_sign_of_life(database: TestDatabase) {

@@ -19,6 +19,10 @@ on_both_databases!(
     a_child_is_no_longer_in_force_than_its_parent,
     the_database_never_holds_the_secret,
     sweeping_deletes_what_is_over,
+    an_account_sees_where_it_is_signed_in,
+    a_session_is_ended_by_its_own_account_only,
+    an_account_ends_its_sessions_but_one,
+    many_sessions_are_read_at_once,
 );
 
 /// A session of alice on the store's host, good for a day.
@@ -30,6 +34,7 @@ pub(super) fn sign_in() -> NewSession {
         host: None,
         created_at: noon(),
         expires_at: noon() + TimeDelta::days(1),
+        browser: Some("Mozilla/5.0".to_owned()),
     }
 }
 
@@ -69,6 +74,7 @@ async fn a_session_comes_back_as_it_was_made(database: TestDatabase) {
         created_at: noon(),
         expires_at: noon() + TimeDelta::days(1),
         last_seen_at: noon(),
+        browser: Some("Mozilla/5.0".to_owned()),
     };
     let read = catalog.session(&parent, noon()).await.expect("read");
     assert_eq!(read, Some(expected.clone()));
@@ -126,19 +132,22 @@ async fn use_keeps_a_session_and_its_parent_alive(database: TestDatabase) {
     let child = child_of(&catalog, parent).await;
     let sibling = child_of(&catalog, parent).await;
     let later = noon() + TimeDelta::hours(7);
-    catalog.touch_session(&child, later).await.expect("touch");
+    catalog
+        .touch_sessions(&[child], later)
+        .await
+        .expect("touch");
     let seen_at = |session: Option<Session>| session.expect("in force").last_seen_at;
     for (key, expected) in [(parent, later), (child, later), (sibling, noon())] {
         let session = catalog.session(&key, later).await.expect("read");
         assert_eq!(seen_at(session), expected);
     }
     let soon = later + TimeDelta::seconds(59);
-    catalog.touch_session(&child, soon).await.expect("touch");
+    catalog.touch_sessions(&[child], soon).await.expect("touch");
     let session = catalog.session(&child, soon).await.expect("read");
     assert_eq!(seen_at(session), later, "written once a minute at most");
     let too_late = noon() + TimeDelta::hours(30);
     catalog
-        .touch_session(&child, too_late)
+        .touch_sessions(&[child], too_late)
         .await
         .expect("touch");
     assert!(
@@ -178,14 +187,23 @@ async fn a_session_follows_its_account(database: TestDatabase) {
 
     let alice = create(&catalog, sign_in()).await;
     assert!(in_force(&catalog, &alice, noon()).await, "enabled again");
+    let child = child_of(&catalog, alice).await;
+    let (elsewhere, kept) = (create(&catalog, sign_in()).await, alice);
     catalog
-        .set_password_hash("alice", "changed")
+        .set_password_hash("alice", "changed", None, Some(&kept))
         .await
         .expect("change");
+    assert!(in_force(&catalog, &kept, noon()).await, "changed here");
+    assert!(in_force(&catalog, &child, noon()).await, "changed here");
     assert!(
-        !in_force(&catalog, &alice, noon()).await,
+        !in_force(&catalog, &elsewhere, noon()).await,
         "password changed"
     );
+    catalog
+        .set_password_hash("alice", "given", Some(noon()), None)
+        .await
+        .expect("change");
+    assert!(!in_force(&catalog, &kept, noon()).await, "password given");
 
     let alice = create(&catalog, sign_in()).await;
     catalog
@@ -279,6 +297,122 @@ async fn the_database_never_holds_the_secret(database: TestDatabase) {
     }
 }
 
+async fn an_account_sees_where_it_is_signed_in(database: TestDatabase) {
+    let catalog = database.open().await;
+    sign_up(&catalog, "alice", Role::Full).await;
+    sign_up(&catalog, "bob", Role::Full).await;
+    let older = create(&catalog, sign_in()).await;
+    let long = NewSession {
+        browser: Some("ä".repeat(200)),
+        created_at: noon() - TimeDelta::hours(1),
+        ..sign_in()
+    };
+    let used = create(&catalog, long).await;
+    child_of(&catalog, used).await;
+    let over = NewSession {
+        expires_at: noon(),
+        ..sign_in()
+    };
+    create(&catalog, over).await;
+    let bob = NewSession {
+        account: "bob".to_owned(),
+        ..sign_in()
+    };
+    create(&catalog, bob).await;
+    let later = noon() + TimeDelta::minutes(5);
+    catalog.touch_sessions(&[used], later).await.expect("touch");
+    let sessions = catalog.sessions_of("alice", later).await.expect("read");
+    let keys: Vec<SessionKey> = sessions.iter().map(|session| session.key).collect();
+    assert_eq!(keys, [used, older]);
+    assert_eq!(sessions[0].browser, Some("ä".repeat(128)));
+}
+
+async fn a_session_is_ended_by_its_own_account_only(database: TestDatabase) {
+    let catalog = database.open().await;
+    sign_up(&catalog, "alice", Role::Full).await;
+    sign_up(&catalog, "bob", Role::Full).await;
+    let parent = create(&catalog, sign_in()).await;
+    let child = child_of(&catalog, parent).await;
+    let ended = catalog.end_session_of("bob", &parent).await.expect("end");
+    assert!(!ended && in_force(&catalog, &parent, noon()).await);
+    let ended = catalog.end_session_of("alice", &parent).await;
+    assert!(ended.expect("end"));
+    assert!(!in_force(&catalog, &child, noon()).await);
+    let again = catalog.end_session_of("alice", &parent).await;
+    assert!(!again.expect("end"));
+}
+
+async fn an_account_ends_its_sessions_but_one(database: TestDatabase) {
+    let catalog = database.open().await;
+    sign_up(&catalog, "alice", Role::Full).await;
+    sign_up(&catalog, "bob", Role::Full).await;
+    let bob = NewSession {
+        account: "bob".to_owned(),
+        ..sign_in()
+    };
+    let bob = create(&catalog, bob).await;
+    let (kept, other) = (
+        create(&catalog, sign_in()).await,
+        create(&catalog, sign_in()).await,
+    );
+    let (its_child, others_child) = (
+        child_of(&catalog, kept).await,
+        child_of(&catalog, other).await,
+    );
+    let ended = catalog.end_other_sessions("alice", &kept).await;
+    ended.expect("end");
+    for (key, stays) in [
+        (kept, true),
+        (its_child, true),
+        (other, false),
+        (others_child, false),
+        (bob, true),
+    ] {
+        assert_eq!(in_force(&catalog, &key, noon()).await, stays);
+    }
+    // A key of somebody else's session keeps nothing.
+    catalog
+        .end_other_sessions("alice", &bob)
+        .await
+        .expect("end");
+    assert!(!in_force(&catalog, &kept, noon()).await);
+}
+
+async fn many_sessions_are_read_at_once(database: TestDatabase) {
+    let catalog = database.open().await;
+    sign_up(&catalog, "alice", Role::Full).await;
+    let parent = create(&catalog, sign_in()).await;
+    let child = child_of(&catalog, parent).await;
+    let ended = create(&catalog, sign_in()).await;
+    catalog.end_session(&ended).await.expect("end");
+    let over = NewSession {
+        expires_at: noon(),
+        ..sign_in()
+    };
+    let over = create(&catalog, over).await;
+    let mut keys = vec![parent, ended, over];
+    // More than fit into one question.
+    keys.extend((0..2500).map(|_| SessionId::random().expect("random bytes").key()));
+    keys.push(child);
+    let sessions = catalog.sessions(&keys, noon()).await.expect("read");
+    let mut found: Vec<SessionKey> = sessions.iter().map(|session| session.key).collect();
+    found.sort_unstable();
+    let mut expected = [parent, child];
+    expected.sort_unstable();
+    assert_eq!(found, expected);
+    for session in &sessions {
+        let alone = catalog.session(&session.key, noon()).await.expect("read");
+        assert_eq!(alone.as_ref(), Some(session));
+    }
+    assert_eq!(catalog.sessions(&[], noon()).await.expect("read"), []);
+    catalog
+        .set_account_disabled("alice", true)
+        .await
+        .expect("disable");
+    let sessions = catalog.sessions(&keys, noon()).await.expect("read");
+    assert_eq!(sessions, []);
+}
+
 async fn sweeping_deletes_what_is_over(database: TestDatabase) {
     let catalog = database.open().await;
     sign_up(&catalog, "alice", Role::Full).await;
@@ -318,6 +452,10 @@ fn ids_are_parsed_strictly_and_never_shown() {
     assert_eq!(text.len(), 43);
     assert_eq!(text.parse::<SessionId>().expect("an id"), id);
     assert_eq!(text.parse::<SessionId>().expect("an id").key(), id.key());
+    assert_eq!(
+        id.key().to_text().parse::<SessionKey>().expect("a key"),
+        id.key()
+    );
     for bad in [
         "",
         "short",

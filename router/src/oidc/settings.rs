@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use catalog::{Person, Role, Subject};
+use chrono::{DateTime, Utc};
 use clap::Args;
 use openidconnect::{ClientId, ClientSecret, IssuerUrl};
 use serde_json::Value;
@@ -183,9 +184,14 @@ const MAX_NAME: usize = 128;
 const MAX_ROLES: usize = 200;
 
 impl People {
-    /// Somebody's account by the first of these claims that say something. None when no name among them can be that of
-    /// an account.
-    pub(super) fn person(&self, subject: Subject, sources: &[&Value]) -> Option<Person> {
+    /// Somebody's account by the first of these claims that say something, of which the provider said the first at
+    /// `as_of`. None when no name among them can be that of an account.
+    pub(super) fn person(
+        &self,
+        subject: Subject,
+        as_of: DateTime<Utc>,
+        sources: &[&Value],
+    ) -> Option<Person> {
         let name = self.name(sources)?;
         let roles = self.roles(sources).unwrap_or_default();
         Some(Person {
@@ -193,6 +199,7 @@ impl People {
             name: name.to_owned(),
             role: self.role(&roles),
             roles,
+            as_of,
         })
     }
 
@@ -305,7 +312,7 @@ mod tests {
         for (name, admin, full, roles, expected) in cases {
             let claims =
                 json!({ "preferred_username": "alice", "realm_access": { "roles": roles } });
-            let person = people(admin, full).person(subject(), &[&claims]);
+            let person = people(admin, full).person(subject(), Utc::now(), &[&claims]);
             assert_eq!(person.expect("a person").role, expected, "{name}");
         }
     }
@@ -358,7 +365,7 @@ mod tests {
         ];
         for (name, good) in cases {
             let claims = json!({ "preferred_username": name });
-            let person = people("", "").person(subject(), &[&claims]);
+            let person = people("", "").person(subject(), Utc::now(), &[&claims]);
             assert_eq!(person.is_some(), good, "{name}");
         }
     }

@@ -122,6 +122,7 @@ impl Sessions {
             host: Some(host),
             created_at: now,
             expires_at: parent.expires_at,
+            browser: None,
         };
         timeout(PATIENCE, self.catalog.create_session(&child)).await??;
         Ok(child.id)

@@ -87,6 +87,7 @@ impl TestStore {
             let account = NewAccount {
                 name: name.to_owned(),
                 password_hash: Some(hash.clone()),
+                password_expires_at: None,
                 role,
             };
             catalog.create_account(&account).await.expect("an account");
