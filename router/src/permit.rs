@@ -55,10 +55,10 @@ impl Permit {
         &self.route
     }
 
-    /// The session that the answer rests on; none when the instance is public.
+    /// The session that the answer rests on; none when the instance is public, or something else proves who it is.
     #[must_use]
     pub(crate) fn session(&self) -> Option<SessionKey> {
-        self.signed_in.as_ref().map(|signed_in| signed_in.session)
+        self.signed_in.as_ref().and_then(SignedIn::session)
     }
 
     /// Who enters; nobody in particular when the instance is public.

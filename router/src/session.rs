@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout};
 use tracing::warn;
 
 use crate::error::Error;
-use crate::viewer::{SignedIn, Viewer};
+use crate::viewer::{Credential, SignedIn, Viewer};
 
 pub(crate) use local_path::LocalPath;
 
@@ -101,7 +101,7 @@ impl Sessions {
                     name: session.account.as_str().into(),
                     role: session.role,
                 },
-                session: session.key,
+                credential: Credential::Session(session.key),
             }))
     }
 

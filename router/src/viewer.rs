@@ -13,11 +13,28 @@ pub(crate) struct Viewer {
     pub role: Role,
 }
 
-/// A viewer and the session that proves it.
+/// A viewer and what proves it.
 #[derive(Debug, Clone)]
 pub(crate) struct SignedIn {
     /// Who it is.
     pub viewer: Viewer,
-    /// The session, by the hash of its secret.
-    pub session: SessionKey,
+    /// What proves it.
+    pub credential: Credential,
+}
+
+/// What somebody shows to prove who they are. It opens nothing by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Credential {
+    /// The cookie of a session, by the hash of its secret.
+    Session(SessionKey),
+}
+
+impl SignedIn {
+    /// The session that proves it, if it is one.
+    #[must_use]
+    pub(crate) fn session(&self) -> Option<SessionKey> {
+        match self.credential {
+            Credential::Session(key) => Some(key),
+        }
+    }
 }

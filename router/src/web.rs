@@ -352,8 +352,10 @@ async fn sign_out(
     require_own_page(headers, authority)?;
     let mut at_provider = None;
     if let Some(signed_in) = store.viewer(headers).await? {
-        let session = store.catalog.provider_session(&signed_in.session);
-        at_provider = timeout(PATIENCE, session).await??;
+        if let Some(key) = signed_in.session() {
+            let session = store.catalog.provider_session(&key);
+            at_provider = timeout(PATIENCE, session).await??;
+        }
         end_session(store, &signed_in).await?;
     }
     let elsewhere = match at_provider {
@@ -375,8 +377,10 @@ fn provider_label(store: &Store) -> Option<&str> {
 }
 
 async fn end_session(store: &Store, signed_in: &SignedIn) -> Result<(), Error> {
-    timeout(PATIENCE, store.catalog.end_session(&signed_in.session)).await??;
-    store.sessions.forget(&signed_in.session).await;
+    if let Some(key) = signed_in.session() {
+        timeout(PATIENCE, store.catalog.end_session(&key)).await??;
+        store.sessions.forget(&key).await;
+    }
     Ok(())
 }
 

@@ -414,7 +414,7 @@ mod tests {
 
     use super::*;
     use crate::table::{Route, Snapshot};
-    use crate::viewer::{SignedIn, Viewer};
+    use crate::viewer::{Credential, SignedIn, Viewer};
 
     const IDLE: Duration = Duration::from_mins(10);
 
@@ -476,7 +476,7 @@ mod tests {
                 name: "alice".into(),
                 role: Role::Full,
             },
-            session: SessionId::random().expect("random bytes").key(),
+            credential: Credential::Session(SessionId::random().expect("random bytes").key()),
         };
         let permit = table.authorize(&id, Some(alice)).expect("a permit");
         (table, permit)

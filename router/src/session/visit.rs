@@ -90,7 +90,7 @@ impl Sessions {
         let secret = TicketId::random()?.expose();
         let ticket = NewTicket {
             id: bound(&secret, nonce)?,
-            session: signed_in.session,
+            session: signed_in.session().ok_or(Error::NotSignedIn)?,
             host: site.host_name(host),
             expires_at: Utc::now() + TICKET_LIFETIME,
         };
