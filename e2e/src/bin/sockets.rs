@@ -130,7 +130,7 @@ async fn drive(address: SocketAddr, sockets: usize, length: Duration, headers: &
     let rate = u32::try_from(times.len()).map(f64::from)? / length.as_secs_f64();
     let figures = json!({
         "open_seconds": open_seconds,
-        "messages_per_second": rate,
+        "rps": rate,
         "p50_ms": milliseconds(at(50)),
         "p99_ms": milliseconds(at(99)),
     });
