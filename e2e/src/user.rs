@@ -119,8 +119,15 @@ impl User {
     /// Nobody answers.
     pub async fn submit(&mut self, path: &str, fields: &[(&str, &str)]) -> Result<Response> {
         let origin = format!("http://localhost:{}", self.address.port());
+        let page = if path == "/sign-in" { path } else { "/" };
+        let page = self.open(&format!("{origin}{page}")).await?.text().await?;
+        // Every form of a page carries the same token.
+        let token = page.split_once("name=\"form_token\" value=\"");
+        let token = token.and_then(|(_, rest)| rest.split('"').next());
         let mut form = Url::parse("http://form/")?;
-        form.query_pairs_mut().extend_pairs(fields);
+        form.query_pairs_mut()
+            .append_pair("form_token", token.unwrap_or_default())
+            .extend_pairs(fields);
         let request = self
             .request(Method::POST, &format!("{origin}{path}"))?
             .header(header::ACCEPT, "text/html")

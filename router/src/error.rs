@@ -54,9 +54,52 @@ pub(crate) enum Error {
     /// An unsafe request that another site's page sent.
     #[error("the request comes from another site's page")]
     ForeignOrigin,
+    /// A form that does not carry what its page was given.
+    #[error("this form is out of date")]
+    StaleForm,
+    /// Something that is not for everybody.
+    #[error("this is for the store's admins only")]
+    Forbidden,
     /// Name and password do not match.
     #[error("name or password is wrong")]
     WrongPassword,
+    /// The right password, too late: an admin gave it to be replaced.
+    #[error("this password was to be used once and is not good any more")]
+    PasswordExpired,
+    /// A new password that is too short.
+    #[error("the new password has {characters} characters; it needs at least {limit}")]
+    ShortPassword {
+        /// The fewest that will do.
+        limit: usize,
+        /// What it has.
+        characters: usize,
+    },
+    /// A new password that is too long.
+    #[error("the new password is longer than {limit_bytes} bytes")]
+    LongPassword {
+        /// The limit.
+        limit_bytes: usize,
+    },
+    /// A new password that is easily guessed.
+    #[error("the new password is the one that you have, or contains your name")]
+    PlainPassword,
+    /// A name that no account can have.
+    #[error("an account's name has letters, digits and -_.@+ between them, at most 128")]
+    BadAccountName,
+    /// A field of a form that its page does not offer.
+    #[error("there is no role `{0}`")]
+    NoRole(String),
+    /// No account has this name.
+    #[error("there is no such account")]
+    NoAccount,
+    /// An account whose password or role is the OIDC provider's affair.
+    #[error(
+        "the account `{0}` belongs to the sign-in service, which keeps its password and its role"
+    )]
+    ProvidersAccount(String),
+    /// Nobody could manage the store any more.
+    #[error("`{0}` is the only admin who can sign in; make another one first")]
+    LastAdmin(String),
     /// A sign-in at the provider that this browser did not begin, or that has ended already.
     #[error("this sign-in is over, or was begun in another browser")]
     BadAttempt,
@@ -177,16 +220,26 @@ impl Error {
             | Self::BadAttempt
             | Self::TokenRefused(_)
             | Self::TokenReplayed
+            | Self::ShortPassword { .. }
+            | Self::LongPassword { .. }
+            | Self::PlainPassword
+            | Self::BadAccountName
+            | Self::NoRole(_)
             | Self::ClientBody => StatusCode::BAD_REQUEST,
             Self::NotSignedIn | Self::WrongPassword | Self::BadToken => StatusCode::UNAUTHORIZED,
             Self::ForeignOrigin
+            | Self::StaleForm
+            | Self::Forbidden
             | Self::WavePath
             | Self::ForeignBundle
             | Self::ProviderRefused(_)
             | Self::NoName
+            | Self::PasswordExpired
             | Self::AccountDisabled => StatusCode::FORBIDDEN,
-            Self::NameTaken(_) => StatusCode::CONFLICT,
-            Self::NotFound | Self::Hidden => StatusCode::NOT_FOUND,
+            Self::NameTaken(_) | Self::ProvidersAccount(_) | Self::LastAdmin(_) => {
+                StatusCode::CONFLICT
+            }
+            Self::NotFound | Self::Hidden | Self::NoAccount => StatusCode::NOT_FOUND,
             Self::ConnectRefused | Self::MethodNotAllowed | Self::WaveMethod => {
                 StatusCode::METHOD_NOT_ALLOWED
             }
@@ -223,6 +276,10 @@ impl Error {
             Self::Hidden => Some("check the address, or ask the app's owner to share it"),
             Self::NotSignedIn => Some("open the address in a browser, or send a session's cookie"),
             Self::ForeignOrigin => Some("open the page itself and try again there"),
+            Self::StaleForm => {
+                Some("open the page again and send the form from there; cookies must be allowed")
+            }
+            Self::Forbidden => Some("ask an admin of the store"),
             Self::TooManyAttempts { .. } => Some("wait a little and try again"),
             Self::BadTicket => Some("open the app again; cookies must be allowed for its address"),
             Self::BadAttempt => {
@@ -239,6 +296,7 @@ impl Error {
                 "names have letters, digits and -_.@+ between them; the store's admin chooses the claim that holds them",
             ),
             Self::NameTaken(_) | Self::AccountDisabled => Some("ask the store's admin"),
+            Self::PasswordExpired => Some("ask an admin of the store for another one"),
             Self::WaveMethod | Self::WavePath => {
                 Some("these belong to the app's own process; ask the app through its pages")
             }
@@ -273,6 +331,14 @@ impl Error {
             | Self::MethodNotAllowed
             | Self::TooLarge { setting: None, .. }
             | Self::WrongPassword
+            | Self::ShortPassword { .. }
+            | Self::LongPassword { .. }
+            | Self::PlainPassword
+            | Self::BadAccountName
+            | Self::NoRole(_)
+            | Self::NoAccount
+            | Self::ProvidersAccount(_)
+            | Self::LastAdmin(_)
             | Self::BadToken
             | Self::TokenRefused(_)
             | Self::TokenReplayed
@@ -308,7 +374,18 @@ impl Error {
             | Self::NotSignedIn
             | Self::Hidden
             | Self::ForeignOrigin
+            | Self::StaleForm
+            | Self::Forbidden
             | Self::WrongPassword
+            | Self::PasswordExpired
+            | Self::ShortPassword { .. }
+            | Self::LongPassword { .. }
+            | Self::PlainPassword
+            | Self::BadAccountName
+            | Self::NoRole(_)
+            | Self::NoAccount
+            | Self::ProvidersAccount(_)
+            | Self::LastAdmin(_)
             | Self::BadAttempt
             | Self::ProviderRefused(_)
             | Self::ProviderAnswer(_)
@@ -336,12 +413,16 @@ impl Error {
 /// The database's own failures; those that mean "not any more" are told apart where they can happen.
 impl From<catalog::Error> for Error {
     fn from(error: catalog::Error) -> Self {
-        if matches!(error, catalog::Error::SessionGone) {
-            Self::NotSignedIn
-        } else if let catalog::Error::DuplicateAccount(name) = error {
-            Self::NameTaken(name)
-        } else {
-            Self::CatalogAway(Box::new(error))
+        #[expect(
+            clippy::wildcard_enum_match_arm,
+            reason = "all others mean that the database fails"
+        )]
+        match error {
+            catalog::Error::SessionGone => Self::NotSignedIn,
+            catalog::Error::DuplicateAccount(name) => Self::NameTaken(name),
+            catalog::Error::ForeignAccount(name) => Self::ProvidersAccount(name),
+            catalog::Error::LastAdmin(name) => Self::LastAdmin(name),
+            other => Self::CatalogAway(Box::new(other)),
         }
     }
 }

@@ -20,7 +20,8 @@ use crate::client_address::TrustedProxies;
 use crate::error::Error;
 use crate::exchange::{Answer, Exchange, Journal, Kind};
 use crate::origin::{Sender, is_unsafe, sender};
-use crate::permit::{Decision, Permit};
+use crate::permit::Permit;
+use crate::policy::Decision;
 use crate::proxy::Proxy;
 use crate::proxy::headers::Arrival;
 use crate::session::cookie::Cookies;
@@ -291,7 +292,7 @@ impl Gateway {
             .authorize(id, signed_in)
             .map_err(|decision| match decision {
                 Decision::SignIn => Error::NotSignedIn,
-                Decision::Hide | Decision::Allow => Error::Hidden,
+                Decision::Hide | Decision::Forbid | Decision::Allow => Error::Hidden,
             })
     }
 

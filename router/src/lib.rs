@@ -23,6 +23,7 @@ mod oidc;
 mod origin;
 mod permit;
 mod pod_log;
+mod policy;
 mod proxy;
 mod runtime;
 mod server;

@@ -30,9 +30,9 @@ use tracing::{debug, info, warn};
 use crate::backoff;
 use crate::error::Error;
 use crate::session::LocalPath;
+use crate::session::cookie::BrowserSecret;
 use crate::site::Site;
 
-pub(crate) use attempt::BrowserSecret;
 pub(crate) use jwt::Refused;
 pub(crate) use settings::{InvalidOidc, OidcArgs, OidcSettings};
 

@@ -1,5 +1,6 @@
 //! Signing in: with a local account, or at the OIDC provider.
 
+mod accounts;
 mod attempts;
 mod password;
 
@@ -7,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use catalog::{Catalog, NewSession, SessionId};
+use catalog::{Account, Catalog, NewSession, SessionId};
 use chrono::{TimeDelta, Utc};
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout};
@@ -15,11 +16,13 @@ use tracing::info;
 
 use crate::client_address::network;
 use crate::error::Error;
-use crate::oidc::{Answer, Arrived, BrowserSecret, Provider};
+use crate::oidc::{Answer, Arrived, Provider};
 use crate::session::LocalPath;
+use crate::session::cookie::BrowserSecret;
 use attempts::Attempts;
 use password::{MAX_PASSWORD, Passwords};
 
+pub(crate) use accounts::ONE_TIME_LIFETIME;
 pub(crate) use password::hash as hash_password;
 
 /// Longest name that is looked at, in bytes.
@@ -74,6 +77,7 @@ impl SignIn {
         &self,
         secret: Option<BrowserSecret>,
         answer: Answer,
+        browser: Option<String>,
     ) -> Result<(SessionId, LocalPath), Error> {
         let provider = self.provider().ok_or(Error::NotFound)?;
         let Arrived {
@@ -85,21 +89,32 @@ impl SignIn {
         if account.disabled {
             return Err(Error::AccountDisabled);
         }
-        let session = self.begin(&account.name).await?;
+        let session = self.begin(&account.name, browser).await?;
         let key = session.key();
         let noted = self.catalog.note_provider_session(&key, &at_provider);
         timeout(PATIENCE, noted).await??;
         Ok((session, next))
     }
 
-    /// Makes a session for whoever knows the account's password.
+    /// Makes a session in `browser` for whoever knows the account's password.
     pub(crate) async fn sign_in(
         &self,
         name: &str,
         password: String,
-        peer: IpAddr,
+        (peer, browser): (IpAddr, Option<String>),
     ) -> Result<SessionId, Error> {
         let name = name.trim();
+        let account = self.prove(name, password, peer).await?;
+        if let Some(expired_at) = account.password_expires_at
+            && expired_at <= Utc::now()
+        {
+            return Err(Error::PasswordExpired);
+        }
+        self.begin(name, browser).await
+    }
+
+    /// The account, for whoever knows its password.
+    async fn prove(&self, name: &str, password: String, peer: IpAddr) -> Result<Account, Error> {
         if name.is_empty() || name.len() > MAX_NAME || password.len() > MAX_PASSWORD {
             return Err(Error::WrongPassword);
         }
@@ -118,20 +133,22 @@ impl SignIn {
 
         let account = timeout(PATIENCE, self.catalog.account(name)).await??;
         // Who signs in at the provider has no password here, whatever the row says.
+        let account = account.filter(|account| !account.disabled && account.subject.is_none());
         let hash = account
-            .filter(|account| !account.disabled && account.subject.is_none())
-            .and_then(|account| account.password_hash);
-        if !self.passwords.verify(password, hash).await? {
+            .as_ref()
+            .and_then(|account| account.password_hash.clone());
+        let matches = self.passwords.verify(password, hash).await?;
+        let Some(account) = account.filter(|_| matches) else {
             info!(client.address = %peer, "Refused a sign-in");
             return Err(Error::WrongPassword);
-        }
+        };
         self.by_address.lock().give_back(&address);
         self.by_account.lock().give_back(&account_key);
-        self.begin(name).await
+        Ok(account)
     }
 
     /// Makes a session for an account that has proved who it is.
-    async fn begin(&self, name: &str) -> Result<SessionId, Error> {
+    async fn begin(&self, name: &str, browser: Option<String>) -> Result<SessionId, Error> {
         let now = Utc::now();
         let lifetime = TimeDelta::from_std(self.lifetime).unwrap_or(TimeDelta::MAX);
         let session = NewSession {
@@ -139,14 +156,25 @@ impl SignIn {
             account: name.to_owned(),
             parent: None,
             host: None,
+            browser,
             created_at: now,
             expires_at: now
                 .checked_add_signed(lifetime)
                 .unwrap_or(chrono::DateTime::<Utc>::MAX_UTC),
-            browser: None,
         };
         timeout(PATIENCE, self.catalog.create_session(&session)).await??;
         info!(account.name = name, "Signed in {name}");
         Ok(session.id)
     }
+}
+
+/// Whether an instance's spec could name its owner like this.
+pub(crate) fn is_account_name(name: &str) -> bool {
+    let ends = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric());
+    name.len() <= MAX_NAME
+        && ends(name.bytes().next())
+        && ends(name.bytes().last())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.@+".contains(&byte))
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use crds::{AppMode, AppRef, RoutingMode, Visibility};
+use crds::{AppMode, AppRef, Lifecycle, RoutingMode, Visibility};
 use k8s_openapi::jiff::Timestamp;
 use tokio::sync::watch as channel;
 
@@ -20,7 +20,6 @@ use crate::activity::Activity;
 use crate::proxy::upstream::Upstream;
 use crate::site::AppHost;
 use crate::target::Form;
-use crate::viewer::Viewer;
 
 /// One instance as the router sees it.
 #[derive(Debug)]
@@ -139,6 +138,8 @@ pub(crate) struct AppEntry {
     pub owner: String,
     /// Who sees it.
     pub visibility: Visibility,
+    /// Who runs it.
+    pub lifecycle: Lifecycle,
     /// How its instances are reached.
     pub routing_mode: RoutingMode,
     /// What its pods run; none for apps that are links.
@@ -149,20 +150,6 @@ pub(crate) struct AppEntry {
     pub idle_timeout: Option<Duration>,
     /// Whether the operator calls it ready.
     pub ready: bool,
-}
-
-impl AppEntry {
-    /// Whether `viewer` sees this app and its pictures. An admin manages every app.
-    #[must_use]
-    pub(crate) fn is_visible_to(&self, viewer: Option<&Viewer>) -> bool {
-        match (self.visibility, viewer) {
-            (Visibility::Public, _) | (Visibility::AllUsers, Some(_)) => true,
-            (Visibility::Private, Some(viewer)) => {
-                self.owner == *viewer.name || viewer.role == catalog::Role::Admin
-            }
-            (Visibility::AllUsers | Visibility::Private, None) => false,
-        }
-    }
 }
 
 /// Everything at one moment.

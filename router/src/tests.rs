@@ -5,10 +5,12 @@ mod fake_app;
 mod fake_cluster;
 mod test_store;
 
+mod accounts;
 mod aliases;
 mod churn;
 mod cves;
 mod edge;
+mod endpoints;
 mod forwarding;
 mod http2;
 mod internal;

@@ -32,6 +32,7 @@ pub(crate) enum Credential {
 impl SignedIn {
     /// The session that proves it, if it is one.
     #[must_use]
+    #[expect(clippy::unnecessary_wraps, reason = "there are sessions only, so far")]
     pub(crate) fn session(&self) -> Option<SessionKey> {
         match self.credential {
             Credential::Session(key) => Some(key),

@@ -19,9 +19,11 @@ use crate::body::{BoxError, Exclusive};
 use crate::error::Error;
 use crate::permit::Permit;
 use crate::pod_log::PodLogs;
+use crate::policy::{Action, Decision, decide};
 use crate::proxy::tunnels::{Tunnels, Watched};
 use crate::shares::{Share, Shares};
 use crate::table::{Route, Table};
+use crate::viewer::Viewer;
 use crate::web::phases_object;
 
 /// Path on every app host, followed by the name by which the instance was visited, where its phases are told.
@@ -45,10 +47,29 @@ pub(crate) struct Waiting {
     pub route: Arc<Route>,
     /// The name by which it was visited.
     pub name: InstanceId,
-    /// Whether the visitor owns it: others are not told what the app itself has said.
-    pub is_owner: bool,
-    /// The last lines of its log, when it fails.
+    /// How much the visitor is told.
+    pub rights: Rights,
+    /// The last lines of its log, when it fails and the visitor may read them.
     pub log: Option<Arc<str>>,
+}
+
+/// How much a visitor is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Rights {
+    /// What to do about the instance.
+    pub manages: bool,
+    /// What the app itself has said.
+    pub reads_log: bool,
+}
+
+impl Rights {
+    pub(crate) fn of(viewer: Option<&Viewer>, route: &Route) -> Self {
+        let may = |action| decide(viewer, action) == Decision::Allow;
+        Self {
+            manages: may(Action::Manage(route.into())),
+            reads_log: may(Action::ReadLog(route.into())),
+        }
+    }
 }
 
 /// Tells visitors how instances are coming along.
@@ -76,12 +97,12 @@ impl Phases {
 
     /// What a visitor is told now.
     pub(crate) async fn now(&self, permit: &Permit, name: InstanceId) -> Waiting {
-        self.look(permit.route().clone(), name, permit.is_owner())
-            .await
+        let rights = Rights::of(permit.viewer(), permit.route());
+        self.look(permit.route().clone(), name, rights).await
     }
 
-    async fn look(&self, route: Arc<Route>, name: InstanceId, is_owner: bool) -> Waiting {
-        let log = if is_owner && route.failing {
+    async fn look(&self, route: Arc<Route>, name: InstanceId, rights: Rights) -> Waiting {
+        let log = if rights.reads_log && route.failing {
             self.logs.last_lines(&route).await
         } else {
             None
@@ -89,7 +110,7 @@ impl Phases {
         Waiting {
             route,
             name,
-            is_owner,
+            rights,
             log,
         }
     }
@@ -112,7 +133,7 @@ impl Phases {
             name,
             id: permit.route().id.clone(),
             uid: permit.route().uid.clone(),
-            is_owner: permit.is_owner(),
+            rights: Rights::of(permit.viewer(), permit.route()),
             changes: self.table.changes(),
             until: Instant::now() + LONGEST,
             told: String::new(),
@@ -144,7 +165,7 @@ struct Listener {
     name: InstanceId,
     id: InstanceId,
     uid: String,
-    is_owner: bool,
+    rights: Rights,
     changes: Receiver<u64>,
     until: Instant,
     told: String,
@@ -175,7 +196,7 @@ impl Listener {
             route.activity.note();
             let waiting = self
                 .phases
-                .look(route, self.name.clone(), self.is_owner)
+                .look(route, self.name.clone(), self.rights)
                 .await;
             let object = phases_object(&waiting);
             if object != self.told {

@@ -1,50 +1,62 @@
-//! The store's own pages: sign-in, the first page, pictures of apps, visits.
+//! The store's own pages.
+//!
+//! `endpoint` lists every address. Each request is looked up there, its sender is put before the policy (`admit`), its form
+//! is checked, and only then is it handled.
 
+mod account;
+mod accounts;
 mod asked;
 mod assets;
+pub(crate) mod endpoint;
+mod form;
 mod pages;
 mod provider;
+mod sign_in;
+mod visit;
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use catalog::{Blobs, Catalog};
+use bytes::Buf;
+use catalog::{Blobs, Catalog, SessionKey};
+use futures::Stream;
 use http::uri::Authority;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
-use serde::Deserialize;
 use tokio::time::timeout;
 use url::form_urlencoded;
+use warp::Filter;
 use warp::filters::BoxedFilter;
-use warp::{Filter, Rejection};
+use warp::path::FullPath;
 
 use crate::Body;
 use crate::error::Error;
 use crate::gateway::{Pages, log_failure};
-use crate::oidc::Provider;
 use crate::origin::{Sender, sender};
+use crate::policy::{Action, Decision, decide};
 use crate::session::cookie::Cookies;
-use crate::session::visit::{NonceHash, VISIT_PATH};
 use crate::session::{LocalPath, Sessions};
 use crate::sign_in::SignIn;
-use crate::site::{AppHost, Site};
+use crate::site::Site;
 use crate::table::Table;
 use crate::viewer::SignedIn;
+use accounts::Change;
+use endpoint::{Endpoint, Kind};
+use form::{Form, FormToken};
 
 pub(crate) use asked::Asked;
 pub(crate) use pages::{ERROR_HEADER, failure, phases_object};
 
-/// Largest form that is read, in bytes.
-const MAX_FORM: u64 = 16 * 1024;
-
 /// How long one of these pages may take, the reading of its form included.
 const PAGE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long the catalog may take for the first page.
+/// How long one question to the catalog may take.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How much is kept of what a browser says it is, in characters.
+const MAX_BROWSER: usize = 256;
 
 /// What the pages are made from.
 #[derive(Debug)]
@@ -92,166 +104,214 @@ impl Store {
     fn cookies(&self) -> Cookies {
         Cookies::new(self.site.is_secure())
     }
-
-    async fn viewer(&self, headers: &HeaderMap) -> Result<Option<SignedIn>, Error> {
-        match self.cookies().session(headers) {
-            Some(secret) => self.sessions.signed_in(secret, None).await,
-            None => Ok(None),
-        }
-    }
 }
 
 fn routes(store: Arc<Store>) -> BoxedFilter<(Reply,)> {
-    let site = store.site.clone();
-    let context = warp::any()
-        .map(move || store.clone())
-        .and(warp::ext::get::<Asked>())
-        .and(warp::header::headers_cloned())
-        .boxed();
-    let read = warp::get().or(warp::head()).unify().boxed();
-    let query = warp::query::raw()
-        .or(warp::any().map(String::new))
-        .unify()
-        .boxed();
-    let form = warp::post().and(warp::ext::get::<Authority>()).boxed();
-
-    let at_provider = provider::routes(&context, &query);
-    let home = warp::path::end()
-        .and(read.clone())
-        .and(context.clone())
-        .then(
-            |store: Arc<Store>, asked: Asked, headers: HeaderMap| async move {
-                answer(&store, &asked, home(&store, &headers).await)
-            },
-        );
-    let sign_in_page = warp::path!("sign-in")
-        .and(read.clone())
-        .and(context.clone())
-        .and(query.clone())
-        .then(
-            |store: Arc<Store>, asked: Asked, headers: HeaderMap, query: String| async move {
-                answer(&store, &asked, sign_in_page(&store, &headers, &query).await)
-            },
-        );
-    let sign_in = warp::path!("sign-in")
-        .and(form.clone())
-        .and(context.clone())
-        .and(warp::body::content_length_limit(MAX_FORM))
-        .and(warp::body::form())
-        .then(
-            |authority: Authority,
-             store: Arc<Store>,
-             asked: Asked,
-             headers: HeaderMap,
-             form: SignInForm| async move {
-                let done = sign_in(&store, &asked, &headers, &authority, form).await;
-                answer(&store, &asked, done)
-            },
-        );
-    let sign_out = warp::path!("sign-out").and(form).and(context.clone()).then(
-        |authority: Authority, store: Arc<Store>, asked: Asked, headers: HeaderMap| async move {
-            answer(&store, &asked, sign_out(&store, &headers, &authority).await)
-        },
-    );
-    let visit = warp::path!("visit")
-        .and(warp::get())
-        .and(context.clone())
+    let query = warp::query::raw().or(warp::any().map(String::new)).unify();
+    warp::method()
+        .and(warp::path::full())
         .and(query)
+        .and(warp::header::headers_cloned())
+        .and(warp::ext::get::<Asked>())
+        .and(warp::ext::get::<Authority>())
+        .and(warp::body::stream())
         .then(
-            |store: Arc<Store>, asked: Asked, headers: HeaderMap, query: String| async move {
-                answer(&store, &asked, visit(&store, &headers, &query).await)
+            move |method, path: FullPath, query, headers, asked, authority, body| {
+                let store = store.clone();
+                let call = Call {
+                    path,
+                    query,
+                    headers,
+                    asked,
+                    authority,
+                };
+                async move {
+                    let answer = respond(&store, &method, &call, body).await;
+                    answer.unwrap_or_else(|error| {
+                        log_failure(&error, &call.asked);
+                        failure(&error, &call.asked, &store.site).map(Into::into)
+                    })
+                }
             },
-        );
-    let asset =
-        warp::path!("assets" / String / String)
-            .and(read)
-            .and(context)
-            .then(
-                |digest: String,
-                 name: String,
-                 store: Arc<Store>,
-                 asked: Asked,
-                 headers: HeaderMap| async move {
-                    let found = match store.viewer(&headers).await {
-                        Ok(viewer) => assets::asset(&store, viewer.as_ref(), &digest, &name).await,
-                        Err(error) => Err(error),
-                    };
-                    answer(&store, &asked, found)
-                },
-            );
-
-    home.or(sign_in_page)
-        .unify()
-        .or(at_provider)
-        .unify()
-        .or(sign_in)
-        .unify()
-        .or(sign_out)
-        .unify()
-        .or(visit)
-        .unify()
-        .or(asset)
-        .unify()
-        .or(
-            warp::ext::get::<Asked>().and_then(|asked: Asked| async move {
-                Err::<Reply, Rejection>(warp::reject::custom(Unrouted(asked)))
-            }),
         )
-        .unify()
-        .recover(move |rejection: Rejection| {
-            let site = site.clone();
-            async move { Ok::<_, Infallible>(refusal(&rejection, &site)) }
-        })
-        .unify()
         .boxed()
 }
 
-/// A request that no route took, with what its answer needs.
-#[derive(Debug)]
-struct Unrouted(Asked);
+/// One request, without its body.
+struct Call {
+    path: FullPath,
+    query: String,
+    headers: HeaderMap,
+    asked: Asked,
+    authority: Authority,
+}
 
-impl warp::reject::Reject for Unrouted {}
+impl Call {
+    /// What the browser says it is, cut to what is kept of a session.
+    fn browser(&self) -> Option<String> {
+        let said = self.headers.get(header::USER_AGENT)?.to_str().ok()?;
+        Some(said.chars().take(MAX_BROWSER).collect())
+    }
 
-/// What warp itself refuses: unknown paths, other methods, forms that are too large or none.
-fn refusal(rejection: &Rejection, site: &Site) -> Reply {
-    use warp::reject::{InvalidHeader, LengthRequired, MethodNotAllowed, PayloadTooLarge};
-    let error = if rejection.find::<PayloadTooLarge>().is_some() {
-        Error::TooLarge {
-            limit_bytes: MAX_FORM,
-            setting: None,
+    /// The first parameter of this name.
+    fn parameter(&self, name: &str) -> Option<String> {
+        field(&self.query, name)
+    }
+}
+
+/// Somebody whom the policy has let come to an endpoint: nobody else is handled.
+struct Visitor {
+    signed_in: Option<SignedIn>,
+    /// Goes into the forms of the pages that are shown.
+    token: Option<FormToken>,
+}
+
+impl Visitor {
+    /// Puts the visitor before the policy once more.
+    fn may(&self, action: Action<'_>) -> Result<(), Error> {
+        let viewer = self.signed_in.as_ref().map(|signed_in| &signed_in.viewer);
+        match decide(viewer, action) {
+            Decision::Allow => Ok(()),
+            Decision::SignIn => Err(Error::NotSignedIn),
+            Decision::Forbid => Err(Error::Forbidden),
+            Decision::Hide => Err(Error::NotFound),
         }
-    } else if rejection.find::<LengthRequired>().is_some() {
-        Error::BadRequest("a form needs a Content-Length")
-    } else if rejection
-        .find::<warp::body::BodyDeserializeError>()
-        .is_some()
-    {
-        Error::BadRequest("the form could not be read")
-    } else if rejection.find::<InvalidHeader>().is_some() {
-        Error::BadRequest("a header could not be read")
-    } else if rejection.find::<MethodNotAllowed>().is_some() {
-        Error::MethodNotAllowed
-    } else {
-        Error::NotFound
+    }
+
+    /// The session by which the visitor is signed in: pages are for browsers.
+    fn session(&self) -> Result<SessionKey, Error> {
+        self.signed_in()?.session().ok_or(Error::NotSignedIn)
+    }
+
+    /// What is around the content of a page for somebody who is signed in.
+    fn frame<'a>(&'a self, store: &'a Store) -> Result<pages::Frame<'a>, Error> {
+        let viewer = &self.signed_in()?.viewer;
+        let token = self.token.as_ref().ok_or(Error::NotSignedIn)?;
+        Ok(pages::Frame::for_viewer(&store.site, viewer, token))
+    }
+
+    /// Who it is, where the policy has asked for somebody who is signed in.
+    fn signed_in(&self) -> Result<&SignedIn, Error> {
+        self.signed_in.as_ref().ok_or(Error::NotSignedIn)
+    }
+}
+
+async fn respond(
+    store: &Store,
+    method: &Method,
+    call: &Call,
+    body: impl Stream<Item = Result<impl Buf, warp::Error>>,
+) -> Result<Reply, Error> {
+    let endpoint = Endpoint::find(method, call.path.as_str())?;
+    let answer = match admit(store, endpoint, call).await {
+        Ok(visitor) => handle(store, endpoint, &visitor, call, body).await,
+        Err(error) => Err(error),
     };
-    let asked = rejection
-        .find::<Unrouted>()
-        .map_or_else(Asked::unknown, |unrouted| unrouted.0.clone());
-    failure(&error, &asked, site).map(Into::into)
+    match answer {
+        Err(Error::NotSignedIn) if call.asked.navigation => to_sign_in(endpoint, call),
+        other => other,
+    }
 }
 
-/// Turns a handler's result into the reply; an error is logged here, once.
-fn answer(store: &Store, asked: &Asked, result: Result<Reply, Error>) -> Reply {
-    result.unwrap_or_else(|error| {
-        log_failure(&error, asked);
-        failure(&error, asked, &store.site).map(Into::into)
-    })
+/// Puts whoever asks before the policy.
+async fn admit(store: &Store, endpoint: Endpoint, call: &Call) -> Result<Visitor, Error> {
+    let headers = &call.headers;
+    let cookies = store.cookies();
+    let signed_in = match cookies.session(headers) {
+        Some(secret) => store.sessions.signed_in(secret, None).await?,
+        None => None,
+    };
+    let secret = match endpoint {
+        // Who signs in has no session yet.
+        Endpoint::SignIn => cookies.form(headers),
+        // A session that is over still names the browser that signs out.
+        _ => cookies.session(headers),
+    };
+    let visitor = Visitor {
+        signed_in,
+        token: secret.map(FormToken::of),
+    };
+    visitor.may(endpoint.action())?;
+    Ok(visitor)
 }
 
-async fn home(store: &Store, headers: &HeaderMap) -> Result<Reply, Error> {
-    let Some(signed_in) = store.viewer(headers).await? else {
+async fn handle(
+    store: &Store,
+    endpoint: Endpoint,
+    visitor: &Visitor,
+    call: &Call,
+    body: impl Stream<Item = Result<impl Buf, warp::Error>>,
+) -> Result<Reply, Error> {
+    let form = match endpoint.kind() {
+        Kind::Read => Form::parse(b""),
+        Kind::Call => Form::parse(&form::read(&call.headers, body).await?),
+        Kind::Form => {
+            require_own_page(call)?;
+            Form::parse(&form::read(&call.headers, body).await?)
+        }
+    };
+    if endpoint.kind() == Kind::Form {
+        let token = visitor.token.as_ref().ok_or(Error::StaleForm);
+        match token.and_then(|token| token.check(&form)) {
+            Err(stale) if endpoint == Endpoint::SignIn && call.asked.navigation => {
+                return sign_in::again(store, call, &form, &stale);
+            }
+            other => other?,
+        }
+    }
+    let change = |change| accounts::change(store, visitor, call, &form, change);
+    match endpoint {
+        Endpoint::Home => home(store, visitor).await,
+        Endpoint::SignInPage => sign_in::page(store, visitor, call),
+        Endpoint::SignIn => sign_in::sign_in(store, visitor, call, &form).await,
+        Endpoint::SignOut => sign_in::sign_out(store, visitor).await,
+        Endpoint::SignInAtProvider => provider::start(store, call).await,
+        Endpoint::ProviderAnswer => provider::answered(store, visitor, call).await,
+        Endpoint::BackChannelLogout => Ok(provider::back_channel(store, call, &form).await),
+        Endpoint::Visit => visit::visit(store, visitor, call).await,
+        Endpoint::Picture => assets::picture(store, visitor, call).await,
+        Endpoint::Account => account::page(store, visitor, call).await,
+        Endpoint::ChangePassword => account::change_password(store, visitor, call, &form).await,
+        Endpoint::EndSession => account::end_session(store, visitor, &form).await,
+        Endpoint::EndOtherSessions => account::end_other_sessions(store, visitor).await,
+        Endpoint::Accounts => accounts::page(store, visitor, call).await,
+        Endpoint::CreateAccount => change(Change::Create).await,
+        Endpoint::ResetPassword => change(Change::ResetPassword).await,
+        Endpoint::ChangeRole => change(Change::Role).await,
+        Endpoint::DisableAccount => change(Change::Disable).await,
+        Endpoint::EnableAccount => change(Change::Enable).await,
+    }
+}
+
+/// Sends a browser to the sign-in page, and from there back to the page it asked for.
+fn to_sign_in(endpoint: Endpoint, call: &Call) -> Result<Reply, Error> {
+    if endpoint.kind() != Kind::Read {
+        return redirect(StatusCode::SEE_OTHER, "/sign-in");
+    }
+    let query = match call.query.as_str() {
+        "" => String::new(),
+        query => format!("?{query}"),
+    };
+    let next = LocalPath::or_root(&format!("{}{query}", call.path.as_str()));
+    if next == LocalPath::root() {
         return redirect(StatusCode::FOUND, "/sign-in");
-    };
+    }
+    let next = form_urlencoded::Serializer::new(String::new())
+        .append_pair("next", &next.to_string())
+        .finish();
+    redirect(StatusCode::FOUND, &format!("/sign-in?{next}"))
+}
+
+/// Refuses forms that another site's page sends, or that no browser sends.
+fn require_own_page(call: &Call) -> Result<(), Error> {
+    match sender(&call.headers, &call.authority) {
+        Sender::Same => Ok(()),
+        Sender::Foreign | Sender::Unknown => Err(Error::ForeignOrigin),
+    }
+}
+
+async fn home(store: &Store, visitor: &Visitor) -> Result<Reply, Error> {
+    let signed_in = visitor.signed_in()?;
     let viewer = catalog::Viewer {
         name: Some(signed_in.viewer.name.to_string()),
         admin: signed_in.viewer.role == catalog::Role::Admin,
@@ -276,8 +336,9 @@ async fn home(store: &Store, headers: &HeaderMap) -> Result<Reply, Error> {
         }
     };
     let snapshot = store.table.load();
+    let frame = visitor.frame(store)?;
     let page = pages::Home::new(
-        &store.site,
+        (&store.site, frame),
         &store.namespace,
         &signed_in.viewer,
         apps,
@@ -286,163 +347,13 @@ async fn home(store: &Store, headers: &HeaderMap) -> Result<Reply, Error> {
     page.reply().map(|page| page.map(Into::into))
 }
 
-async fn sign_in_page(store: &Store, headers: &HeaderMap, query: &str) -> Result<Reply, Error> {
-    let next = LocalPath::or_root(&field(query, "next").unwrap_or_default());
-    if store.viewer(headers).await?.is_some() {
-        return redirect(StatusCode::FOUND, &next.to_string());
-    }
-    let page = pages::SignIn::new(&store.site, &next, provider_label(store), None).reply()?;
-    Ok(lead_to_own_host(store, &next, page.map(Into::into)))
-}
-
-/// The fields of the sign-in page.
-#[derive(Deserialize)]
-struct SignInForm {
-    name: String,
-    password: String,
-    #[serde(default)]
-    next: String,
-}
-
-async fn sign_in(
-    store: &Store,
-    asked: &Asked,
-    headers: &HeaderMap,
-    authority: &Authority,
-    form: SignInForm,
-) -> Result<Reply, Error> {
-    require_own_page(headers, authority)?;
-    let SignInForm {
-        name,
-        password,
-        next,
-    } = form;
-    let next = LocalPath::or_root(&next);
-    let session = match store.sign_in.sign_in(&name, password, asked.peer).await {
-        Ok(session) => session,
-        Err(error @ (Error::WrongPassword | Error::TooManyAttempts { .. })) if asked.navigation => {
-            let page = pages::SignIn::new(
-                &store.site,
-                &next,
-                provider_label(store),
-                Some((&name, &error)),
-            );
-            let page = page.reply()?.map(Into::into);
-            return Ok(lead_to_own_host(store, &next, page));
-        }
-        Err(error) => return Err(error),
-    };
-    // Whoever was signed in here before is not any more.
-    if let Ok(Some(before)) = store.viewer(headers).await {
-        end_session(store, &before).await?;
-    }
-    let mut reply = redirect(StatusCode::SEE_OTHER, &next.to_string())?;
-    reply.headers_mut().append(
-        header::SET_COOKIE,
-        store.cookies().set_session(&session.expose()),
-    );
-    Ok(reply)
-}
-
-async fn sign_out(
-    store: &Store,
-    headers: &HeaderMap,
-    authority: &Authority,
-) -> Result<Reply, Error> {
-    require_own_page(headers, authority)?;
-    let mut at_provider = None;
-    if let Some(signed_in) = store.viewer(headers).await? {
-        if let Some(key) = signed_in.session() {
-            let session = store.catalog.provider_session(&key);
-            at_provider = timeout(PATIENCE, session).await??;
-        }
-        end_session(store, &signed_in).await?;
-    }
-    let elsewhere = match at_provider {
-        Some(session) => provider::sign_out_page(store, &session.id_token)?,
-        None => None,
-    };
-    let mut reply = match elsewhere {
-        Some(page) => page,
-        None => redirect(StatusCode::SEE_OTHER, "/sign-in")?,
-    };
-    reply
-        .headers_mut()
-        .append(header::SET_COOKIE, store.cookies().clear_session());
-    Ok(reply)
-}
-
-fn provider_label(store: &Store) -> Option<&str> {
-    store.sign_in.provider().map(Provider::label)
-}
-
+/// Ends the session that somebody shows.
 async fn end_session(store: &Store, signed_in: &SignedIn) -> Result<(), Error> {
-    if let Some(key) = signed_in.session() {
-        timeout(PATIENCE, store.catalog.end_session(&key)).await??;
-        store.sessions.forget(&key).await;
+    if let Some(session) = signed_in.session() {
+        timeout(PATIENCE, store.catalog.end_session(&session)).await??;
+        store.sessions.forget(&session).await;
     }
     Ok(())
-}
-
-/// Sends a browser that is signed in here back to the instance's host, with a ticket.
-async fn visit(store: &Store, headers: &HeaderMap, query: &str) -> Result<Reply, Error> {
-    let host = field(query, "host").and_then(|host| app_host(store, &host));
-    let host = host.ok_or(Error::BadRequest("the visit names no host of an app"))?;
-    let nonce = field(query, "nonce").and_then(|nonce| NonceHash::parse(&nonce));
-    let nonce = nonce.ok_or(Error::BadRequest(
-        "the visit does not come from an app's host",
-    ))?;
-    let path = LocalPath::or_root(&field(query, "path").unwrap_or_default());
-    let Some(signed_in) = store.viewer(headers).await? else {
-        let next = form_urlencoded::Serializer::new(String::new())
-            .append_pair("next", &format!("{VISIT_PATH}?{query}"))
-            .finish();
-        return redirect(StatusCode::FOUND, &format!("/sign-in?{next}"));
-    };
-    let location = store
-        .sessions
-        .issue_ticket(&store.site, &signed_in, &host, &path, nonce)
-        .await?;
-    redirect(StatusCode::FOUND, &location)
-}
-
-/// Lets the form of a page lead to an alias's own host, when that is where somebody comes from: browsers check where the answer
-/// to a form redirects to, as well.
-fn lead_to_own_host(store: &Store, next: &LocalPath, mut page: Reply) -> Reply {
-    let next = next.to_string();
-    let query = next
-        .strip_prefix(VISIT_PATH)
-        .and_then(|rest| rest.strip_prefix('?'));
-    let host = query
-        .and_then(|query| field(query, "host"))
-        .and_then(|host| store.table.own_host(&host));
-    let policy = page.headers().get(header::CONTENT_SECURITY_POLICY);
-    if let (Some(host), Some(policy)) = (host, policy.and_then(|policy| policy.to_str().ok())) {
-        let origin = store.site.app_origin(&host);
-        let wider = policy.replace(
-            "form-action 'self'",
-            &format!("form-action 'self' {origin}"),
-        );
-        if let Ok(wider) = HeaderValue::from_str(&wider) {
-            page.headers_mut()
-                .insert(header::CONTENT_SECURITY_POLICY, wider);
-        }
-    }
-    page
-}
-
-/// A host that apps live on.
-fn app_host(store: &Store, name: &str) -> Option<AppHost> {
-    let own = || store.table.own_host(name);
-    store.site.app_host(name).or_else(own)
-}
-
-/// Refuses forms that another site's page sends, or that no browser sends.
-fn require_own_page(headers: &HeaderMap, authority: &Authority) -> Result<(), Error> {
-    match sender(headers, authority) {
-        Sender::Same => Ok(()),
-        Sender::Foreign | Sender::Unknown => Err(Error::ForeignOrigin),
-    }
 }
 
 fn redirect(status: StatusCode, location: &str) -> Result<Reply, Error> {

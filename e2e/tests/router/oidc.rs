@@ -74,7 +74,7 @@ async fn a_browser_signs_in_at_the_provider_and_out_again() -> Result<()> {
     browser.sees("Signed in as maker").await?;
 
     // Signing out ends the session here and there.
-    browser.clicks("form.account button").await?;
+    browser.clicks("form[action='/sign-out'] button").await?;
     let confirm = browser.page.wait();
     let confirm = confirm
         .for_element(Locator::Css("button[name=logout]"))

@@ -12,42 +12,23 @@ use sha2::{Digest, Sha256};
 
 use crate::error::Error;
 use crate::session::LocalPath;
+use crate::session::cookie::BrowserSecret;
 
 /// Longest path that is carried along, in bytes; a longer one leads to the first page.
 const MAX_PATH: usize = 1024;
 
-/// The secret of one browser: 256 random bits.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct BrowserSecret(String);
-
-impl BrowserSecret {
-    /// Takes the one that the browser holds, if it is well formed.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        let well_formed = text.parse::<TicketId>().is_ok();
-        well_formed.then(|| Self(text.to_owned()))
-    }
-
-    pub(crate) fn random() -> Result<Self, Error> {
-        Ok(Self(TicketId::random()?.expose()))
-    }
-
-    pub(crate) fn expose(&self) -> &str {
-        &self.0
-    }
-
-    /// Only who holds the secret can make this. Hashed twice, so that nothing can be appended to it.
-    fn derive(&self, what: &str, of: &str) -> String {
-        let inner = Sha256::new()
-            .chain_update(what)
-            .chain_update([0])
-            .chain_update(of)
-            .finalize();
-        let outer = Sha256::new()
-            .chain_update(&self.0)
-            .chain_update(inner)
-            .finalize();
-        URL_SAFE_NO_PAD.encode(outer)
-    }
+/// Only who holds the secret can make this. Hashed twice, so that nothing can be appended to it.
+fn derive(secret: &BrowserSecret, what: &str, of: &str) -> String {
+    let inner = Sha256::new()
+        .chain_update(what)
+        .chain_update([0])
+        .chain_update(of)
+        .finalize();
+    let outer = Sha256::new()
+        .chain_update(secret.expose())
+        .chain_update(inner)
+        .finalize();
+    URL_SAFE_NO_PAD.encode(outer)
 }
 
 /// One attempt.
@@ -71,7 +52,7 @@ impl Attempt {
             next
         };
         let path = URL_SAFE_NO_PAD.encode(next.to_string());
-        let seal = secret.derive("state", &format!("{number}.{path}"));
+        let seal = derive(secret, "state", &format!("{number}.{path}"));
         Ok(Self::of(
             secret,
             &number,
@@ -84,7 +65,7 @@ impl Attempt {
     pub(super) fn resume(secret: &BrowserSecret, state: &str) -> Option<Self> {
         let (sealed, seal) = state.rsplit_once('.')?;
         let (number, path) = sealed.split_once('.')?;
-        let expected = secret.derive("state", sealed);
+        let expected = derive(secret, "state", sealed);
         // Hashes are compared, so that the time it takes tells nothing.
         if Sha256::digest(&expected) != Sha256::digest(seal) {
             return None;
@@ -97,8 +78,8 @@ impl Attempt {
     fn of(secret: &BrowserSecret, number: &str, state: String, next: LocalPath) -> Self {
         Self {
             state,
-            nonce: Nonce::new(secret.derive("nonce", number)),
-            verifier: secret.derive("verifier", number),
+            nonce: Nonce::new(derive(secret, "nonce", number)),
+            verifier: derive(secret, "verifier", number),
             next,
         }
     }

@@ -177,9 +177,6 @@ pub(super) struct People {
     pub(super) full_role: Option<String>,
 }
 
-/// Longest name of an account.
-const MAX_NAME: usize = 128;
-
 /// Roles that are kept of one person.
 const MAX_ROLES: usize = 200;
 
@@ -212,7 +209,7 @@ impl People {
         sources
             .iter()
             .find_map(|claims| find(claims, &self.name_claim)?.as_str())
-            .filter(|name| is_name(name))
+            .filter(|name| crate::sign_in::is_account_name(name))
     }
 
     /// The roles in the first of these claims that has any; none when nothing is said about roles.
@@ -250,17 +247,6 @@ fn find<'a>(claims: &'a Value, path: &str) -> Option<&'a Value> {
         let inner = claims.get(&path[..at])?;
         find(inner, &path[at + 1..])
     })
-}
-
-/// Whether an instance's spec could name its owner like this.
-fn is_name(name: &str) -> bool {
-    let ends = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric());
-    name.len() <= MAX_NAME
-        && ends(name.bytes().next())
-        && ends(name.bytes().last())
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.@+".contains(&byte))
 }
 
 #[cfg(test)]

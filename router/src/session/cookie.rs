@@ -1,15 +1,20 @@
 //! The platform's cookies: their names, how they are read and how they are set.
 
+use catalog::TicketId;
 use http::{HeaderMap, HeaderValue, header};
 
+use crate::error::Error;
+
 /// Every name that a cookie of ours has in any store, with or without https.
-pub(crate) const PLATFORM_COOKIES: [&str; 6] = [
+pub(crate) const PLATFORM_COOKIES: [&str; 8] = [
     "__Host-wavestore",
     "wavestore",
     "__Host-wavestore-visit",
     "wavestore-visit",
     "__Host-wavestore-oidc",
     "wavestore-oidc",
+    "__Host-wavestore-form",
+    "wavestore-form",
 ];
 
 /// Seconds that a browser keeps the secret of its sign-ins at the OIDC provider.
@@ -17,6 +22,27 @@ const OIDC_MAX_AGE: u32 = 1800;
 
 /// Seconds that a browser keeps the nonce of a visit.
 const VISIT_MAX_AGE: u32 = 600;
+
+/// A secret by which one browser is known before anybody has signed in: 256 random bits.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct BrowserSecret(String);
+
+impl BrowserSecret {
+    /// Takes the one that the browser holds, if it is well formed.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let well_formed = text.parse::<TicketId>().is_ok();
+        well_formed.then(|| Self(text.to_owned()))
+    }
+
+    /// Makes a new one.
+    pub(crate) fn random() -> Result<Self, Error> {
+        Ok(Self(TicketId::random()?.expose()))
+    }
+
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
 
 /// The cookies of one store. The `__Host-` prefix keeps subdomains from planting them, but needs https.
 #[derive(Debug, Clone, Copy)]
@@ -53,13 +79,30 @@ impl Cookies {
         }
     }
 
+    fn form_name(self) -> &'static str {
+        if self.secure {
+            "__Host-wavestore-form"
+        } else {
+            "wavestore-form"
+        }
+    }
+
+    /// The secret of the sign-in page's form, if the browser shows exactly one.
+    pub(crate) fn form(self, headers: &HeaderMap) -> Option<&str> {
+        read(headers, self.form_name())
+    }
+
+    pub(crate) fn set_form(self, secret: &BrowserSecret) -> HeaderValue {
+        self.line(self.form_name(), secret.expose(), None)
+    }
+
     /// The secret of sign-ins at the OIDC provider, if the browser shows exactly one.
     pub(crate) fn oidc(self, headers: &HeaderMap) -> Option<&str> {
         read(headers, self.oidc_name())
     }
 
-    pub(crate) fn set_oidc(self, secret: &str) -> HeaderValue {
-        self.line(self.oidc_name(), secret, Some(OIDC_MAX_AGE))
+    pub(crate) fn set_oidc(self, secret: &BrowserSecret) -> HeaderValue {
+        self.line(self.oidc_name(), secret.expose(), Some(OIDC_MAX_AGE))
     }
 
     /// The session's secret, if the browser shows exactly one.

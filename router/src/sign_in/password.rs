@@ -52,26 +52,42 @@ impl Passwords {
         })
     }
 
+    /// Hashes a password.
+    pub(crate) async fn hash(&self, password: String) -> Result<String, Error> {
+        let hash = self.take_turn(move || hash(password.as_bytes())).await?;
+        hash.map_err(|error| Error::Internal(Box::new(error)))
+    }
+
     /// Whether `password` opens the account with this hash; without one the answer is always no.
     pub(crate) async fn verify(
         &self,
         password: String,
         hash: Option<String>,
     ) -> Result<bool, Error> {
+        let known = hash.is_some();
+        let hash = hash.unwrap_or_else(|| self.decoy.to_string());
+        let matches = self
+            .take_turn(move || matches(password.as_bytes(), &hash))
+            .await?;
+        Ok(matches && known)
+    }
+
+    /// Does argon2's work, with no more than `AT_ONCE` others.
+    async fn take_turn<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Error> {
         let turn = tokio::time::timeout(TURN, self.turns.clone().acquire_owned())
             .await
             .map_err(|_| Error::Busy)?
             .expect("the semaphore is never closed");
-        let known = hash.is_some();
-        let hash = hash.unwrap_or_else(|| self.decoy.to_string());
-        let matches = tokio::task::spawn_blocking(move || {
-            let matches = matches(password.as_bytes(), &hash);
+        tokio::task::spawn_blocking(move || {
+            let done = work();
             drop(turn);
-            matches
+            done
         })
         .await
-        .map_err(|error| Error::Internal(Box::new(error)))?;
-        Ok(matches && known)
+        .map_err(|error| Error::Internal(Box::new(error)))
     }
 }
 

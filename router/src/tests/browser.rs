@@ -89,8 +89,24 @@ impl Browser {
             .await
     }
 
-    /// Sends a form of the store's own pages.
+    /// The token in the forms of the page that this browser sees at `path` of the store's host; none where it has no form.
+    pub(super) async fn form_token(&mut self, path: &str) -> Option<String> {
+        let url = format!("http://store.test:{}{path}", self.address.port());
+        let page = self.open(&url).await.text().await.expect("a page");
+        let (_, rest) = page.split_once("name=\"form_token\" value=\"")?;
+        Some(rest.split('"').next().unwrap_or_default().to_owned())
+    }
+
+    /// Sends a form of the store's own pages, as they do.
     pub(super) async fn submit(&mut self, path: &str, fields: &[(&str, &str)]) -> Response {
+        let page = if path == "/sign-in" { path } else { "/" };
+        let token = self.form_token(page).await.unwrap_or_default();
+        let token = ("form_token", token.as_str());
+        self.post(path, &[&[token], fields].concat()).await
+    }
+
+    /// Sends a form from an own page, with these fields and no others.
+    pub(super) async fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Response {
         let origin = format!("http://store.test:{}", self.address.port());
         let form = url::form_urlencoded::Serializer::new(String::new())
             .extend_pairs(fields)

@@ -49,14 +49,15 @@ async fn an_app_sees_the_client_that_a_trusted_proxy_names() {
 async fn attempts_are_counted_by_the_client_and_not_by_its_proxy() {
     let here = TrustedProxies::new(vec!["127.0.0.0/8".parse().expect("a network")]);
     let store = TestStore::start_behind(here, Connector::default()).await;
-    let browser = store.browser();
+    let mut browser = store.browser();
+    let token = browser.form_token("/sign-in").await.expect("a token");
     let attempt = async |client: &str, name: &str| {
         let request = browser
             .request(Method::POST, &store.store("/sign-in"))
             .header(header::ORIGIN, store.store(""))
             .header("x-forwarded-for", client)
             .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .body(format!("name={name}&password=x"));
+            .body(format!("form_token={token}&name={name}&password=x"));
         request.send().await.expect("an answer").status().as_u16()
     };
     // An empty account name costs no attempt and no hashing; an unknown one costs one of its own, too.

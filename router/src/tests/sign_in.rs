@@ -51,7 +51,7 @@ async fn the_right_password_opens_the_store() {
         let answer = browser.sign_in(name, password).await;
         assert_eq!(answer.status(), 401, "{name}");
         let page = answer.text().await.expect("a page");
-        assert!(page.contains("name or password is wrong"), "{page}");
+        assert!(page.contains("Name or password is wrong"), "{page}");
     }
     let answer = browser.sign_in("alice", PASSWORD).await;
     assert_eq!(
@@ -82,7 +82,9 @@ async fn the_right_password_opens_the_store() {
 #[tokio::test]
 async fn another_sites_page_cannot_sign_anybody_in_or_out() {
     let store = TestStore::start().await;
-    let mut browser = store.signed_in("alice").await;
+    let mut browser = store.browser();
+    let for_sign_in = browser.form_token("/sign-in").await.expect("a token");
+    browser.sign_in("alice", PASSWORD).await;
     let origin = store.store("");
     let other_app = store.instance("shared", "");
     let cases: [(&str, Lines, u16); 6] = [
@@ -98,12 +100,16 @@ async fn another_sites_page_cannot_sign_anybody_in_or_out() {
         ("the store", &[("origin", &origin)], 303),
     ];
     for path in ["/sign-in", "/sign-out"] {
+        let token = match path {
+            "/sign-in" => for_sign_in.clone(),
+            _ => browser.form_token("/").await.expect("a token"),
+        };
         for (name, lines, status) in cases {
             let mut request = browser
                 .request(Method::POST, &store.store(path))
                 .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
                 .body(format!(
-                    "name=mallory&password={}",
+                    "name=mallory&password={}&form_token={token}",
                     PASSWORD.replace(' ', "+")
                 ));
             for (name, value) in lines {
@@ -113,6 +119,34 @@ async fn another_sites_page_cannot_sign_anybody_in_or_out() {
             assert_eq!(answer.status(), status, "{path} from {name}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_form_without_its_pages_token_does_nothing() {
+    let store = TestStore::start().await;
+    let mut mallory = store.signed_in("mallory").await;
+    let others = mallory.form_token("/").await.expect("a token");
+    let mut alice = store.browser();
+    let fields = [("name", "alice"), ("password", PASSWORD)];
+    for token in [None, Some(""), Some(others.as_str())] {
+        let token = token.map(|token| ("form_token", token));
+        let fields: Vec<_> = fields.into_iter().chain(token).collect();
+        let answer = alice.post("/sign-in", &fields).await;
+        assert_eq!(answer.status(), 403);
+        // A page that is out of date comes again, with what was typed but for the password.
+        let page = answer.text().await.expect("a page");
+        assert!(page.contains("This form is out of date"), "{page}");
+        assert!(page.contains("value=\"alice\""), "{page}");
+        assert!(!page.contains(PASSWORD), "{page}");
+    }
+    assert_eq!(alice.sign_in("alice", PASSWORD).await.status(), 303);
+    for token in ["", &others] {
+        let answer = alice.post("/sign-out", &[("form_token", token)]).await;
+        assert_eq!(answer.status(), 403);
+        let code = &answer.headers()["x-wavestore-error"];
+        assert_eq!(code, "StaleForm");
+    }
+    assert_eq!(alice.open(&store.store("/")).await.status(), 200);
 }
 
 #[tokio::test]
@@ -151,7 +185,7 @@ async fn signing_out_ends_the_session_and_its_children() {
     let stolen = browser.cookies("store.test").clone();
     let answer = browser.submit("/sign-out", &[]).await;
     assert_eq!(answer.status(), 303);
-    assert_eq!(browser.cookies("store.test").len(), 0);
+    assert!(!browser.cookies("store.test").contains_key("wavestore"));
     *browser.cookies("store.test") = stolen;
     let answer = browser.open(&store.store("/")).await;
     assert_eq!(location(&answer), Some(store.store("/sign-in")));
@@ -231,7 +265,7 @@ async fn pictures_are_for_those_who_see_the_app() {
             assert_eq!(answer.bytes().await.expect("bytes").len(), 21);
         }
     }
-    assert_eq!(store.browser().open(&url).await.status(), 404);
+    assert_eq!(store.browser().open(&url).await.status(), 302);
     let mut alice = store.signed_in("alice").await;
     for name in ["other.png", "..%2Ficon.png", "%2e%2e", ".wavestore-probe"] {
         let url = store.store(&format!("/assets/{digest}/{name}"));

@@ -62,7 +62,7 @@ pub(super) struct TestStore {
 }
 
 impl TestStore {
-    /// A store with the accounts `alice`, `mallory` and `admin`, and the instances of [`TestStore::routes`].
+    /// A store with the accounts `alice`, `mallory`, `vera` (a visitor) and `admin`, and the instances of [`TestStore::routes`].
     pub(super) async fn start() -> Self {
         Self::start_with(Connector::default()).await
     }
@@ -78,20 +78,7 @@ impl TestStore {
         let blobs = Blobs::open(&format!("file://{path}/blobs")).expect("a blob store");
         let settings = Settings::new(format!("sqlite://{path}/catalog.db"));
         let catalog = Catalog::open(&settings).await.expect("a database");
-        let hash = hash_password(PASSWORD.as_bytes()).expect("a hash");
-        for (name, role) in [
-            ("alice", Role::Full),
-            ("mallory", Role::Full),
-            ("admin", Role::Admin),
-        ] {
-            let account = NewAccount {
-                name: name.to_owned(),
-                password_hash: Some(hash.clone()),
-                password_expires_at: None,
-                role,
-            };
-            catalog.create_account(&account).await.expect("an account");
-        }
+        make_accounts(&catalog).await;
 
         let listener = server::bind(([127, 0, 0, 1], 0).into()).expect("a free port");
         let address = listener.local_addr().expect("an address");
@@ -266,6 +253,7 @@ impl TestStore {
             title: Some(format!("The {name} app")),
             owner: "alice".to_owned(),
             visibility,
+            lifecycle: Lifecycle::OnDemand,
             routing_mode: RoutingMode::Domain,
             mode: Some(AppMode::Wave),
             digest: Some(digest.to_string()),
@@ -299,6 +287,25 @@ impl TestStore {
     /// Address of an instance's page.
     pub(super) fn instance(&self, id: &str, path: &str) -> String {
         format!("http://{id}.apps.test:{}{path}", self.address.port())
+    }
+}
+
+/// Somebody of each role, all with the same password.
+async fn make_accounts(catalog: &Catalog) {
+    let hash = hash_password(PASSWORD.as_bytes()).expect("a hash");
+    for (name, role) in [
+        ("alice", Role::Full),
+        ("mallory", Role::Full),
+        ("vera", Role::Visitor),
+        ("admin", Role::Admin),
+    ] {
+        let account = NewAccount {
+            name: name.to_owned(),
+            password_hash: Some(hash.clone()),
+            password_expires_at: None,
+            role,
+        };
+        catalog.create_account(&account).await.expect("an account");
     }
 }
 

@@ -1,6 +1,6 @@
 //! What an answer needs to know of its request.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderValue, Method, Request, header};
 
@@ -67,18 +67,6 @@ impl Asked {
                 && headers
                     .get("sec-fetch-mode")
                     .is_none_or(|mode| mode == "navigate"),
-        }
-    }
-
-    /// For a request of which nothing is left.
-    pub(super) fn unknown() -> Self {
-        Self {
-            request_id: request_id(),
-            trace: TraceId::NONE,
-            host: None,
-            peer: Ipv4Addr::UNSPECIFIED.into(),
-            wants: Wants::Problem,
-            navigation: false,
         }
     }
 }

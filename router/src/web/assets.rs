@@ -6,27 +6,23 @@ use futures::{StreamExt, stream};
 use http::{HeaderValue, header};
 use warp::Reply as _;
 
-use super::{Reply, Store};
+use super::{Call, Reply, Store, Visitor};
 use crate::body::Exclusive;
 use crate::error::Error;
-use crate::viewer::SignedIn;
+use crate::policy::Action;
 
-/// The picture `name` of the bundle `digest`. What the viewer may not see and what is not there look the same.
-pub(super) async fn asset(
-    store: &Store,
-    viewer: Option<&SignedIn>,
-    digest: &str,
-    name: &str,
-) -> Result<Reply, Error> {
-    let viewer = viewer.map(|signed_in| &signed_in.viewer);
-    let visible = store
-        .table
-        .load()
-        .apps
-        .values()
-        .any(|app| app.digest.as_deref() == Some(digest) && app.is_visible_to(viewer));
-    if !visible {
-        return Err(Error::NotFound);
+/// The picture that the path names. What may not be seen and what is not there look the same.
+pub(super) async fn picture(store: &Store, visitor: &Visitor, call: &Call) -> Result<Reply, Error> {
+    let mut segments = call.path.as_str().rsplit('/');
+    let name = segments.next().unwrap_or_default();
+    let digest = segments.next().unwrap_or_default();
+    // Several apps can have one bundle.
+    let is_seen = store.table.load().apps.values().any(|app| {
+        let see = Action::SeeApp(Some((&**app).into()));
+        app.digest.as_deref() == Some(digest) && visitor.may(see).is_ok()
+    });
+    if !is_seen {
+        visitor.may(Action::SeeApp(None))?;
     }
     let digest: Digest = digest.parse().map_err(|_| Error::NotFound)?;
     let blob = match store.blobs.asset(&digest, name).await {

@@ -1,24 +1,32 @@
 //! The pages: one view struct each, filled from domain types, and their safety headers.
 
+mod account;
+mod accounts;
 mod failure;
 mod home;
 mod sign_in;
 mod signing_out;
 mod waiting;
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::sync::LazyLock;
 
 use askama::Template;
 use askama::filters::HtmlSafe;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use catalog::Role;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use sha2::{Digest, Sha256};
 
+use super::form::FormToken;
 use crate::error::Error;
+use crate::policy::{Action, Decision, decide};
 use crate::site::Site;
+use crate::viewer::Viewer;
 
+pub(super) use account::{Account, Done};
+pub(super) use accounts::{Accounts, MAX_ACCOUNTS, News};
 pub(crate) use failure::{ERROR_HEADER, failure};
 pub(super) use home::{Home, MAX_APPS};
 pub(super) use sign_in::SignIn;
@@ -52,21 +60,54 @@ static WAITING_SCRIPT_SOURCE: LazyLock<String> = LazyLock::new(|| WAITING_SCRIPT
 
 /// What every page shows around its content.
 #[derive(Debug)]
-struct Frame<'a> {
+pub(super) struct Frame<'a> {
     style: Inline,
     /// Address of the store's first page.
     home: &'a str,
     /// Who is signed in, on the store's own pages.
-    viewer: Option<&'a str>,
+    account: Option<AccountBar<'a>>,
+}
+
+/// Who is signed in, and what is there for them on every page.
+#[derive(Debug)]
+struct AccountBar<'a> {
+    name: &'a str,
+    manages_accounts: bool,
+    form_token: &'a FormToken,
 }
 
 impl<'a> Frame<'a> {
-    fn new(site: &'a Site, viewer: Option<&'a str>) -> Self {
+    /// For those who need not be signed in.
+    fn new(site: &'a Site) -> Self {
         Self {
             style: STYLE,
             home: site.store_origin(),
-            viewer,
+            account: None,
         }
+    }
+
+    /// For somebody who is signed in, with the token for the forms that they are shown.
+    pub(super) fn for_viewer(
+        site: &'a Site,
+        viewer: &'a Viewer,
+        form_token: &'a FormToken,
+    ) -> Self {
+        let manage = decide(Some(viewer), Action::ManageAccounts);
+        let account = AccountBar {
+            name: &viewer.name,
+            manages_accounts: manage == Decision::Allow,
+            form_token,
+        };
+        Self {
+            account: Some(account),
+            ..Self::new(site)
+        }
+    }
+
+    /// The token for the forms of this page; empty where there is none to send.
+    fn form_token(&self) -> &str {
+        let account = self.account.as_ref();
+        account.map_or("", |account| account.form_token.as_ref())
     }
 }
 
@@ -77,6 +118,34 @@ enum Needs {
     Forms,
     /// Ask again whether an app is ready.
     WaitingScript,
+}
+
+/// A role for people, and what it may do.
+fn role_words(role: Role) -> (&'static str, &'static str) {
+    match role {
+        Role::Visitor => ("Visitor", "runs apps that are shared"),
+        Role::Full => ("Publisher", "publishes and runs apps"),
+        Role::Admin => ("Admin", "manages everything"),
+    }
+}
+
+/// What was refused, as a sentence with the next step.
+fn problem(error: &Error) -> String {
+    let mut words = sentence(&error.to_string());
+    if let Some(wait) = error.retry_after() {
+        let _ = write!(words, " Try again in {} s.", wait.as_secs().max(1));
+    } else if let Some(hint) = error.hint() {
+        let _ = write!(words, " Next: {hint}.");
+    }
+    words
+}
+
+/// An error's text as a sentence.
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| {
+        format!("{}{}.", first.to_uppercase(), letters.as_str())
+    })
 }
 
 fn render(page: &impl Template) -> Result<String, Error> {

@@ -1,92 +1,61 @@
 //! Sign-in at the OIDC provider, and sign-out that it asks for.
 
-use std::sync::Arc;
+use http::{HeaderValue, Response, StatusCode, header};
 
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
-use warp::filters::BoxedFilter;
-use warp::{Filter, Rejection};
-
-use super::{Asked, MAX_FORM, Reply, Store, answer, end_session, field, pages, redirect};
+use super::form::Form;
+use super::{Call, Reply, Store, Visitor, end_session, pages, redirect};
 use crate::error::Error;
 use crate::gateway::log_failure;
-use crate::oidc::{Answer, BrowserSecret, Provider};
+use crate::oidc::{Answer, Provider};
 use crate::session::LocalPath;
-
-/// Largest logout token that is read, with its form, in bytes.
-const MAX_LOGOUT: u64 = MAX_FORM;
-
-/// The routes of the OIDC provider; they lead nowhere when there is none.
-pub(super) fn routes(
-    context: &BoxedFilter<(Arc<Store>, Asked, HeaderMap)>,
-    query: &BoxedFilter<(String,)>,
-) -> impl Filter<Extract = (Reply,), Error = Rejection> + Clone + use<> {
-    let start = warp::path!("sign-in" / "provider")
-        .and(warp::get())
-        .and(context.clone())
-        .and(query.clone())
-        .then(
-            |store: Arc<Store>, asked: Asked, headers: HeaderMap, query: String| async move {
-                answer(&store, &asked, start(&store, &headers, &query).await)
-            },
-        );
-    let callback = warp::path!("sign-in" / "callback")
-        .and(warp::get())
-        .and(context.clone())
-        .and(query.clone())
-        .then(
-            |store: Arc<Store>, asked: Asked, headers: HeaderMap, query: String| async move {
-                answer(&store, &asked, callback(&store, &headers, &query).await)
-            },
-        );
-    let back_channel = warp::path!("sign-out" / "back-channel")
-        .and(warp::post())
-        .and(context.clone())
-        .and(warp::body::content_length_limit(MAX_LOGOUT))
-        .and(warp::body::bytes())
-        .then(
-            |store: Arc<Store>, asked: Asked, _: HeaderMap, form: bytes::Bytes| async move {
-                back_channel(&store, &asked, &form).await
-            },
-        );
-    start.or(callback).unify().or(back_channel).unify()
-}
+use crate::session::cookie::BrowserSecret;
 
 fn provider(store: &Store) -> Result<&Provider, Error> {
     store.sign_in.provider().ok_or(Error::NotFound)
 }
 
 /// Sends the browser to the provider.
-async fn start(store: &Store, headers: &HeaderMap, query: &str) -> Result<Reply, Error> {
+pub(super) async fn start(store: &Store, call: &Call) -> Result<Reply, Error> {
     let provider = provider(store)?;
-    let next = LocalPath::or_root(&field(query, "next").unwrap_or_default());
-    let held = store.cookies().oidc(headers).and_then(BrowserSecret::parse);
+    let next = LocalPath::or_root(&call.parameter("next").unwrap_or_default());
+    let cookies = store.cookies();
+    let held = cookies.oidc(&call.headers).and_then(BrowserSecret::parse);
     let secret = match held {
         Some(secret) => secret,
         None => BrowserSecret::random()?,
     };
     let location = provider.start(&secret, next).await?;
     let mut reply = redirect(StatusCode::FOUND, &location)?;
-    reply.headers_mut().append(
-        header::SET_COOKIE,
-        store.cookies().set_oidc(secret.expose()),
-    );
+    reply
+        .headers_mut()
+        .append(header::SET_COOKIE, cookies.set_oidc(&secret));
     Ok(reply)
 }
 
 /// Takes the provider's answer from the browser and makes a session.
-async fn callback(store: &Store, headers: &HeaderMap, query: &str) -> Result<Reply, Error> {
+pub(super) async fn answered(
+    store: &Store,
+    visitor: &Visitor,
+    call: &Call,
+) -> Result<Reply, Error> {
     provider(store)?;
     let given = Answer {
-        state: field(query, "state"),
-        code: field(query, "code"),
-        error: field(query, "error"),
-        issuer: field(query, "iss"),
+        state: call.parameter("state"),
+        code: call.parameter("code"),
+        error: call.parameter("error"),
+        issuer: call.parameter("iss"),
     };
-    let secret = store.cookies().oidc(headers).and_then(BrowserSecret::parse);
-    let (session, next) = store.sign_in.finish_at_provider(secret, given).await?;
+    let secret = store
+        .cookies()
+        .oidc(&call.headers)
+        .and_then(BrowserSecret::parse);
+    let (session, next) = store
+        .sign_in
+        .finish_at_provider(secret, given, call.browser())
+        .await?;
     // Whoever was signed in here before is not any more.
-    if let Ok(Some(before)) = store.viewer(headers).await {
-        end_session(store, &before).await?;
+    if let Some(before) = &visitor.signed_in {
+        end_session(store, before).await?;
     }
     let mut reply = redirect(StatusCode::FOUND, &next.to_string())?;
     reply.headers_mut().append(
@@ -97,18 +66,18 @@ async fn callback(store: &Store, headers: &HeaderMap, query: &str) -> Result<Rep
 }
 
 /// Ends what the provider says is over, and answers as OpenID Connect Back-Channel Logout 1.0, 2.8, wants it.
-async fn back_channel(store: &Store, asked: &Asked, form: &[u8]) -> Reply {
+pub(super) async fn back_channel(store: &Store, call: &Call, form: &Form) -> Reply {
     let ended = async {
-        let token = url::form_urlencoded::parse(form)
-            .find(|(name, _)| name == "logout_token")
-            .map(|(_, token)| token.into_owned())
-            .ok_or(Error::BadRequest("there is no logout_token"))?;
-        provider(store)?.back_channel_logout(&token).await
+        let token = match form.field("logout_token") {
+            "" => return Err(Error::BadRequest("there is no logout_token")),
+            token => token,
+        };
+        provider(store)?.back_channel_logout(token).await
     };
     let (status, words) = match ended.await {
         Ok(()) => (StatusCode::OK, String::new()),
         Err(error) => {
-            log_failure(&error, asked);
+            log_failure(&error, &call.asked);
             let status = error.status();
             let (code, words) = if status.is_server_error() {
                 ("temporarily_unavailable", "try again later".to_owned())

@@ -4,7 +4,7 @@ use askama::Template;
 use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 
-use super::{Frame, Needs, html, render, safety, waiting};
+use super::{Frame, Needs, html, render, safety, sentence, waiting};
 use crate::error::Error;
 use crate::site::Site;
 use crate::web::Asked;
@@ -85,7 +85,7 @@ fn page(error: &Error, request_id: &str, site: &Site) -> Result<Response<String>
     }
     let status = error.status();
     let page = Failure {
-        frame: Frame::new(site, None),
+        frame: Frame::new(site),
         status: status.as_u16(),
         title: status.canonical_reason().unwrap_or("Error"),
         sentence: sentence(&error.to_string()),
@@ -98,7 +98,7 @@ fn page(error: &Error, request_id: &str, site: &Site) -> Result<Response<String>
 
 fn problem(error: &Error, request_id: &str) -> Response<String> {
     let now = match error {
-        Error::NotReady(now) => Some(waiting::diagnose(&now.route, now.is_owner)),
+        Error::NotReady(now) => Some(waiting::diagnose(&now.route, now.rights)),
         _ => None,
     };
     let (limit_bytes, setting) = match *error {
@@ -135,14 +135,6 @@ fn problem(error: &Error, request_id: &str) -> Response<String> {
     response
 }
 
-/// An error's text as a sentence.
-fn sentence(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| {
-        format!("{}{}.", first.to_uppercase(), letters.as_str())
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -153,14 +145,17 @@ mod tests {
     use super::*;
     use crate::table::Route;
     use crate::trace::TraceId;
-    use crate::waiting::Waiting;
+    use crate::waiting::{Rights, Waiting};
     use crate::web::pages::{example_site, skeleton};
 
     /// As the owner sees it.
     fn waiting_for(route: Route) -> Error {
         Error::NotReady(Box::new(Waiting {
             name: route.id.clone(),
-            is_owner: true,
+            rights: Rights {
+                manages: true,
+                reads_log: true,
+            },
             log: route.failing.then(|| "Traceback <of>\nthe app".into()),
             route: Arc::new(route),
         }))

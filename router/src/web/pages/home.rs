@@ -1,7 +1,7 @@
 //! The first page: what the viewer runs, and what there is to run.
 
 use askama::Template;
-use catalog::{App, Role};
+use catalog::App;
 use crds::{AppRef, Lifecycle, Visibility};
 use http::{Response, StatusCode};
 use url::Url;
@@ -9,11 +9,12 @@ use url::Url;
 use super::waiting::{self, Diagnosis};
 use super::{Frame, Needs, html, render};
 use crate::error::Error;
-use crate::permit::{Decision, decide};
+use crate::policy::{Action, Decision, decide};
 use crate::site::Site;
 use crate::table::{Route, Snapshot};
 use crate::target::Form;
 use crate::viewer::Viewer;
+use crate::waiting::Rights;
 
 /// How many apps and instances one page shows.
 pub(in crate::web) const MAX_APPS: u64 = 200;
@@ -69,7 +70,7 @@ struct Commands {
 impl<'a> Home<'a> {
     /// `apps` is what the catalog lets the viewer see, or nothing when it is away.
     pub(in crate::web) fn new(
-        site: &'a Site,
+        (site, frame): (&'a Site, Frame<'a>),
         namespace: &str,
         viewer: &'a Viewer,
         apps: Option<Vec<App>>,
@@ -86,7 +87,7 @@ impl<'a> Home<'a> {
         let instances = own
             .into_iter()
             .take(MAX_INSTANCES)
-            .map(|route| instance_card(site, route))
+            .map(|route| instance_card(site, viewer, route))
             .collect();
         let limit = usize::try_from(MAX_APPS).unwrap_or(usize::MAX);
         let more_apps = apps.as_ref().is_some_and(|apps| apps.len() > limit);
@@ -97,7 +98,7 @@ impl<'a> Home<'a> {
                 .collect()
         });
         Self {
-            frame: Frame::new(site, Some(&viewer.name)),
+            frame,
             instances,
             more_instances,
             apps,
@@ -111,8 +112,9 @@ impl<'a> Home<'a> {
     }
 }
 
-fn instance_card<'a>(site: &Site, route: &'a Route) -> InstanceCard<'a> {
-    let mut now = waiting::diagnose(route, true);
+fn instance_card<'a>(site: &Site, viewer: &Viewer, route: &'a Route) -> InstanceCard<'a> {
+    let rights = Rights::of(Some(viewer), route);
+    let mut now = waiting::diagnose(route, rights);
     if route.is_asleep() {
         // Looking at the list wakes nothing.
         now.phase = "Asleep";
@@ -135,6 +137,7 @@ fn app_card(
     viewer: &Viewer,
     snapshot: &Snapshot,
 ) -> AppCard {
+    let runs = decide(Some(viewer), Action::RunApp((&app).into())) == Decision::Allow;
     // A picture is served for apps that are in the table.
     let digest = app.digest.to_string();
     let reference = AppRef {
@@ -153,11 +156,6 @@ fn app_card(
         .and_then(|link| Url::parse(&link).ok())
         .filter(|link| ["http", "https"].contains(&link.scheme()))
         .map(String::from);
-    let runs = match app.lifecycle {
-        Lifecycle::OnDemand => true,
-        Lifecycle::Managed => app.owner == *viewer.name || viewer.role == Role::Admin,
-        Lifecycle::Link => false,
-    };
     let commands = runs.then(|| commands(&app.name, &app.version, namespace, &viewer.name));
     let visit = (app.lifecycle == Lifecycle::Managed)
         .then(|| newest(&reference, viewer, snapshot))
@@ -191,7 +189,10 @@ fn newest<'a>(app: &AppRef, viewer: &Viewer, snapshot: &'a Snapshot) -> Option<&
     let routes = snapshot.routes.values().map(AsRef::as_ref);
     routes
         .filter(|route| route.app == *app)
-        .filter(|route| decide(Some(viewer), Some(route)) == Decision::Allow)
+        .filter(|route| {
+            let enter = Action::Enter(Some((*route).into()));
+            decide(Some(viewer), enter) == Decision::Allow
+        })
         .max_by_key(|route| (route.created, &route.id))
 }
 
@@ -243,9 +244,10 @@ mod tests {
     use std::collections::HashMap;
     use std::sync::Arc;
 
-    use catalog::Digest;
+    use catalog::{Digest, Role};
 
     use super::*;
+    use crate::web::form::FormToken;
     use crate::web::pages::{example_site, skeleton};
 
     fn app(name: &str) -> App {
@@ -292,7 +294,9 @@ mod tests {
         script.lifecycle = Lifecycle::Link;
         script.link = Some("javascript:alert(1)".to_owned());
         let apps = vec![app("Hello_World"), link, script];
-        let page = Home::new(&site, "wavestore", &viewer, Some(apps), &snapshot);
+        let token = FormToken::of("secret");
+        let frame = Frame::for_viewer(&site, &viewer, &token);
+        let page = Home::new((&site, frame), "wavestore", &viewer, Some(apps), &snapshot);
         let response = page.reply().expect("a page");
         let words = response.body();
         insta::assert_snapshot!(skeleton(words));

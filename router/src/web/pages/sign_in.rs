@@ -3,16 +3,18 @@
 use askama::Template;
 use http::{Response, StatusCode, header};
 
-use super::{Frame, Needs, html, render};
+use super::{Frame, Needs, html, problem, render};
 use crate::error::Error;
 use crate::session::LocalPath;
 use crate::site::Site;
+use crate::web::form::FormToken;
 
 /// The sign-in page, at first or after an attempt that failed.
 #[derive(Debug, Template)]
 #[template(path = "sign_in.html")]
 pub(in crate::web) struct SignIn<'a> {
     frame: Frame<'a>,
+    form_token: FormToken,
     next: String,
     name: &'a str,
     problem: Option<String>,
@@ -28,17 +30,16 @@ impl<'a> SignIn<'a> {
     /// `failed` is the name that was tried and what came of it.
     pub(in crate::web) fn new(
         site: &'a Site,
+        form_token: FormToken,
         next: &LocalPath,
         provider: Option<&'a str>,
         failed: Option<(&'a str, &'a Error)>,
     ) -> Self {
         let (name, failure) = failed.unzip();
-        let problem = failure.map(|error| match error.retry_after() {
-            Some(wait) => format!("{error}; try again in {} s", wait.as_secs().max(1)),
-            None => error.to_string(),
-        });
+        let problem = failure.map(problem);
         Self {
-            frame: Frame::new(site, None),
+            frame: Frame::new(site),
+            form_token,
             next: next.to_string(),
             name: name.unwrap_or_default(),
             problem,
@@ -71,7 +72,13 @@ mod tests {
     fn the_page_as_it_is() {
         let site = example_site();
         let next = LocalPath::or_root("/");
-        let page = SignIn::new(&site, &next, None, Some(("alice", &Error::WrongPassword)));
+        let page = SignIn::new(
+            &site,
+            FormToken::of("secret"),
+            &next,
+            None,
+            Some(("alice", &Error::WrongPassword)),
+        );
         insta::assert_snapshot!(skeleton(page.reply().expect("a page").body()));
     }
 
@@ -79,7 +86,13 @@ mod tests {
     fn the_page_of_a_store_with_a_provider() {
         let site = example_site();
         let next = LocalPath::or_root("/visit?host=a&path=/b");
-        let page = SignIn::new(&site, &next, Some("Example & Co"), None);
+        let page = SignIn::new(
+            &site,
+            FormToken::of("secret"),
+            &next,
+            Some("Example & Co"),
+            None,
+        );
         insta::assert_snapshot!(skeleton(page.reply().expect("a page").body()));
     }
 
@@ -90,7 +103,13 @@ mod tests {
             retry_after: Duration::from_secs(12),
         };
         let next = LocalPath::or_root("/visit?host=\"><script>");
-        let page = SignIn::new(&site, &next, None, Some(("<b>mallory</b>", &error)));
+        let page = SignIn::new(
+            &site,
+            FormToken::of("secret"),
+            &next,
+            None,
+            Some(("<b>mallory</b>", &error)),
+        );
         let response = page.reply().expect("a page");
         assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
         assert_eq!(response.headers()[header::RETRY_AFTER], "12");
@@ -99,6 +118,6 @@ mod tests {
             !words.contains("<b>mallory") && !words.contains("\"><script>"),
             "{words}"
         );
-        assert!(words.contains("try again in 12 s"), "{words}");
+        assert!(words.contains("Try again in 12 s"), "{words}");
     }
 }

@@ -24,7 +24,7 @@ impl<'a> SigningOut<'a> {
     /// `location` is the provider's.
     pub(in crate::web) fn new(site: &'a Site, location: &'a str) -> Self {
         Self {
-            frame: Frame::new(site, None),
+            frame: Frame::new(site),
             location,
             site,
         }

@@ -10,7 +10,7 @@ use super::{Frame, Inline, Needs, WAITING_SCRIPT, html, render};
 use crate::error::Error;
 use crate::site::Site;
 use crate::table::Route;
-use crate::waiting::{self, PHASES_PATH};
+use crate::waiting::{self, PHASES_PATH, Rights};
 
 /// Shown as long as the operator has said nothing.
 const FIRST_PHASE: &str = "Waiting For The Operator";
@@ -28,8 +28,9 @@ pub(super) struct Diagnosis<'a> {
     pub(super) failing: bool,
 }
 
-/// Puts an instance that is not ready into words. What the app itself has said is for its owner alone.
-pub(super) fn diagnose(route: &Route, is_owner: bool) -> Diagnosis<'_> {
+/// Puts an instance that is not ready into words. What to do about it and what the app itself has said
+/// is not for everybody.
+pub(super) fn diagnose(route: &Route, rights: Rights) -> Diagnosis<'_> {
     let name = route.title.as_deref().unwrap_or(&route.app.name);
     let phase = route.phase.as_deref().unwrap_or(FIRST_PHASE);
     let words = |verb: &str, phase, detail| Diagnosis {
@@ -39,7 +40,7 @@ pub(super) fn diagnose(route: &Route, is_owner: bool) -> Diagnosis<'_> {
         failing: route.failing,
     };
     if route.suspended {
-        let how = if is_owner {
+        let how = if rights.manages {
             format!(
                 "Resume it: kubectl patch waveinstance {} --type merge --patch '{{\"spec\":{{\"suspended\":false}}}}'",
                 route.id
@@ -53,12 +54,12 @@ pub(super) fn diagnose(route: &Route, is_owner: bool) -> Diagnosis<'_> {
         return words("is waking up", "Waking Up", None);
     }
     let said = route.message.as_deref().filter(|message| *message != phase);
-    match (route.failing, is_owner) {
+    match (route.failing, rights.reads_log) {
         (true, true) => words("does not start", phase, said.map(Cow::from)),
         (true, false) => words(
             "does not start",
             phase,
-            Some("Its owner can see why.".into()),
+            Some("Those who may read its log can see why.".into()),
         ),
         (false, true) => words("is starting", phase, said.map(Cow::from)),
         (false, false) => words("is starting", phase, None),
@@ -87,9 +88,9 @@ pub(super) fn page(
 ) -> Result<Response<String>, Error> {
     let route = &waiting.route;
     let page = Waiting {
-        frame: Frame::new(site, None),
+        frame: Frame::new(site),
         script: WAITING_SCRIPT,
-        now: diagnose(route, waiting.is_owner),
+        now: diagnose(route, waiting.rights),
         log: waiting.log.as_deref(),
         phases: format!("{PHASES_PATH}{}", waiting.name),
         comes: !route.suspended,
@@ -114,7 +115,7 @@ pub(crate) fn phases_object(waiting: &waiting::Waiting) -> String {
         log: Option<&'a str>,
     }
     let object = Object {
-        now: diagnose(&waiting.route, waiting.is_owner),
+        now: diagnose(&waiting.route, waiting.rights),
         log: waiting.log.as_deref(),
     };
     serde_json::to_string(&object).unwrap_or_default()
@@ -129,8 +130,12 @@ mod tests {
     #[test]
     fn an_instance_is_put_into_words() {
         let mut route = Route::example("sales", "alice", Visibility::Private);
-        let words = |route: &Route, is_owner| {
-            let now = diagnose(route, is_owner);
+        let [owner, other] = [true, false].map(|all| Rights {
+            manages: all,
+            reads_log: all,
+        });
+        let words = |route: &Route, rights| {
+            let now = diagnose(route, rights);
             let detail = now.detail.map(Cow::into_owned);
             (now.title, now.phase.to_owned(), detail.unwrap_or_default())
         };
@@ -138,27 +143,27 @@ mod tests {
             (title.to_owned(), phase.to_owned(), detail.to_owned())
         };
         let starting = expect("hello is starting", FIRST_PHASE, "");
-        assert_eq!(words(&route, true), starting);
+        assert_eq!(words(&route, owner), starting);
         route.title = Some("Hello Wave".to_owned());
         route.phase = Some("Starting".to_owned());
         route.message = Some("Starting".to_owned());
         let starting = expect("Hello Wave is starting", "Starting", "");
-        assert_eq!(words(&route, true), starting);
+        assert_eq!(words(&route, owner), starting);
         route.failing = true;
         route.message = Some("no module named plotly".to_owned());
         let title = "Hello Wave does not start";
-        let owner = expect(title, "Starting", "no module named plotly");
-        assert_eq!(words(&route, true), owner);
-        let other = expect(title, "Starting", "Its owner can see why.");
-        assert_eq!(words(&route, false), other);
+        let failing = expect(title, "Starting", "no module named plotly");
+        assert_eq!(words(&route, owner), failing);
+        let expected = expect(title, "Starting", "Those who may read its log can see why.");
+        assert_eq!(words(&route, other), expected);
         route.failing = false;
-        let other = expect("Hello Wave is starting", "Starting", "");
-        assert_eq!(words(&route, false), other);
+        let expected = expect("Hello Wave is starting", "Starting", "");
+        assert_eq!(words(&route, other), expected);
         route.phase = Some("Suspended".to_owned());
         let asleep = expect("Hello Wave is waking up", "Waking Up", "");
-        assert_eq!(words(&route, true), asleep);
+        assert_eq!(words(&route, owner), asleep);
         route.suspended = true;
-        let (title, phase, detail) = words(&route, true);
+        let (title, phase, detail) = words(&route, owner);
         assert_eq!(
             (title.as_str(), phase.as_str()),
             ("Hello Wave is suspended", "Suspended")
@@ -167,6 +172,6 @@ mod tests {
             detail.contains("kubectl patch waveinstance sales"),
             "{detail}"
         );
-        assert_eq!(words(&route, false).2, "Its owner can resume it.");
+        assert_eq!(words(&route, other).2, "Its owner can resume it.");
     }
 }

@@ -1,0 +1,268 @@
+//! Who may do what: one decision for every page, every call and every byte.
+
+#![deny(clippy::wildcard_enum_match_arm)]
+
+use catalog::Role;
+use crds::{Lifecycle, Visibility};
+
+use crate::table::{AppEntry, Route};
+use crate::viewer::Viewer;
+
+/// What somebody wants to do, with what they want to do it to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Action<'a> {
+    /// Come as far as the door: sign-in pages, and addresses that ask a question of their own next.
+    Arrive,
+    /// Use the store's own pages and one's own account.
+    UseStore,
+    /// Manage everybody's accounts.
+    ManageAccounts,
+    /// See an app and its pictures. `None` is an app that does not exist.
+    SeeApp(Option<App<'a>>),
+    /// Run an instance of an app.
+    RunApp(App<'a>),
+    /// Reach the app in an instance. `None` is an instance that does not exist.
+    Enter(Option<Instance<'a>>),
+    /// See how an instance is and what to do about it, and suspend, resume or delete it.
+    Manage(Instance<'a>),
+    /// Read what the app in an instance has written.
+    ReadLog(Instance<'a>),
+}
+
+/// What counts of an app.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct App<'a> {
+    pub owner: &'a str,
+    pub visibility: Visibility,
+    pub lifecycle: Lifecycle,
+}
+
+/// What counts of an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Instance<'a> {
+    pub owner: &'a str,
+    pub visibility: Visibility,
+}
+
+/// The policy's answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// Go on.
+    Allow,
+    /// Sign in first; says nothing about whether the thing exists.
+    SignIn,
+    /// It is known to be there, and not for everybody.
+    Forbid,
+    /// Answered as if there were no such thing.
+    Hide,
+}
+
+/// Decides whether `viewer` may do it; nobody in particular is `None`. What does not exist and what is somebody else's
+/// get the same answer. An admin manages everything, but does not enter a private instance.
+#[must_use]
+pub(crate) fn decide(viewer: Option<&Viewer>, action: Action<'_>) -> Decision {
+    let Some(viewer) = viewer else {
+        return decide_for_nobody(action);
+    };
+    let owns = |owner: &str| owner == &*viewer.name;
+    let is_admin = viewer.role == Role::Admin;
+    let allowed = match action {
+        Action::Arrive | Action::UseStore => true,
+        Action::ManageAccounts if is_admin => true,
+        Action::ManageAccounts => return Decision::Forbid,
+        Action::SeeApp(app) => app.is_some_and(|app| sees(viewer, app)),
+        Action::RunApp(app) => {
+            sees(viewer, app)
+                && match app.lifecycle {
+                    Lifecycle::OnDemand => true,
+                    Lifecycle::Managed => is_admin || owns(app.owner),
+                    Lifecycle::Link => false,
+                }
+        }
+        Action::Enter(instance) => instance.is_some_and(|instance| match instance.visibility {
+            Visibility::Public | Visibility::AllUsers => true,
+            Visibility::Private => owns(instance.owner),
+        }),
+        Action::Manage(instance) => is_admin || owns(instance.owner),
+        Action::ReadLog(instance) => {
+            owns(instance.owner)
+                && match viewer.role {
+                    Role::Full | Role::Admin => true,
+                    Role::Visitor => false,
+                }
+        }
+    };
+    if allowed {
+        Decision::Allow
+    } else {
+        Decision::Hide
+    }
+}
+
+fn decide_for_nobody(action: Action<'_>) -> Decision {
+    let is_public = match action {
+        Action::Arrive => true,
+        Action::SeeApp(app) => app.is_some_and(|app| app.visibility == Visibility::Public),
+        Action::Enter(instance) => {
+            instance.is_some_and(|instance| instance.visibility == Visibility::Public)
+        }
+        Action::UseStore
+        | Action::ManageAccounts
+        | Action::RunApp(_)
+        | Action::Manage(_)
+        | Action::ReadLog(_) => false,
+    };
+    if is_public {
+        Decision::Allow
+    } else {
+        Decision::SignIn
+    }
+}
+
+fn sees(viewer: &Viewer, app: App<'_>) -> bool {
+    match app.visibility {
+        Visibility::Public | Visibility::AllUsers => true,
+        Visibility::Private => viewer.role == Role::Admin || app.owner == &*viewer.name,
+    }
+}
+
+impl<'a> From<&'a Route> for Instance<'a> {
+    fn from(route: &'a Route) -> Self {
+        Self {
+            owner: &route.owner,
+            visibility: route.visibility,
+        }
+    }
+}
+
+impl<'a> From<&'a AppEntry> for App<'a> {
+    fn from(entry: &'a AppEntry) -> Self {
+        Self {
+            owner: &entry.owner,
+            visibility: entry.visibility,
+            lifecycle: entry.lifecycle,
+        }
+    }
+}
+
+impl<'a> From<&'a catalog::App> for App<'a> {
+    fn from(app: &'a catalog::App) -> Self {
+        Self {
+            owner: &app.owner,
+            visibility: app.visibility,
+            lifecycle: app.lifecycle,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SUBJECTS: [Option<(&str, Role)>; 7] = [
+        None,
+        Some(("vera", Role::Visitor)),
+        Some(("frank", Role::Full)),
+        Some(("root", Role::Admin)),
+        Some(("owner", Role::Visitor)),
+        Some(("owner", Role::Full)),
+        Some(("owner", Role::Admin)),
+    ];
+
+    fn app(visibility: Visibility, lifecycle: Lifecycle) -> App<'static> {
+        App {
+            owner: "owner",
+            visibility,
+            lifecycle,
+        }
+    }
+
+    fn instance(visibility: Visibility) -> Instance<'static> {
+        Instance {
+            owner: "owner",
+            visibility,
+        }
+    }
+
+    /// What each of the subjects is told: Yes, Sign in, Forbidden, or Nothing is here.
+    fn letters(action: Action<'_>) -> String {
+        let letter = |subject: Option<(&str, Role)>| {
+            let viewer = subject.map(|(name, role)| Viewer {
+                name: name.into(),
+                role,
+            });
+            match decide(viewer.as_ref(), action) {
+                Decision::Allow => "Y",
+                Decision::SignIn => "S",
+                Decision::Forbid => "F",
+                Decision::Hide => "N",
+            }
+        };
+        SUBJECTS.map(letter).join(" ")
+    }
+
+    /// Columns: nobody; a visitor, a publisher and an admin who own nothing; a visitor, a publisher and an admin who own it.
+    #[test]
+    fn the_whole_truth_table() {
+        use Lifecycle::{Link, Managed, OnDemand};
+        use Visibility::{AllUsers, Private, Public};
+        let cases = [
+            (Action::Arrive, "Y Y Y Y Y Y Y"),
+            (Action::UseStore, "S Y Y Y Y Y Y"),
+            (Action::ManageAccounts, "S F F Y F F Y"),
+            (Action::SeeApp(None), "S N N N N N N"),
+            (
+                Action::SeeApp(Some(app(Private, OnDemand))),
+                "S N N Y Y Y Y",
+            ),
+            (
+                Action::SeeApp(Some(app(AllUsers, OnDemand))),
+                "S Y Y Y Y Y Y",
+            ),
+            (Action::SeeApp(Some(app(Public, OnDemand))), "Y Y Y Y Y Y Y"),
+            (Action::SeeApp(Some(app(Private, Managed))), "S N N Y Y Y Y"),
+            (
+                Action::SeeApp(Some(app(AllUsers, Managed))),
+                "S Y Y Y Y Y Y",
+            ),
+            (Action::SeeApp(Some(app(Public, Managed))), "Y Y Y Y Y Y Y"),
+            (Action::SeeApp(Some(app(Private, Link))), "S N N Y Y Y Y"),
+            (Action::SeeApp(Some(app(AllUsers, Link))), "S Y Y Y Y Y Y"),
+            (Action::SeeApp(Some(app(Public, Link))), "Y Y Y Y Y Y Y"),
+            (Action::RunApp(app(Private, OnDemand)), "S N N Y Y Y Y"),
+            (Action::RunApp(app(AllUsers, OnDemand)), "S Y Y Y Y Y Y"),
+            (Action::RunApp(app(Public, OnDemand)), "S Y Y Y Y Y Y"),
+            (Action::RunApp(app(Private, Managed)), "S N N Y Y Y Y"),
+            (Action::RunApp(app(AllUsers, Managed)), "S N N Y Y Y Y"),
+            (Action::RunApp(app(Public, Managed)), "S N N Y Y Y Y"),
+            (Action::RunApp(app(Private, Link)), "S N N N N N N"),
+            (Action::RunApp(app(AllUsers, Link)), "S N N N N N N"),
+            (Action::RunApp(app(Public, Link)), "S N N N N N N"),
+            (Action::Enter(None), "S N N N N N N"),
+            (Action::Enter(Some(instance(Private))), "S N N N Y Y Y"),
+            (Action::Enter(Some(instance(AllUsers))), "S Y Y Y Y Y Y"),
+            (Action::Enter(Some(instance(Public))), "Y Y Y Y Y Y Y"),
+            (Action::Manage(instance(Private)), "S N N Y Y Y Y"),
+            (Action::Manage(instance(AllUsers)), "S N N Y Y Y Y"),
+            (Action::Manage(instance(Public)), "S N N Y Y Y Y"),
+            (Action::ReadLog(instance(Private)), "S N N N N Y Y"),
+            (Action::ReadLog(instance(AllUsers)), "S N N N N Y Y"),
+            (Action::ReadLog(instance(Public)), "S N N N N Y Y"),
+        ];
+        for (action, expected) in cases {
+            assert_eq!(letters(action), expected, "{action:?}");
+        }
+    }
+
+    #[test]
+    fn names_are_compared_to_the_letter() {
+        for name in ["Owner", "owner ", "ownér", ""] {
+            let viewer = Viewer {
+                name: name.into(),
+                role: Role::Full,
+            };
+            let enter = Action::Enter(Some(instance(Visibility::Private)));
+            assert_eq!(decide(Some(&viewer), enter), Decision::Hide, "{name:?}");
+        }
+    }
+}

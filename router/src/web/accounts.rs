@@ -1,0 +1,129 @@
+//! Everybody's accounts, for admins.
+
+use catalog::Role;
+use http::StatusCode;
+use tokio::time::timeout;
+use tracing::info;
+
+use super::form::Form;
+use super::pages::{self, Done};
+use super::{Call, PATIENCE, Reply, Store, Visitor, redirect};
+use crate::error::Error;
+
+/// The page, with what was done last.
+pub(super) async fn page(store: &Store, visitor: &Visitor, call: &Call) -> Result<Reply, Error> {
+    let done = call.parameter("done").and_then(|done| done.parse().ok());
+    show(
+        store,
+        visitor,
+        done.map_or(pages::News::None, pages::News::Done),
+    )
+    .await
+}
+
+async fn show(store: &Store, visitor: &Visitor, news: pages::News<'_>) -> Result<Reply, Error> {
+    let accounts = store.catalog.accounts(pages::MAX_ACCOUNTS + 1);
+    let accounts = timeout(PATIENCE, accounts).await??;
+    let own = &visitor.signed_in()?.viewer.name;
+    let frame = (&*store.site, visitor.frame(store)?);
+    let page = pages::Accounts::new(frame, own, &accounts, news);
+    page.reply().map(|page| page.map(Into::into))
+}
+
+/// What a form on the page does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    /// Makes an account.
+    Create,
+    /// Gives it a one-time password.
+    ResetPassword,
+    /// Gives it another role.
+    Role,
+    /// Keeps it from signing in.
+    Disable,
+    /// Lets it in again.
+    Enable,
+}
+
+/// Changes an account. A one-time password is shown in the answer itself, and never again.
+pub(super) async fn change(
+    store: &Store,
+    visitor: &Visitor,
+    call: &Call,
+    form: &Form,
+    change: Change,
+) -> Result<Reply, Error> {
+    let admin = &visitor.signed_in()?.viewer.name;
+    let name = form.field("name").trim();
+    match perform(store, name, form, change).await {
+        Ok(Outcome::Done(done)) => {
+            info!(
+                account.name = name,
+                admin.name = &**admin,
+                "{admin} changed the account {name}: {done}"
+            );
+            redirect(StatusCode::SEE_OTHER, &format!("/accounts?done={done}"))
+        }
+        Ok(Outcome::Password(password)) => {
+            info!(
+                account.name = name,
+                admin.name = &**admin,
+                "{admin} gave {name} a one-time password"
+            );
+            let news = pages::News::Password {
+                name,
+                password: &password,
+            };
+            show(store, visitor, news).await
+        }
+        Err(
+            error @ (Error::BadAccountName
+            | Error::NameTaken(_)
+            | Error::NoAccount
+            | Error::ProvidersAccount(_)
+            | Error::LastAdmin(_)),
+        ) if call.asked.navigation => show(store, visitor, pages::News::Failed(&error)).await,
+        Err(error) => Err(error),
+    }
+}
+
+enum Outcome {
+    Done(Done),
+    Password(String),
+}
+
+async fn perform(store: &Store, name: &str, form: &Form, change: Change) -> Result<Outcome, Error> {
+    let role = || {
+        let role = form.field("role");
+        role.parse::<Role>()
+            .map_err(|_| Error::NoRole(role.to_owned()))
+    };
+    let catalog = &store.catalog;
+    let (found, done) = match change {
+        Change::Create => {
+            let password = store.sign_in.create_account(name, role()?).await?;
+            return Ok(Outcome::Password(password));
+        }
+        Change::ResetPassword => {
+            let password = store.sign_in.reset_password(name).await?;
+            return Ok(Outcome::Password(password));
+        }
+        Change::Role => {
+            let set = timeout(PATIENCE, catalog.set_role(name, role()?)).await;
+            (set??, Done::RoleChanged)
+        }
+        Change::Disable => {
+            let set = timeout(PATIENCE, catalog.set_account_disabled(name, true)).await;
+            (set??, Done::Disabled)
+        }
+        Change::Enable => {
+            let set = timeout(PATIENCE, catalog.set_account_disabled(name, false)).await;
+            (set??, Done::Enabled)
+        }
+    };
+    if found {
+        Ok(Outcome::Done(done))
+    } else {
+        Err(Error::NoAccount)
+    }
+}

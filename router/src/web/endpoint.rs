@@ -1,0 +1,209 @@
+//! Every address of the store's host: the one list of them, with who may use each.
+
+use http::Method;
+
+use crate::error::Error;
+use crate::policy::Action;
+
+/// One address and what it does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::VariantArray)]
+pub(crate) enum Endpoint {
+    /// The first page.
+    Home,
+    /// The page to sign in.
+    SignInPage,
+    /// A name and a password.
+    SignIn,
+    /// The end of a session.
+    SignOut,
+    /// The way to the OIDC provider.
+    SignInAtProvider,
+    /// The way back from the OIDC provider.
+    ProviderAnswer,
+    /// What the OIDC provider says is over.
+    BackChannelLogout,
+    /// The way to an instance's host, with a ticket.
+    Visit,
+    /// A picture of an app.
+    Picture,
+    /// One's own account: password, sessions.
+    Account,
+    /// A new password.
+    ChangePassword,
+    /// The end of one of one's sessions.
+    EndSession,
+    /// The end of all of one's sessions but this one.
+    EndOtherSessions,
+    /// Everybody's accounts.
+    Accounts,
+    /// A new account.
+    CreateAccount,
+    /// A new one-time password for somebody.
+    ResetPassword,
+    /// Another role for somebody.
+    ChangeRole,
+    /// Keeps somebody from signing in.
+    DisableAccount,
+    /// Lets somebody in again.
+    EnableAccount,
+}
+
+/// What a request has to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A GET or a HEAD. Changes nothing that matters.
+    Read,
+    /// A form of a page that was shown to this very browser.
+    Form,
+    /// A POST that no browser sends, and that proves itself.
+    Call,
+}
+
+impl Endpoint {
+    /// The endpoint that takes this request.
+    ///
+    /// # Errors
+    /// Nothing is at the path, or it takes another method.
+    pub(crate) fn find(method: &Method, path: &str) -> Result<Self, Error> {
+        let is_read = *method == Method::GET || *method == Method::HEAD;
+        let mut at_path = <Self as strum::VariantArray>::VARIANTS
+            .iter()
+            .filter(|endpoint| matches(endpoint.path(), path))
+            .peekable();
+        at_path.peek().ok_or(Error::NotFound)?;
+        at_path
+            .find(|endpoint| match endpoint.kind() {
+                Kind::Read => is_read,
+                Kind::Form | Kind::Call => *method == Method::POST,
+            })
+            .copied()
+            .ok_or(Error::MethodNotAllowed)
+    }
+
+    /// Its path; `*` stands for one segment.
+    pub(crate) const fn path(self) -> &'static str {
+        match self {
+            Self::Home => "/",
+            Self::SignInPage | Self::SignIn => "/sign-in",
+            Self::SignOut => "/sign-out",
+            Self::SignInAtProvider => "/sign-in/provider",
+            Self::ProviderAnswer => "/sign-in/callback",
+            Self::BackChannelLogout => "/sign-out/back-channel",
+            Self::Visit => crate::session::visit::VISIT_PATH,
+            Self::Picture => "/assets/*/*",
+            Self::Account => "/account",
+            Self::ChangePassword => "/account/password",
+            Self::EndSession => "/account/sessions/end",
+            Self::EndOtherSessions => "/account/sessions/end-others",
+            Self::Accounts | Self::CreateAccount => "/accounts",
+            Self::ResetPassword => "/accounts/reset-password",
+            Self::ChangeRole => "/accounts/role",
+            Self::DisableAccount => "/accounts/disable",
+            Self::EnableAccount => "/accounts/enable",
+        }
+    }
+
+    /// What its request has to be.
+    pub(crate) const fn kind(self) -> Kind {
+        match self {
+            Self::Home
+            | Self::SignInPage
+            | Self::SignInAtProvider
+            | Self::ProviderAnswer
+            | Self::Visit
+            | Self::Picture
+            | Self::Account
+            | Self::Accounts => Kind::Read,
+            Self::SignIn
+            | Self::SignOut
+            | Self::ChangePassword
+            | Self::EndSession
+            | Self::EndOtherSessions
+            | Self::CreateAccount
+            | Self::ResetPassword
+            | Self::ChangeRole
+            | Self::DisableAccount
+            | Self::EnableAccount => Kind::Form,
+            Self::BackChannelLogout => Kind::Call,
+        }
+    }
+
+    /// What the policy is asked before anything else.
+    pub(crate) const fn action(self) -> Action<'static> {
+        match self {
+            Self::SignInPage
+            | Self::SignIn
+            | Self::SignOut
+            | Self::SignInAtProvider
+            | Self::ProviderAnswer
+            | Self::BackChannelLogout
+            | Self::Picture => Action::Arrive,
+            Self::Home
+            | Self::Visit
+            | Self::Account
+            | Self::ChangePassword
+            | Self::EndSession
+            | Self::EndOtherSessions => Action::UseStore,
+            Self::Accounts
+            | Self::CreateAccount
+            | Self::ResetPassword
+            | Self::ChangeRole
+            | Self::DisableAccount
+            | Self::EnableAccount => Action::ManageAccounts,
+        }
+    }
+}
+
+fn matches(pattern: &str, path: &str) -> bool {
+    let mut segments = path.split('/');
+    let all = pattern.split('/').all(|expected| {
+        segments
+            .next()
+            .is_some_and(|segment| segment == expected || (expected == "*" && !segment.is_empty()))
+    });
+    all && segments.next().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_leads_to_one_endpoint() {
+        let cases = [
+            (Method::GET, "/", Ok(Endpoint::Home)),
+            (Method::HEAD, "/", Ok(Endpoint::Home)),
+            (Method::POST, "/", Err("MethodNotAllowed")),
+            (Method::GET, "/sign-in", Ok(Endpoint::SignInPage)),
+            (Method::POST, "/sign-in", Ok(Endpoint::SignIn)),
+            (Method::DELETE, "/sign-in", Err("MethodNotAllowed")),
+            (Method::GET, "/sign-out", Err("MethodNotAllowed")),
+            (Method::GET, "/assets/a/b", Ok(Endpoint::Picture)),
+            (Method::GET, "/assets/a", Err("NotFound")),
+            (Method::GET, "/assets/a/", Err("NotFound")),
+            (Method::GET, "/assets/a/b/c", Err("NotFound")),
+            (Method::GET, "//", Err("NotFound")),
+            (Method::GET, "/sign-in/", Err("NotFound")),
+            (Method::GET, "/accounts/..", Err("NotFound")),
+            (Method::GET, "", Err("NotFound")),
+            (Method::GET, "/nothing", Err("NotFound")),
+        ];
+        for (method, path, expected) in cases {
+            let found = Endpoint::find(&method, path);
+            let found = found.as_ref().map_err(Error::code).copied();
+            assert_eq!(found, expected, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn whatever_changes_something_takes_a_form() {
+        for endpoint in <Endpoint as strum::VariantArray>::VARIANTS {
+            let method = match endpoint.kind() {
+                Kind::Read => Method::GET,
+                Kind::Form | Kind::Call => Method::POST,
+            };
+            let found = Endpoint::find(&method, endpoint.path());
+            assert_eq!(found.ok().as_ref(), Some(endpoint));
+        }
+    }
+}
