@@ -1,12 +1,14 @@
 //! Instances: observe, plan, execute, publish.
 
 mod comparisons;
+mod context;
 mod drift;
 mod execute;
 mod idle;
 mod judge;
 mod launcher;
 mod leftovers;
+mod memos;
 #[cfg(test)]
 mod model;
 mod names;
@@ -19,9 +21,10 @@ mod status;
 mod torn_out;
 pub(crate) mod workload;
 
+pub(crate) use context::{Context, Settings};
 pub(crate) use observe::{AppEntry, keep_app};
 pub(crate) use plan::Plan;
 #[cfg(test)]
 pub(crate) use plan::{Action, Reason};
-pub(crate) use reconcile::{Context, Settings, run};
+pub(crate) use reconcile::run;
 pub(crate) use rollout::{Policy, Rollout};

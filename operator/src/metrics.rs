@@ -213,6 +213,11 @@ impl Metrics {
         self.queue.enter()
     }
 
+    /// Tells whether Helm was too busy for an instance that can wait, so that it comes again.
+    pub(crate) fn postponed(&self, instance: &str, postponed: bool) {
+        self.queue.postpone(instance, postponed);
+    }
+
     /// Begins to measure a Helm command.
     pub(crate) fn helm_run(&self, command: &str) -> HelmRun<'_> {
         self.helm_running.inc();
@@ -369,6 +374,10 @@ impl Collector for Scraped {
         let age = self.queue.age(now).as_secs_f64();
         let help = "How long the first of them has waited";
         collected_gauge(encoder, "helm_queue_age", help, seconds, age)?;
+        #[expect(clippy::cast_precision_loss, reason = "so many do not wait")]
+        let postponed = self.queue.postponed() as f64;
+        let help = "Instances that can wait, and come again when Helm is less busy";
+        collected_gauge(encoder, "helm_postponed", help, None, postponed)?;
         if let Some(age) = self.freshness.contact_age(now) {
             let help = "Since when the API server has not answered a poll";
             let age = age.as_secs_f64();

@@ -11,7 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::runtime::watcher;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::index::Kept;
 use crate::instance::workload::hash;
@@ -19,8 +19,11 @@ use crate::instance::workload::hash;
 /// Name of the chart of an instance.
 pub(crate) const CHART: &str = "wave-instance";
 
-/// Label of Helm's Secrets: the revision that the operator was about to make.
+/// Label of Helm's Secrets: the revision that the operator was about to make, or to uninstall.
 const MARK: &str = "wavestore.io/revision";
+
+/// Ends the mark of a revision that the operator has begun to uninstall.
+const UNINSTALLS: &str = "-uninstall";
 
 /// Most bytes of a record once inflated; a Secret holds a mebibyte at most.
 const INFLATED_BYTES: u64 = 32 << 20;
@@ -32,7 +35,7 @@ pub(crate) struct Release {
     pub(crate) revision: u32,
     /// How far it is.
     pub(crate) status: Status,
-    /// A run of the operator has made it.
+    /// A run of the operator has brought it to its status.
     pub(crate) is_ours: bool,
     /// Version of the Secret that was read, so that nothing but that is ever deleted.
     pub(crate) resource_version: String,
@@ -121,7 +124,7 @@ pub(crate) fn labelled(metadata: &ObjectMeta) -> Option<(u32, Status)> {
 pub(crate) fn keep(secret: Secret) -> Option<Kept<Release>> {
     let (revision, status) = labelled(&secret.metadata)?;
     let name = secret.metadata.labels.as_ref()?.get("name")?.clone();
-    let is_ours = is_ours(&secret.metadata, revision);
+    let is_ours = is_ours(&secret.metadata, revision, status);
     let resource_version = secret.metadata.resource_version.clone().unwrap_or_default();
     let content = decode(&secret);
     Some(Kept {
@@ -148,9 +151,24 @@ pub(crate) fn mark(revision: u32) -> String {
     format!("{MARK}={revision}")
 }
 
-fn is_ours(metadata: &ObjectMeta, revision: u32) -> bool {
-    let mark = metadata.labels.as_ref().and_then(|labels| labels.get(MARK));
-    mark.is_some_and(|mark| *mark == revision.to_string())
+/// What is merged into a revision's Secret before `helm uninstall`, which keeps labels. The API server refuses it when the Secret
+/// has changed since it was seen.
+pub(crate) fn mark_uninstall(release: &Release) -> Value {
+    let mark = format!("{}{UNINSTALLS}", release.revision);
+    json!({ "metadata": {
+        "resourceVersion": release.resource_version,
+        "labels": { MARK: mark },
+    } })
+}
+
+fn is_ours(metadata: &ObjectMeta, revision: u32, status: Status) -> bool {
+    let labels = metadata.labels.as_ref();
+    let Some(mark) = labels.and_then(|labels| labels.get(MARK)) else {
+        return false;
+    };
+    let uninstalled = mark.strip_suffix(UNINSTALLS);
+    let marked = uninstalled.unwrap_or(mark);
+    marked == revision.to_string() && (uninstalled.is_some() || status != Status::Uninstalling)
 }
 
 /// The objects that a revision has rendered.
@@ -250,7 +268,6 @@ mod tests {
     use flate2::Compression;
     use flate2::write::GzEncoder;
     use k8s_openapi::ByteString;
-    use serde_json::json;
 
     use super::*;
 
@@ -323,14 +340,48 @@ mod tests {
     }
 
     #[test]
-    fn a_revision_on_top_of_ours_is_not_ours() {
-        let metadata = |mark: Option<&str>| ObjectMeta {
-            labels: mark.map(|mark| [(MARK.to_owned(), mark.to_owned())].into()),
-            ..ObjectMeta::default()
-        };
-        assert!(is_ours(&metadata(Some("3")), 3));
-        assert!(!is_ours(&metadata(Some("3")), 4), "the mark is inherited");
-        assert!(!is_ours(&metadata(None), 1));
+    fn a_mark_tells_whose_run_it_is() {
+        use Status::{PendingInstall, PendingUpgrade, Uninstalling};
+        let cases = [
+            ("an upgrade of ours", Some("3"), 3, PendingUpgrade, true),
+            ("the mark is inherited", Some("3"), 4, PendingUpgrade, false),
+            ("somebody else's", None, 1, PendingInstall, false),
+            (
+                "somebody else uninstalls what we made",
+                Some("3"),
+                3,
+                Uninstalling,
+                false,
+            ),
+            (
+                "an uninstallation of ours",
+                Some("3-uninstall"),
+                3,
+                Uninstalling,
+                true,
+            ),
+            (
+                "one that has not begun, of a revision left in the middle",
+                Some("3-uninstall"),
+                3,
+                PendingUpgrade,
+                true,
+            ),
+            (
+                "somebody else upgrades what we began to uninstall",
+                Some("3-uninstall"),
+                4,
+                PendingUpgrade,
+                false,
+            ),
+        ];
+        for (name, mark, revision, status, expected) in cases {
+            let metadata = ObjectMeta {
+                labels: mark.map(|mark| [(MARK.to_owned(), mark.to_owned())].into()),
+                ..ObjectMeta::default()
+            };
+            assert_eq!(is_ours(&metadata, revision, status), expected, "{name}");
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use kube::api::{Api, Patch, PatchParams};
 use serde_json::Value;
 use tracing::debug;
 
-use super::reconcile::Context;
+use super::context::Context;
 use super::workload::{DeploymentSeen, Rendered, hash};
 use crate::error::{Error, chain};
 use crate::events::FIELD_MANAGER;

@@ -10,12 +10,12 @@ use kube::{Resource, ResourceExt};
 use serde_json::json;
 use tracing::{error, info, warn};
 
+use super::context::Context;
 use super::idle::{self, Scale, Use};
 use super::leftovers;
 use super::names;
 use super::observe::{Seen, used};
 use super::plan::{Action, Plan, Reason};
-use super::reconcile::Context;
 use super::record;
 use super::status;
 use crate::app::secrets;
@@ -27,6 +27,9 @@ use crate::helm::{self, Resolved};
 
 /// When to look again after something has changed that a watch will show.
 const SOON: Duration = Duration::from_millis(300);
+
+/// How long Helm may work before it is told what it does. It seldom needs as long, and what it has done is told anyhow.
+const UNTOLD: Duration = Duration::from_secs(2);
 
 /// When to look again at what somebody else does.
 const LATER: Duration = Duration::from_secs(5);
@@ -114,13 +117,15 @@ async fn apply(
         return Ok(Done::Acted(LATER));
     }
     let revision = latest + 1;
-    ctx.publish_plan(instance, seen, plan).await?;
-    ctx.begin(&name);
-    let result = helm::apply(&ctx.helm, &name, revision, &instance.spec, &resolved).await;
+    ctx.memos.note(&name, |memo| memo.ran = true);
+    let run = helm::apply(&ctx.helm, &name, revision, &instance.spec, &resolved);
+    let result = told_when_long(ctx, instance, seen, plan, run).await;
     let generation = instance.metadata.generation.unwrap_or_default();
     match result {
         Ok(revision) => {
-            ctx.made(&name, revision);
+            ctx.memos.note(&name, |memo| {
+                memo.made = Some((revision, tokio::time::Instant::now()));
+            });
             ctx.runs.clear(&name);
             if let Some(drift) = seen
                 .drift
@@ -168,6 +173,29 @@ async fn apply(
     }
 }
 
+/// Waits for a run of Helm, and tells what it does when that takes long. A write that fails ends no run.
+async fn told_when_long<T>(
+    ctx: &Context,
+    instance: &WaveInstance,
+    seen: &Seen,
+    plan: Plan,
+    run: impl Future<Output = Result<T, helm::Error>>,
+) -> Result<T, helm::Error> {
+    let mut run = std::pin::pin!(run);
+    if let Ok(done) = tokio::time::timeout(UNTOLD, &mut run).await {
+        return done;
+    }
+    let (told, done) = tokio::join!(ctx.publish_plan(instance, seen, plan), run);
+    if let Err(failure) = told {
+        warn!(
+            error = &failure as &dyn std::error::Error,
+            instance.id = instance.name_any(),
+            "Could not tell what Helm does"
+        );
+    }
+    done
+}
+
 /// Sets the number of pods. Helm is not asked: the chart leaves the number open, so that no revision has to be made, by which
 /// GitOps tools that look after the release would see that somebody else was there.
 async fn scale(
@@ -208,7 +236,7 @@ async fn scale(
         }
     );
     if to == Scale::Wake {
-        ctx.forget_silence(&name);
+        ctx.memos.forget_silence(&name);
         let plan = Plan {
             action: Action::Scale(to),
             reason: Reason::Wanted,
@@ -233,7 +261,7 @@ async fn stays_up(
     let latest = match api.get_opt(&name).await {
         Ok(latest) => latest,
         Err(source) => {
-            ctx.forget_silence(&name);
+            ctx.memos.forget_silence(&name);
             return Err(Error::Kube {
                 task: format!("read the WaveInstance `{name}`"),
                 source,
@@ -248,7 +276,7 @@ async fn stays_up(
     match (used(&latest, seen.app.as_ref()), last) {
         (Use::Idle, Some(last)) => {
             let patience = idle::patience(timeout);
-            let left = patience.saturating_sub(ctx.silence(&name, last.0));
+            let left = patience.saturating_sub(ctx.memos.silence(&name, last.0));
             Ok((!left.is_zero()).then_some(left))
         }
         (Use::For(left), _) => Ok(Some(left)),
@@ -343,12 +371,12 @@ async fn uninstall(
     plan: Plan,
 ) -> Result<Done, Error> {
     let name = instance.name_any();
-    if confirm(ctx, &name, seen).await?.is_none() {
+    if confirm(ctx, &name, seen).await?.is_none() || !marks_uninstall(ctx, &name, seen).await? {
         return Ok(Done::Acted(SOON));
     }
-    ctx.publish_plan(instance, seen, plan).await?;
-    ctx.begin_uninstall(&name);
-    match helm::uninstall(&ctx.helm, &name).await {
+    ctx.memos.note(&name, |memo| memo.ran = true);
+    let run = helm::uninstall(&ctx.helm, &name);
+    match told_when_long(ctx, instance, seen, plan, run).await {
         Ok(()) => {
             info!(instance.id = name, "Instance {name} is uninstalled");
             if plan.reason == Reason::Deleted {
@@ -376,6 +404,28 @@ async fn uninstall(
             );
             Ok(Done::Failed)
         }
+    }
+}
+
+/// Marks in Helm's own record that we are about to uninstall the release, so that the next operator knows it when we die. False
+/// when the record is another one now.
+async fn marks_uninstall(ctx: &Context, name: &str, seen: &Seen) -> Result<bool, Error> {
+    let Some(release) = seen.release() else {
+        return Ok(false);
+    };
+    let secret_name = releases::secret_name(name, release.revision);
+    let mark = Patch::Merge(releases::mark_uninstall(release));
+    let secrets: Api<Secret> = ctx.api();
+    match secrets
+        .patch_metadata(&secret_name, &PatchParams::default(), &mark)
+        .await
+    {
+        Ok(_) => Ok(true),
+        Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Ok(false),
+        Err(source) => Err(Error::Kube {
+            task: format!("mark the Secret `{secret_name}`"),
+            source,
+        }),
     }
 }
 

@@ -11,7 +11,7 @@ use kube::{Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tracing::warn;
 
-use super::reconcile::Context;
+use super::context::Context;
 use crate::error::Error;
 
 /// Deletes all objects that the chart has rendered for this instance. Only for an instance that has no release.

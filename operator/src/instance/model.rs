@@ -94,8 +94,6 @@ struct Instance {
     spec: u8,
     deleting: bool,
     has_finalizer: bool,
-    /// The operator has told that it uninstalls.
-    is_uninstalling: bool,
 }
 
 /// What of it counts for drift: not the number of pods.
@@ -116,6 +114,8 @@ struct Record {
     status: Status,
     spec: u8,
     is_ours: bool,
+    /// The operator has marked that it uninstalls it.
+    is_marked: bool,
     /// Counts writes.
     version: u32,
 }
@@ -152,7 +152,6 @@ struct Operator {
     record: Option<Record>,
     workload: Option<Workload>,
     made: Option<(u32, u32)>,
-    is_uninstalling: bool,
     /// Version of the record, and since when it is seen.
     since: Option<(u32, u32)>,
     /// Revision, workload, and whether it was as rendered.
@@ -235,7 +234,6 @@ impl World {
             spec: number,
             deleting: false,
             has_finalizer: false,
-            is_uninstalling: false,
         });
     }
 
@@ -326,6 +324,7 @@ impl World {
                     },
                     spec: number,
                     is_ours: run.is_ours,
+                    is_marked: false,
                     version: self.changes,
                 });
                 false
@@ -390,7 +389,6 @@ impl World {
                 self.records.clear();
                 if run.is_ours && self.instance.as_ref().is_some_and(|it| it.deleting) {
                     self.instance = None;
-                    self.operator.is_uninstalling = false;
                     self.operator.made = None;
                 }
                 true
@@ -407,6 +405,14 @@ impl World {
                 record.status = status;
                 record.version = self.changes;
             }
+        }
+    }
+
+    fn mark_uninstall(&mut self) {
+        self.changes += 1;
+        if let Some(record) = self.records.last_mut() {
+            record.is_marked = true;
+            record.version = self.changes;
         }
     }
 
@@ -436,7 +442,8 @@ impl World {
             release: record.map(|record| Release {
                 revision: record.revision,
                 status: record.status,
-                is_ours: record.is_ours,
+                is_ours: record.is_marked
+                    || (record.is_ours && record.status != Status::Uninstalling),
                 resource_version: record.version.to_string(),
                 content: Ok(Content {
                     chart: CHART.to_owned(),
@@ -455,7 +462,6 @@ impl World {
                 .is_some_and(|(made, at)| shown < made && self.clock - at < CACHE_GRACE),
             // As the first process of its container, the operator takes its Helm along.
             run_over: true,
-            is_uninstalling: operator.is_uninstalling || instance.is_uninstalling,
             release_is_old: self.is_old(),
             objects,
             scale: idle::scale(
@@ -530,10 +536,7 @@ impl World {
                     "uninstalled to repair"
                 );
                 if self.confirm() {
-                    self.operator.is_uninstalling = true;
-                    if let Some(instance) = &mut self.instance {
-                        instance.is_uninstalling = true;
-                    }
+                    self.mark_uninstall();
                     self.start(true, Verb::Uninstall);
                 }
             }
@@ -550,7 +553,6 @@ impl World {
                     if self.instance.as_ref().is_some_and(|it| it.deleting) {
                         self.instance = None;
                     }
-                    self.operator.is_uninstalling = false;
                     self.operator.made = None;
                 }
             }

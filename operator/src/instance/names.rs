@@ -11,7 +11,7 @@ use kube::api::ObjectMeta;
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 
-use super::reconcile::Context;
+use super::context::Context;
 use crate::error::Error;
 
 /// An object that has one of the names which the chart uses for this instance, and is of nobody's instance or of another one.

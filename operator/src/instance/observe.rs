@@ -9,12 +9,11 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use tokio::time::Instant;
 
+use super::context::Context;
 use super::drift;
 use super::idle::{self, Rest, Use};
 use super::judge;
 use super::plan::{AppState, Objects, Observed};
-use super::reconcile::Context;
-use super::status;
 use super::workload::{DeploymentSeen, PodSeen};
 use crate::attempts::Failed;
 use crate::helm::releases::{self, Content, Release};
@@ -125,7 +124,7 @@ pub(super) fn observe(ctx: &Context, instance: &WaveInstance) -> Seen {
     let app = world
         .apps
         .find(|entry| entry.app.as_ref() == Some(&instance.spec.app));
-    let memo = ctx.memo(&name);
+    let memo = ctx.memos.get(&name);
     let fingerprint = release
         .as_ref()
         .map(|release| drift::fingerprint(world, &name, release.revision));
@@ -152,17 +151,15 @@ pub(super) fn observe(ctx: &Context, instance: &WaveInstance) -> Seen {
         .repairs
         .failed(&name, generation)
         .filter(|_| objects == Objects::Drifted);
-    let seen_for = release.as_ref().map_or(Duration::ZERO, |release| {
-        ctx.seen_since(&name, release).elapsed()
-    });
+    let release_is_old = release
+        .as_ref()
+        .is_some_and(|release| ctx.is_old(&name, release));
     // Whatever others have begun was begun before we led.
     let run_over = memo.ran || ctx.leadership.age() >= ctx.orphan_grace;
-    let is_uninstalling = memo.is_uninstalling || status::is_uninstalling(instance);
     let cache_behind = memo.made.is_some_and(|(revision, at)| {
         let shown = release.as_ref().map_or(0, |release| release.revision);
         shown < revision && at.elapsed() < CACHE_GRACE
     });
-    let release_is_old = seen_for > ctx.settings.helm_timeout + ORPHAN_GRACE;
     let pods = world.pods.get(&name);
     let content = release
         .as_ref()
@@ -180,7 +177,6 @@ pub(super) fn observe(ctx: &Context, instance: &WaveInstance) -> Seen {
         release,
         cache_behind,
         run_over,
-        is_uninstalling,
         release_is_old,
         objects,
         scale: idle::scale(instance.spec.suspended, used, deployment),

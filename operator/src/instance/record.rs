@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, ListParams};
 
-use super::reconcile::Context;
+use super::context::Context;
 use crate::error::Error;
 use crate::helm::releases::{self, Status};
 

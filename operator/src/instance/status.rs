@@ -1,8 +1,7 @@
 //! The status of an instance, as kstatus wants it.
 
 use crds::{
-    ConditionStatus, ConditionType, InstanceRelease, WaveInstance, WaveInstanceStatus, condition,
-    set_condition,
+    ConditionStatus, ConditionType, InstanceRelease, WaveInstanceStatus, condition, set_condition,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
@@ -13,24 +12,6 @@ use super::plan::{Action, Objects, Plan, Reason};
 
 /// Failures in a row after which somebody has to change something.
 pub(super) const MANY_FAILURES: u32 = 3;
-
-/// Reason of an instance whose release we have begun to uninstall. It tells our own dead runs from others' live ones.
-const DELETING: &str = "Deleting";
-
-/// Reason of an instance for which our Helm has failed.
-const HELM_FAILED: &str = "HelmFailed";
-
-/// Whether the status tells that we have begun to uninstall the release: a failure of ours since the deletion is one of that.
-pub(super) fn is_uninstalling(instance: &WaveInstance) -> bool {
-    let told = instance.status.as_ref().and_then(ready);
-    told.is_some_and(|ready| {
-        ready.reason == DELETING
-            || (ready.reason == HELM_FAILED
-                && instance.metadata.deletion_timestamp.is_some()
-                // A deletion counts as a change of the spec.
-                && ready.observed_generation == instance.metadata.generation)
-    })
-}
 
 /// What a status says besides its verdict.
 pub(super) struct Facts {
@@ -163,13 +144,6 @@ pub(super) fn verdict_of_plan(plan: Plan, seen: &Seen, namespace: &str) -> Optio
         (_, Reason::ForeignOperation) => {
             moving("waiting for somebody else's Helm command to end".to_owned())
         }
-        // The next operator has to know, too, that it is ours.
-        (_, Reason::OwnOperation) if seen.observed.deleting => Some(Verdict::new(
-            State::Reconciling,
-            DELETING,
-            "a Helm command from before the operator's restart may still uninstall the release",
-            "Stopping",
-        )),
         (_, Reason::OwnOperation) => {
             moving("a Helm command from before the operator's restart may still run".to_owned())
         }
@@ -189,7 +163,7 @@ pub(super) fn verdict_of_plan(plan: Plan, seen: &Seen, namespace: &str) -> Optio
         )),
         (Action::Uninstall | Action::Finish, _) => Some(Verdict::new(
             State::Reconciling,
-            DELETING,
+            "Deleting",
             "the release is being uninstalled",
             "Stopping",
         )),
@@ -227,7 +201,7 @@ pub(super) fn run_failed(seen: &Seen) -> Verdict {
         } else {
             State::Reconciling
         },
-        reason: HELM_FAILED.to_owned(),
+        reason: "HelmFailed".to_owned(),
         message,
         phase: None,
     }
@@ -272,37 +246,6 @@ mod tests {
             generation: Some(generation),
             release: None,
             url: None,
-        }
-    }
-
-    #[test]
-    fn the_status_tells_whose_uninstallation_it_is() {
-        let cases = [
-            ("we said so", DELETING, 2, true, true),
-            ("it failed", HELM_FAILED, 2, true, true),
-            (
-                "an upgrade failed before the deletion",
-                HELM_FAILED,
-                1,
-                true,
-                false,
-            ),
-            ("an upgrade failed", HELM_FAILED, 2, false, false),
-            ("somebody else's", "ForeignOperation", 2, true, false),
-        ];
-        for (name, reason, generation, deleted, expected) in cases {
-            let now = at("2026-01-01T00:00:00Z");
-            let verdict = Verdict::new(State::Reconciling, reason, "", "");
-            let mut instance: WaveInstance = serde_json::from_value(serde_json::json!({
-                "apiVersion": "wavestore.io/v1alpha1", "kind": "WaveInstance",
-                "metadata": {"name": "sales", "generation": 2},
-                "spec": {"app": {"name": "hello", "version": "1.0.0"}, "owner": "alice"},
-            }))
-            .expect("an instance");
-            instance.metadata.deletion_timestamp = deleted.then(|| now.clone());
-            let status = WaveInstanceStatus::default();
-            instance.status = Some(assemble(&status, &verdict, facts(generation), &now));
-            assert_eq!(is_uninstalling(&instance), expected, "{name}");
         }
     }
 

@@ -13,7 +13,7 @@ use kube::runtime::reflector::ObjectRef;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::warn;
 
-use super::reconcile::Context;
+use super::context::Context;
 use super::record;
 use crate::error::{Error, chain};
 use crate::events::{FIELD_MANAGER, Tone};
@@ -23,6 +23,9 @@ use crate::helm::releases::{self, CHART, Release, Status};
 /// How often they are looked for. What is missing twice in a row is missing.
 const INTERVAL: Duration = Duration::from_secs(2);
 
+/// How often what is remembered of names that are gone is dropped.
+const SWEEP: Duration = Duration::from_mins(1);
+
 /// Restores what was torn out, from when we lead until stopped.
 pub(super) async fn run(ctx: Arc<Context>) {
     // By then everything is listed.
@@ -30,8 +33,13 @@ pub(super) async fn run(ctx: Arc<Context>) {
     let mut pace = interval(INTERVAL);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut missing = HashSet::new();
+    let mut swept = Instant::now();
     loop {
         pace.tick().await;
+        if swept.elapsed() >= SWEEP {
+            ctx.forget_gone();
+            swept = Instant::now();
+        }
         let known = &ctx.world.instances;
         let namespace = &ctx.settings.namespace;
         let without: HashSet<String> = ctx
@@ -44,7 +52,7 @@ pub(super) async fn run(ctx: Arc<Context>) {
             let Some(release) = releases::latest(ctx.world.releases.get(name)) else {
                 continue;
             };
-            let is_old = ctx.seen_since(name, &release).elapsed() > ctx.settings.helm_timeout;
+            let is_old = ctx.is_old(name, &release);
             let Some(todo) = todo(release, is_old) else {
                 continue;
             };

@@ -1,13 +1,14 @@
 //! Who waits for Helm, and for how long.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// Those who wait, oldest first. There are never more than reconciliations at once.
+/// Those who wait, oldest first. There are never more than reconciliations at once. Those who can wait do not: they are sent away
+/// when Helm is busy, and come again.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Queue(Arc<Mutex<Tickets>>);
 
@@ -15,6 +16,7 @@ pub(super) struct Queue(Arc<Mutex<Tickets>>);
 struct Tickets {
     next: u64,
     waiting: BTreeMap<u64, Instant>,
+    postponed: HashSet<String>,
 }
 
 /// One who waits, until it is dropped.
@@ -34,6 +36,21 @@ impl Queue {
             queue: self.clone(),
             ticket,
         }
+    }
+
+    /// Notes whether an instance was sent away.
+    pub(super) fn postpone(&self, instance: &str, postponed: bool) {
+        let mut tickets = self.0.lock();
+        if postponed {
+            tickets.postponed.insert(instance.to_owned());
+        } else {
+            tickets.postponed.remove(instance);
+        }
+    }
+
+    /// How many were sent away, and will come again.
+    pub(super) fn postponed(&self) -> usize {
+        self.0.lock().postponed.len()
     }
 
     /// How many wait.
@@ -76,5 +93,17 @@ mod tests {
         assert_eq!((depth, next <= Duration::from_secs(4)), (1, true));
         drop(second);
         assert_eq!(age(Instant::now()), (0, Duration::ZERO));
+    }
+
+    #[test]
+    fn who_is_sent_away_counts_once_until_its_turn() {
+        let queue = Queue::default();
+        for name in ["a", "b", "a"] {
+            queue.postpone(name, true);
+        }
+        assert_eq!((queue.postponed(), queue.depth()), (2, 0));
+        queue.postpone("a", false);
+        queue.postpone("c", false);
+        assert_eq!(queue.postponed(), 1);
     }
 }
