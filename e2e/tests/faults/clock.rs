@@ -1,4 +1,4 @@
-//! The operator's clock steps by an hour, there and back, while it works.
+//! The operator's clock steps by an hour, ahead and behind, while it works.
 
 use std::{fs, path::Path};
 
@@ -23,8 +23,11 @@ async fn a_clock_that_steps_by_an_hour_disturbs_nothing() -> Result<()> {
     let sandbox = Sandbox::create("clock").await?;
     let offset = sandbox.folder().join("offset");
     fs::write(&offset, "+0")?;
+    // Without TLS: the API server's certificate may be younger than an hour.
+    let proxy = sandbox.proxy().await?;
     let mut operator = sandbox
         .operator()
+        .through(&proxy)
         .variable("LD_PRELOAD", library)
         .variable("FAKETIME_TIMESTAMP_FILE", offset.display().to_string())
         .variable("FAKETIME_NO_CACHE", "1")
@@ -34,8 +37,7 @@ async fn a_clock_that_steps_by_an_hour_disturbs_nothing() -> Result<()> {
         .await?;
     let names = disk::running(&sandbox, "sales", 3).await?;
     let volumes = sandbox.filled_volumes_of(&names).await?;
-    // Never behind the real time: the API server's certificate may be younger than an hour.
-    for step in ["+3600", "+0"] {
+    for step in ["+3600", "-3600", "+0"] {
         fs::write(&offset, step)?;
         for name in &names {
             disk::change(&sandbox, name, &mut dice).await?;
@@ -48,7 +50,7 @@ async fn a_clock_that_steps_by_an_hour_disturbs_nothing() -> Result<()> {
     let log = operator.log()?;
     let hour = |line: &str| line.get(..13).map(str::to_owned);
     let hours: std::collections::BTreeSet<_> = log.lines().filter_map(hour).collect();
-    ensure!(hours.len() > 1, "the clock did not step: {hours:?}");
+    ensure!(hours.len() > 2, "the clock did not step: {hours:?}");
     operator.terminate().await?;
     sandbox.passed();
     Ok(())

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use crds::WaveInstance;
-use e2e::{Agent, Asked, Operator, PATIENCE, Proxy, Sandbox, kill_process};
+use e2e::{Agent, Asked, Operator, PATIENCE, Proxy, Sandbox, Verb, kill_process};
 use kube::api::DeleteParams;
 use tokio::time::interval;
 
@@ -34,7 +34,7 @@ enum Victim {
 /// When.
 #[derive(Debug, Clone, Copy)]
 enum Moment {
-    /// The operator wants to tell what it is about to do.
+    /// The operator has a last look at the release, or has something to write first.
     Before,
     /// So long after Helm has started.
     During(Duration),
@@ -129,7 +129,7 @@ impl Lane {
 
     /// Begins the work, kills at the right moment, and starts the operator again.
     async fn kill(&mut self, work: Work, moment: Moment, victim: Victim, name: &str) -> Result<()> {
-        let held = matches!(moment, Moment::Before).then(|| self.proxy.hold(by_the_operator));
+        let held = matches!(moment, Moment::Before).then(|| self.proxy.hold(before_helm));
         match work {
             Work::Install => {
                 self.sandbox.apply(name, disk::instance()).await?;
@@ -149,7 +149,7 @@ impl Lane {
             }
             Moment::After => {
                 self.helm_starts().await?;
-                Some(self.proxy.hold(by_the_operator))
+                Some(self.proxy.hold(written_by_the_operator))
             }
         };
         if let Some(held) = &held {
@@ -184,7 +184,13 @@ impl Lane {
     }
 }
 
+/// What the operator itself asks before it starts Helm.
+fn before_helm(asked: &Asked) -> bool {
+    let looks = asked.verb == Verb::List && asked.path.ends_with("/secrets");
+    written_by_the_operator(asked) || (looks && asked.agent == Agent::Operator)
+}
+
 /// What the operator itself writes, other than its lease.
-fn by_the_operator(asked: &Asked) -> bool {
+fn written_by_the_operator(asked: &Asked) -> bool {
     asked.agent == Agent::Operator && asked.verb.writes() && !asked.path.contains("/leases")
 }
