@@ -13,7 +13,7 @@ use sea_orm::{
 use crate::catalog::{Lock, exclusive};
 use crate::entities::accounts::{ActiveModel, Column, Entity, Model};
 use crate::entities::tokens;
-use crate::sessions::end_sessions;
+use crate::sessions::{KEYS_AT_ONCE, end_sessions};
 use crate::{Catalog, Error, SessionKey, timestamp};
 
 /// What an account may do.
@@ -204,6 +204,34 @@ impl Catalog {
     /// When the database fails.
     pub async fn account_by_subject(&self, subject: &Subject) -> Result<Option<Account>, Error> {
         by_subject(&self.database, subject).await
+    }
+
+    /// The accounts of several people at OIDC providers, disabled or not, in any order.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn accounts_by_subject(&self, subjects: &[Subject]) -> Result<Vec<Account>, Error> {
+        let mut accounts = Vec::new();
+        for subjects in subjects.chunks(KEYS_AT_ONCE) {
+            let words = subjects.iter().map(|subject| subject.subject.as_str());
+            let found = Entity::find()
+                .filter(Column::Subject.is_in(words))
+                .all(&self.database)
+                .await
+                .map_err(Error::database("read accounts"))?;
+            for row in found {
+                let account = from_row(row)?;
+                // Another provider may know somebody else by the same word.
+                if account
+                    .subject
+                    .as_ref()
+                    .is_some_and(|it| subjects.contains(it))
+                {
+                    accounts.push(account);
+                }
+            }
+        }
+        Ok(accounts)
     }
 
     /// The account of this name, disabled or not.

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use catalog::Scope;
 use http::StatusCode;
 
 use crate::body::BoxError;
@@ -129,6 +130,12 @@ pub(crate) enum Error {
     /// A token of the OIDC provider that was shown before.
     #[error("the token was used before")]
     TokenReplayed,
+    /// A personal token, or an access token of the OIDC provider, that is not in force.
+    #[error("the token is unknown, expired or revoked")]
+    InvalidToken,
+    /// A token that is good for something else.
+    #[error("the token is not good for the scope `{0}`")]
+    InsufficientScope(Scope),
     /// Too many attempts to sign in.
     #[error("too many attempts to sign in")]
     TooManyAttempts {
@@ -226,10 +233,13 @@ impl Error {
             | Self::BadAccountName
             | Self::NoRole(_)
             | Self::ClientBody => StatusCode::BAD_REQUEST,
-            Self::NotSignedIn | Self::WrongPassword | Self::BadToken => StatusCode::UNAUTHORIZED,
+            Self::NotSignedIn | Self::WrongPassword | Self::BadToken | Self::InvalidToken => {
+                StatusCode::UNAUTHORIZED
+            }
             Self::ForeignOrigin
             | Self::StaleForm
             | Self::Forbidden
+            | Self::InsufficientScope(_)
             | Self::WavePath
             | Self::ForeignBundle
             | Self::ProviderRefused(_)
@@ -263,6 +273,27 @@ impl Error {
         }
     }
 
+    /// How somebody could show who they are (RFC 9110, 11.6.1; RFC 6750, 3), where that is what is missing.
+    #[must_use]
+    pub(crate) fn challenges(&self) -> &'static [&'static str] {
+        if matches!(self, Self::InvalidToken) {
+            &[r#"Bearer realm="wavestore", error="invalid_token""#]
+        } else if let Self::InsufficientScope(scope) = self {
+            match scope {
+                Scope::Instances => {
+                    &[r#"Bearer realm="wavestore", error="insufficient_scope", scope="instances""#]
+                }
+                Scope::Store => {
+                    &[r#"Bearer realm="wavestore", error="insufficient_scope", scope="store""#]
+                }
+            }
+        } else if self.status() == StatusCode::UNAUTHORIZED {
+            &[r#"Cookie realm="wavestore""#, r#"Bearer realm="wavestore""#]
+        } else {
+            &[]
+        }
+    }
+
     /// Stable code for clients, logs and metric labels, such as `Hidden`.
     #[must_use]
     pub(crate) fn code(&self) -> &'static str {
@@ -274,7 +305,10 @@ impl Error {
     pub(crate) fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Hidden => Some("check the address, or ask the app's owner to share it"),
-            Self::NotSignedIn => Some("open the address in a browser, or send a session's cookie"),
+            Self::NotSignedIn => Some("open the address in a browser, or send a token"),
+            Self::InvalidToken | Self::InsufficientScope(_) => {
+                Some("make a new token on your account's page in the store")
+            }
             Self::ForeignOrigin => Some("open the page itself and try again there"),
             Self::StaleForm => {
                 Some("open the page again and send the form from there; cookies must be allowed")
@@ -394,6 +428,8 @@ impl Error {
             | Self::AccountDisabled
             | Self::TokenRefused(_)
             | Self::TokenReplayed
+            | Self::InvalidToken
+            | Self::InsufficientScope(_)
             | Self::BadToken
             | Self::ForeignBundle
             | Self::BadTicket

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use catalog::Scope;
 use futures::future::BoxFuture;
 use http::uri::{Authority, PathAndQuery};
 use http::{
@@ -16,6 +17,7 @@ use url::form_urlencoded;
 
 use crate::activity::Reporter;
 use crate::address::{self, Leads, Visit};
+use crate::bearer::{self, Bearers};
 use crate::client_address::TrustedProxies;
 use crate::error::Error;
 use crate::exchange::{Answer, Exchange, Journal, Kind};
@@ -62,6 +64,7 @@ pub(crate) struct Gateway {
     site: Arc<Site>,
     table: Arc<Table>,
     sessions: Sessions,
+    bearers: Arc<Bearers>,
     proxy: Proxy,
     phases: Arc<Phases>,
     reporter: Arc<Reporter>,
@@ -83,7 +86,7 @@ impl Gateway {
     pub(crate) fn new(
         front: Front,
         table: Arc<Table>,
-        sessions: Sessions,
+        (sessions, bearers): (Sessions, Arc<Bearers>),
         proxy: Proxy,
         phases: Arc<Phases>,
         reporter: Arc<Reporter>,
@@ -96,6 +99,7 @@ impl Gateway {
             site,
             table,
             sessions,
+            bearers,
             proxy,
             phases,
             reporter,
@@ -166,7 +170,7 @@ impl Gateway {
                     .await
             }
             Target::Slashless(id) => self.add_slash(&id, &request, asked).await,
-            Target::Platform(host) => self.platform(host, &request).await,
+            Target::Platform(host) => self.platform(host, &request, asked).await,
             Target::Nowhere => Err(Error::NotFound),
         }
     }
@@ -192,7 +196,8 @@ impl Gateway {
     ) -> Result<Response<Body>, Error> {
         let host = &visit.host;
         let asked_at = Instant::now();
-        let permit = self.authorize(&visit.name, host, request.headers()).await;
+        let permit = self.authorize(&visit.name, host, request.headers(), asked);
+        let permit = permit.await;
         exchange.authorized = Some(asked_at.elapsed());
         let permit = match permit {
             Err(Error::NotSignedIn) if asked.navigation => {
@@ -252,7 +257,8 @@ impl Gateway {
         asked: &Asked,
     ) -> Result<Response<Body>, Error> {
         let host = AppHost::Shared;
-        let permit = match self.authorize(id, &host, request.headers()).await {
+        let permit = self.authorize(id, &host, request.headers(), asked);
+        let permit = match permit.await {
             Err(Error::NotSignedIn) if asked.navigation => {
                 return self.send_to_sign_in(&host, request);
             }
@@ -275,18 +281,21 @@ impl Gateway {
         id: &InstanceId,
         host: &AppHost,
         headers: &HeaderMap,
+        asked: &Asked,
     ) -> Result<Permit, Error> {
-        // Public instances need no session, and no database.
+        // Public instances need neither session nor token, and no database.
         if let Ok(permit) = self.table.authorize(id, None) {
             return Ok(permit);
         }
-        let signed_in = match self.cookies.session(headers) {
-            Some(secret) => {
-                self.sessions
-                    .signed_in(secret, Some(&self.site.host_name(host)))
-                    .await?
-            }
-            None => None,
+        let signed_in = if let Some(token) = bearer::shown(headers) {
+            let shown = self.bearers.signed_in(token, Scope::Instances, asked.peer);
+            Some(shown.await?)
+        } else if let Some(secret) = self.cookies.session(headers) {
+            self.sessions
+                .signed_in(secret, Some(&self.site.host_name(host)))
+                .await?
+        } else {
+            None
         };
         self.table
             .authorize(id, signed_in)
@@ -327,6 +336,7 @@ impl Gateway {
         host: &AppHost,
         name: &str,
         request: &Request<Incoming>,
+        asked: &Asked,
     ) -> Result<Response<Body>, Error> {
         if *request.method() != Method::GET {
             return Err(Error::MethodNotAllowed);
@@ -342,7 +352,8 @@ impl Gateway {
             }
             AppHost::Instance(_) | AppHost::Own { .. } | AppHost::Shared => {}
         }
-        let permit = self.authorize(&name, host, request.headers()).await?;
+        let permit = self.authorize(&name, host, request.headers(), asked);
+        let permit = permit.await?;
         self.phases.tell(permit, name)
     }
 
@@ -351,9 +362,10 @@ impl Gateway {
         &self,
         host: AppHost,
         request: &Request<Incoming>,
+        asked: &Asked,
     ) -> Result<Response<Body>, Error> {
         if let Some(name) = request.uri().path().strip_prefix(PHASES_PATH) {
-            return self.phases(&host, name, request).await;
+            return self.phases(&host, name, request, asked).await;
         }
         let host = &host;
         if request.uri().path() != visit::SESSION_PATH {

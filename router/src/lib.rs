@@ -1,14 +1,16 @@
 //! Wavestore's router: proxies and authorizes all traffic, and serves the store's own pages.
 //!
 //! One request: `gateway` reads Host and path into a `target`; the store's pages go to `web`, an instance
-//! needs a `permit` made from the `table` and the `session`, and with it goes through `proxy`. Clients and
+//! needs a `permit` made from the `table` and a `session` or a `bearer`, and with it goes through `proxy`. Clients and
 //! tasks are wired in `runtime`.
 
 mod access_log;
 mod activity;
 mod address;
+mod answers;
 mod args;
 mod backoff;
+mod bearer;
 mod body;
 mod client_address;
 mod descriptors;

@@ -1,5 +1,6 @@
 //! Sign-in at an OIDC provider: discovery, the code flow, logout in both directions, and the provider's access tokens.
 
+mod access;
 mod attempt;
 mod http;
 mod jwt;
@@ -15,6 +16,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use catalog::{Catalog, Person, ProviderSession, Subject};
 use chrono::{TimeDelta, Utc};
+use moka::future::Cache;
 use openidconnect::core::{CoreAuthenticationFlow, CoreClient, CoreIdToken};
 use openidconnect::{
     AccessToken, AuthorizationCode, ClaimsVerificationError, EndpointMaybeSet, EndpointNotSet,
@@ -33,10 +35,12 @@ use crate::session::LocalPath;
 use crate::session::cookie::BrowserSecret;
 use crate::site::Site;
 
+pub(crate) use access::Access;
 pub(crate) use jwt::Refused;
 pub(crate) use settings::{InvalidOidc, OidcArgs, OidcSettings};
 
 use self::http::HttpClient;
+use access::AccessKey;
 use attempt::Attempt;
 
 /// Path on the store's host where the provider sends browsers back to.
@@ -59,6 +63,10 @@ const AT_ONCE: usize = 32;
 
 /// How long a used state is remembered: as long as its browser keeps the secret, and longer.
 const STATE_LIFETIME: TimeDelta = TimeDelta::hours(1);
+
+/// How long a checked access token is not checked again, and how many of them are remembered.
+const CHECKED_FOR: Duration = Duration::from_mins(1);
+const CHECKED: u64 = 20_000;
 
 /// Longest `code`, in bytes.
 const MAX_CODE: usize = 4096;
@@ -90,6 +98,8 @@ pub(crate) struct Provider {
     /// Whether it was said that the provider is away.
     away: Mutex<bool>,
     turns: Semaphore,
+    /// Access tokens that are good, or were a moment ago.
+    checked: Cache<AccessKey, Arc<Access>>,
 }
 
 impl std::fmt::Debug for Provider {
@@ -134,6 +144,10 @@ impl Provider {
             asking: tokio::sync::Mutex::default(),
             away: Mutex::new(false),
             turns: Semaphore::new(AT_ONCE),
+            checked: Cache::builder()
+                .max_capacity(CHECKED)
+                .time_to_live(CHECKED_FOR)
+                .build(),
             settings,
         })
     }

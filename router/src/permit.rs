@@ -29,6 +29,12 @@ impl Permit {
         self.signed_in.as_ref().and_then(SignedIn::session)
     }
 
+    /// Who enters and what proves it; none when the instance is public.
+    #[must_use]
+    pub(crate) fn signed_in(&self) -> Option<&SignedIn> {
+        self.signed_in.as_ref()
+    }
+
     /// Who enters; nobody in particular when the instance is public.
     #[must_use]
     pub(crate) fn viewer(&self) -> Option<&Viewer> {

@@ -64,8 +64,10 @@ pub fn rewriting<'a>(lines: impl Iterator<Item = (&'a [u8], &'a [u8])>) {
         let line = HeaderValue::from_bytes(&line).expect("a value");
         headers.append(header::COOKIE, line);
     }
-    let bearer = HeaderValue::from_bytes(SECRET).expect("a value");
-    headers.append(header::AUTHORIZATION, bearer);
+    for scheme in [&b"Bearer "[..], b"bearer wst_", b"Basic ", b""] {
+        let line = HeaderValue::from_bytes(&[scheme, SECRET].concat()).expect("a value");
+        headers.append(header::AUTHORIZATION, line);
+    }
 
     let request_id = HeaderValue::from_static("0123456789abcdef");
     let arrival = Arrival {

@@ -19,6 +19,7 @@ use tracing_subscriber::EnvFilter;
 use crate::activity::Reporter;
 use crate::args::{Args, LogFormat};
 use crate::backoff;
+use crate::bearer::Bearers;
 use crate::client_address::TrustedProxies;
 use crate::descriptors::Limits;
 use crate::exchange::Journal;
@@ -189,6 +190,7 @@ async fn run(args: Args) -> Result<(), StartError> {
         .map(|settings| Provider::new(settings, &core.site, catalog.clone()).map(Arc::new))
         .transpose()
         .map_err(StartError::Oidc)?;
+    let bearers = Arc::new(Bearers::new(catalog.clone(), provider.clone()));
     let sign_in = SignIn::new(catalog.clone(), session_lifetime, provider.clone())
         .map_err(part("prepare the sign-in"))?;
     if let Some(provider) = provider {
@@ -200,13 +202,13 @@ async fn run(args: Args) -> Result<(), StartError> {
     let gateway = core.gateway(
         front,
         catalog.clone(),
-        sessions.clone(),
+        (sessions.clone(), bearers.clone()),
         sign_in,
         tunnels.clone(),
         reporter.clone(),
     );
     tasks.spawn(report(reporter.clone()));
-    tasks.spawn(core.watch_over(tunnels.clone(), sessions));
+    tasks.spawn(core.watch_over(tunnels.clone(), sessions, bearers));
     tasks.spawn(sweep(catalog.clone()));
     let mut serving = JoinSet::new();
     let slots = Slots::new(limits.connections())
@@ -316,10 +318,11 @@ impl Core {
         &self,
         tunnels: Arc<Tunnels>,
         sessions: Sessions,
+        bearers: Arc<Bearers>,
     ) -> impl Future<Output = Outcome> + use<> {
         let table = self.table.clone();
         async move {
-            tunnels.watch_over(&table, &sessions).await;
+            tunnels.watch_over(&table, &sessions, &bearers).await;
             Err(StartError::TaskEnded("the watch over open sockets"))
         }
     }
@@ -328,7 +331,7 @@ impl Core {
         &self,
         front: Front,
         catalog: Catalog,
-        sessions: Sessions,
+        (sessions, bearers): (Sessions, Arc<Bearers>),
         sign_in: SignIn,
         tunnels: Arc<Tunnels>,
         reporter: Arc<Reporter>,
@@ -339,6 +342,7 @@ impl Core {
             catalog,
             blobs: self.blobs.clone(),
             sessions: sessions.clone(),
+            bearers: bearers.clone(),
             sign_in,
             namespace: self.namespace.clone(),
         };
@@ -349,7 +353,7 @@ impl Core {
         Arc::new(Gateway::new(
             front,
             self.table.clone(),
-            sessions,
+            (sessions, bearers),
             proxy,
             Arc::new(phases),
             reporter,
@@ -389,7 +393,7 @@ async fn sweep(catalog: Catalog) -> Outcome {
         tick.tick().await;
         match catalog.sweep(Utc::now()).await {
             Ok(0) => {}
-            Ok(count) => info!("Deleted {count} expired sessions and tickets"),
+            Ok(count) => info!("Deleted {count} expired sessions, tickets and tokens"),
             Err(error) => {
                 warn!(
                     error = &error as &dyn std::error::Error,

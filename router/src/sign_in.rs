@@ -19,10 +19,10 @@ use crate::error::Error;
 use crate::oidc::{Answer, Arrived, Provider};
 use crate::session::LocalPath;
 use crate::session::cookie::BrowserSecret;
-use attempts::Attempts;
 use password::{MAX_PASSWORD, Passwords};
 
 pub(crate) use accounts::ONE_TIME_LIFETIME;
+pub(crate) use attempts::Attempts;
 pub(crate) use password::hash as hash_password;
 
 /// Longest name that is looked at, in bytes.

@@ -7,6 +7,7 @@ mod test_store;
 
 mod accounts;
 mod aliases;
+mod bearer;
 mod churn;
 mod cves;
 mod edge;

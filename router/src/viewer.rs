@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use catalog::{Role, SessionKey};
+use catalog::{Role, SessionKey, Subject, TokenKey};
+use chrono::{DateTime, Utc};
 
 /// Somebody who is signed in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,15 +28,32 @@ pub(crate) struct SignedIn {
 pub(crate) enum Credential {
     /// The cookie of a session, by the hash of its secret.
     Session(SessionKey),
+    /// A personal token, by the hash of its secret.
+    Token(TokenKey),
+    /// An access token of the OIDC provider.
+    Access {
+        /// Who was given it.
+        subject: Subject,
+        /// When it ends.
+        expires_at: DateTime<Utc>,
+    },
+}
+
+impl Credential {
+    /// The session, if it is one.
+    #[must_use]
+    pub(crate) fn session(&self) -> Option<SessionKey> {
+        match *self {
+            Self::Session(key) => Some(key),
+            Self::Token(_) | Self::Access { .. } => None,
+        }
+    }
 }
 
 impl SignedIn {
     /// The session that proves it, if it is one.
     #[must_use]
-    #[expect(clippy::unnecessary_wraps, reason = "there are sessions only, so far")]
     pub(crate) fn session(&self) -> Option<SessionKey> {
-        match self.credential {
-            Credential::Session(key) => Some(key),
-        }
+        self.credential.session()
     }
 }

@@ -5,6 +5,7 @@
 
 mod account;
 mod accounts;
+mod api;
 mod asked;
 mod assets;
 pub(crate) mod endpoint;
@@ -18,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Buf;
-use catalog::{Blobs, Catalog, SessionKey};
+use catalog::{Blobs, Catalog, Scope, SessionKey};
 use futures::Stream;
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
@@ -32,6 +33,7 @@ use warp::filters::BoxedFilter;
 use warp::path::FullPath;
 
 use crate::Body;
+use crate::bearer::{self, Bearers};
 use crate::error::Error;
 use crate::gateway::{Pages, log_failure};
 use crate::origin::{Sender, sender};
@@ -71,6 +73,8 @@ pub(crate) struct Store {
     pub blobs: Blobs,
     /// Who is signed in.
     pub sessions: Sessions,
+    /// Whose tokens are in force.
+    pub bearers: Arc<Bearers>,
     /// How people sign in.
     pub sign_in: SignIn,
     /// Namespace of the store, for the commands that cards show.
@@ -217,9 +221,16 @@ async fn respond(
 async fn admit(store: &Store, endpoint: Endpoint, call: &Call) -> Result<Visitor, Error> {
     let headers = &call.headers;
     let cookies = store.cookies();
-    let signed_in = match cookies.session(headers) {
-        Some(secret) => store.sessions.signed_in(secret, None).await?,
-        None => None,
+    let signed_in = match (bearer::shown(headers), cookies.session(headers)) {
+        (Some(token), _) if endpoint.takes_tokens() => {
+            let shown = store
+                .bearers
+                .signed_in(token, Scope::Store, call.asked.peer);
+            Some(shown.await?)
+        }
+        // A token is never mixed with a cookie, and opens no page.
+        (Some(_), _) | (None, None) => None,
+        (None, Some(secret)) => store.sessions.signed_in(secret, None).await?,
     };
     let secret = match endpoint {
         // Who signs in has no session yet.
@@ -280,6 +291,7 @@ async fn handle(
         Endpoint::ChangeRole => change(Change::Role).await,
         Endpoint::DisableAccount => change(Change::Disable).await,
         Endpoint::EnableAccount => change(Change::Enable).await,
+        Endpoint::ApiAccount => api::account(store, visitor).await,
     }
 }
 

@@ -386,7 +386,7 @@ async fn a_name_that_somebody_else_has_is_not_taken_over(database: TestDatabase)
         ("a local account's", person("2", "admin")),
         ("a local account's in another case", person("2", "Admin")),
         ("somebody's of the same provider", person("2", "alice")),
-        ("that of the same subject elsewhere", elsewhere),
+        ("that of the same subject elsewhere", elsewhere.clone()),
     ];
     for (name, person) in cases {
         let refused = catalog.account_of(&person).await;
@@ -396,6 +396,14 @@ async fn a_name_that_somebody_else_has_is_not_taken_over(database: TestDatabase)
         );
     }
     assert_eq!(catalog.accounts(10).await.expect("read").len(), 2);
+    let asked = [
+        person("1", "").subject,
+        elsewhere.subject,
+        person("9", "").subject,
+    ];
+    let found = catalog.accounts_by_subject(&asked).await.expect("read");
+    let names: Vec<&str> = found.iter().map(|account| account.name.as_str()).collect();
+    assert_eq!(names, ["alice"]);
     let refused = catalog.create_account(&new("alice")).await;
     assert!(matches!(refused, Err(Error::DuplicateAccount(_))));
 }

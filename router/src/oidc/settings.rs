@@ -51,6 +51,10 @@ pub struct OidcArgs {
     /// Role of those who publish apps; the others are visitors. Empty: everybody of the provider publishes.
     #[arg(long, env = "WAVESTORE_OIDC_FULL_ROLE", default_value = "")]
     pub oidc_full_role: String,
+    /// Audience of the access tokens with which programs may come, as the provider writes it into them for this store. It
+    /// must not be the client id, which is the audience of ID tokens. Empty: no tokens of the provider are taken.
+    #[arg(long, env = "WAVESTORE_OIDC_AUDIENCE", default_value = "")]
+    pub oidc_audience: String,
     /// What the sign-in page calls the provider.
     #[arg(
         long,
@@ -68,6 +72,11 @@ pub enum InvalidOidc {
         "`--oidc-issuer` is `{0}`; it must be an `https://` address (`http://` for this machine alone)"
     )]
     Issuer(String),
+    /// Whoever an ID token is shown to could come here with it.
+    #[error(
+        "`--oidc-audience` is the client id, `{0}`; access tokens need an audience of their own"
+    )]
+    Audience(String),
     /// The secret is not there.
     #[error("could not read the client secret's file `{}`", file.display())]
     SecretFile {
@@ -95,6 +104,8 @@ pub(crate) struct OidcSettings {
     pub(super) client_secret: ClientSecret,
     pub(super) scopes: Vec<String>,
     pub(super) people: People,
+    /// Audience of access tokens; without it none is taken.
+    pub(super) audience: Option<String>,
     /// What the sign-in page calls the provider.
     pub(crate) label: String,
 }
@@ -114,6 +125,7 @@ impl OidcArgs {
             oidc_roles_claim,
             oidc_admin_role,
             oidc_full_role,
+            oidc_audience,
             oidc_label,
         } = self;
         // The parser has seen to it that the others come with the first.
@@ -128,6 +140,9 @@ impl OidcArgs {
         if !is_trustworthy(&url) {
             return Err(InvalidOidc::Issuer(issuer));
         }
+        if oidc_audience == client_id {
+            return Err(InvalidOidc::Audience(client_id));
+        }
         let filled = |text: String| (!text.is_empty()).then_some(text);
         Ok(Some(OidcSettings {
             issuer: IssuerUrl::new(issuer.clone()).map_err(|_| InvalidOidc::Issuer(issuer))?,
@@ -140,6 +155,7 @@ impl OidcArgs {
                 admin_role: filled(oidc_admin_role),
                 full_role: filled(oidc_full_role),
             },
+            audience: filled(oidc_audience),
             label: oidc_label,
         }))
     }
@@ -205,7 +221,8 @@ impl People {
         self.name(sources).is_some()
     }
 
-    fn name<'a>(&self, sources: &[&'a Value]) -> Option<&'a str> {
+    /// The name in the first of these claims that has one, if an account can have it.
+    pub(super) fn name<'a>(&self, sources: &[&'a Value]) -> Option<&'a str> {
         sources
             .iter()
             .find_map(|claims| find(claims, &self.name_claim)?.as_str())
@@ -378,6 +395,7 @@ mod tests {
                 oidc_roles_claim: "roles".to_owned(),
                 oidc_admin_role: String::new(),
                 oidc_full_role: String::new(),
+                oidc_audience: String::new(),
                 oidc_label: String::new(),
             }
             .read();

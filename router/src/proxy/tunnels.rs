@@ -1,7 +1,7 @@
 //! Open tunnels: upgraded connections, watched over for as long as they live.
 //!
 //! A tunnel was let through once, so it is asked about again: at once when the table changes, and every two
-//! seconds whether its session still holds.
+//! seconds whether its session or token still proves the same viewer.
 
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
@@ -12,8 +12,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use catalog::SessionKey;
-use futures::stream::{self, StreamExt};
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -24,6 +22,7 @@ use tracing::debug;
 
 use super::frames::Meter;
 use crate::activity::Activity as Uses;
+use crate::bearer::Bearers;
 use crate::body::BoxError;
 use crate::client_address::network;
 use crate::error::Error;
@@ -31,17 +30,15 @@ use crate::permit::Permit;
 use crate::session::Sessions;
 use crate::shares::{Share, Shares};
 use crate::table::Table;
+use crate::viewer::{Credential, Viewer};
 
 /// How long both sides may take to switch after the app agreed.
 const SWITCH_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How often sessions of open tunnels are asked about, and how old an answer may be. Together they stay well
+/// How often sessions and tokens of open tunnels are asked about, and how old an answer may be. Together they stay well
 /// under the 5 s within which a sign-out must count everywhere.
 const RECHECK: Duration = Duration::from_secs(2);
 const RECHECK_MAX_AGE: Duration = Duration::from_secs(1);
-
-/// Sessions that are asked about at once.
-const RECHECK_AT_ONCE: usize = 8;
 
 /// How long one direction may be silent once the other has ended.
 const LINGER: Duration = Duration::from_secs(10);
@@ -68,6 +65,9 @@ pub(crate) struct Tunnels {
 
 /// Room for one tunnel of a client, until it is dropped.
 pub(crate) type Slot = (OwnedSemaphorePermit, Share<IpAddr>);
+
+/// The credentials that were asked about, and who is behind those that hold.
+type Rechecked = (HashSet<Credential>, HashMap<Credential, Viewer>);
 
 #[derive(Debug)]
 struct Open {
@@ -180,23 +180,27 @@ impl Tunnels {
     }
 
     /// Watches over all tunnels until the process ends.
-    pub(crate) async fn watch_over(&self, table: &Table, sessions: &Sessions) {
-        let holds = |key| async move {
-            let session = sessions.session(key, RECHECK_MAX_AGE).await;
-            // When nobody can say any more whether it holds, it does not.
-            matches!(session, Ok(Some(_)))
+    pub(crate) async fn watch_over(&self, table: &Table, sessions: &Sessions, bearers: &Bearers) {
+        let viewers = |credentials: HashSet<Credential>| async move {
+            let keys = credentials.iter().filter_map(Credential::session).collect();
+            let of_sessions = sessions.viewers(keys, RECHECK_MAX_AGE);
+            let of_tokens = bearers.viewers(&credentials, RECHECK_MAX_AGE);
+            let (of_sessions, mut viewers) = tokio::join!(of_sessions, of_tokens);
+            let of_sessions = of_sessions.into_iter();
+            viewers.extend(of_sessions.map(|(key, viewer)| (Credential::Session(key), viewer)));
+            (credentials, viewers)
         };
-        self.watch(table, holds).await;
+        self.watch(table, viewers).await;
     }
 
     /// Side by side: a database that takes its time must not keep open what the table has closed.
-    async fn watch<F>(&self, table: &Table, holds: impl Fn(SessionKey) -> F)
+    async fn watch<F>(&self, table: &Table, viewers: impl Fn(HashSet<Credential>) -> F)
     where
-        F: Future<Output = bool>,
+        F: Future<Output = Rechecked>,
     {
         tokio::select! {
             () = self.follow_table(table) => {}
-            () = self.follow_sessions(holds) => {}
+            () = self.follow_credentials(viewers) => {}
         }
     }
 
@@ -208,15 +212,18 @@ impl Tunnels {
         }
     }
 
-    async fn follow_sessions<F>(&self, holds: impl Fn(SessionKey) -> F)
+    async fn follow_credentials<F>(&self, viewers: impl Fn(HashSet<Credential>) -> F)
     where
-        F: Future<Output = bool>,
+        F: Future<Output = Rechecked>,
     {
         let mut tick = interval(RECHECK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tick.tick().await;
-            self.recheck_sessions(&holds).await;
+            let open = self.credentials();
+            if !open.is_empty() {
+                self.close_unproved(&viewers(open).await);
+            }
         }
     }
 
@@ -227,35 +234,24 @@ impl Tunnels {
         self.tasks.wait().await;
     }
 
-    async fn recheck_sessions<F>(&self, holds: &impl Fn(SessionKey) -> F)
-    where
-        F: Future<Output = bool>,
-    {
-        let keys: HashSet<SessionKey> = self
-            .open
-            .lock()
-            .values()
-            .filter_map(|open| open.permit.session())
-            .collect();
-        let ended: HashSet<SessionKey> = stream::iter(keys)
-            .map(|key| {
-                let holds = holds(key);
-                async move { (!holds.await).then_some(key) }
-            })
-            .buffer_unordered(RECHECK_AT_ONCE)
-            .filter_map(std::future::ready)
+    fn credentials(&self) -> HashSet<Credential> {
+        let open = self.open.lock();
+        let signed_in = open.values().filter_map(|open| open.permit.signed_in());
+        signed_in
+            .map(|signed_in| signed_in.credential.clone())
             .collect()
-            .await;
-        if !ended.is_empty() {
-            self.close_where(
-                |open| {
-                    open.permit
-                        .session()
-                        .is_some_and(|key| ended.contains(&key))
-                },
-                None,
-            );
-        }
+    }
+
+    /// Closes those whose credential proves nothing any more, or somebody with another role. What has opened meanwhile was
+    /// not asked about.
+    fn close_unproved(&self, (asked, viewers): &Rechecked) {
+        let refused = |open: &Open| {
+            open.permit.signed_in().is_some_and(|signed_in| {
+                let credential = &signed_in.credential;
+                asked.contains(credential) && viewers.get(credential) != Some(&signed_in.viewer)
+            })
+        };
+        self.close_where(refused, None);
     }
 
     fn close_where(&self, refused: impl Fn(&Open) -> bool, only: Option<u64>) {
@@ -414,7 +410,7 @@ mod tests {
 
     use super::*;
     use crate::table::{Route, Snapshot};
-    use crate::viewer::{Credential, SignedIn, Viewer};
+    use crate::viewer::SignedIn;
 
     const IDLE: Duration = Duration::from_mins(10);
 

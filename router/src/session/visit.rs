@@ -13,7 +13,8 @@ use sha2::{Digest, Sha256};
 use tokio::time::timeout;
 use url::form_urlencoded;
 
-use super::{LocalPath, PATIENCE, Sessions};
+use super::{LocalPath, Sessions};
+use crate::answers::PATIENCE;
 use crate::error::Error;
 use crate::site::{AppHost, Site};
 use crate::viewer::SignedIn;

@@ -27,8 +27,13 @@ impl<K: Eq + Hash + Clone> Attempts<K> {
         }
     }
 
-    /// Takes one attempt, or says how long to wait for the next.
-    pub(crate) fn take(&mut self, key: &K, now: Instant) -> Result<(), Duration> {
+    /// Says how long to wait for the next attempt, when there is none left.
+    pub(crate) fn check(&self, key: &K, now: Instant) -> Result<(), Duration> {
+        self.after_one_more(key, now).map(drop)
+    }
+
+    /// When the bucket would be full again after one more attempt.
+    fn after_one_more(&self, key: &K, now: Instant) -> Result<Instant, Duration> {
         let full_at = self
             .full_at
             .get(key)
@@ -40,6 +45,12 @@ impl<K: Eq + Hash + Clone> Attempts<K> {
         if after > room {
             return Err(after - room);
         }
+        Ok(after)
+    }
+
+    /// Takes one attempt, or says how long to wait for the next.
+    pub(crate) fn take(&mut self, key: &K, now: Instant) -> Result<(), Duration> {
+        let after = self.after_one_more(key, now)?;
         if self.full_at.len() >= self.capacity && !self.full_at.contains_key(key) {
             self.make_room(now);
         }
@@ -83,6 +94,7 @@ mod tests {
             assert_eq!(attempts.take(&"alice", now), Ok(()));
         }
         assert_eq!(attempts.take(&"alice", now), Err(REFILL));
+        assert_eq!(attempts.check(&"alice", now), Err(REFILL));
         assert_eq!(attempts.take(&"bob", now), Ok(()));
         assert_eq!(attempts.take(&"alice", now + REFILL), Ok(()));
         assert_eq!(attempts.take(&"alice", now + REFILL), Err(REFILL));

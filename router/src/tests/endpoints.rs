@@ -35,7 +35,8 @@ fn audience(endpoint: Endpoint) -> For {
         | Endpoint::Account
         | Endpoint::ChangePassword
         | Endpoint::EndSession
-        | Endpoint::EndOtherSessions => For::Accounts,
+        | Endpoint::EndOtherSessions
+        | Endpoint::ApiAccount => For::Accounts,
         Endpoint::Accounts
         | Endpoint::CreateAccount
         | Endpoint::ResetPassword

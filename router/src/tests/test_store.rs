@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use catalog::{App, Blobs, Catalog, Digest, NewAccount, Role, Settings};
+use catalog::{App, Blobs, Catalog, Digest, NewAccount, NewToken, Role, Scope, Settings, TokenId};
 use crds::{AppMode, AppRef, Lifecycle, RoutingMode, Visibility};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
@@ -17,6 +17,7 @@ use super::fake_app::FakeApp;
 use super::fake_cluster::FakeCluster;
 use crate::InstanceId;
 use crate::activity::Reporter;
+use crate::bearer::Bearers;
 use crate::client_address::TrustedProxies;
 use crate::exchange::Journal;
 use crate::gateway::{Front, Gateway};
@@ -58,7 +59,7 @@ pub(super) struct TestStore {
     pub(super) server: JoinSet<()>,
     connector: Connector,
     _tasks: JoinSet<()>,
-    _folder: TempDir,
+    folder: Arc<TempDir>,
 }
 
 impl TestStore {
@@ -73,13 +74,31 @@ impl TestStore {
 
     pub(super) async fn start_behind(proxies: TrustedProxies, connector: Connector) -> Self {
         let folder = TempDir::new().expect("a folder");
-        let path = folder.path().display();
         std::fs::create_dir(folder.path().join("blobs")).expect("a folder");
-        let blobs = Blobs::open(&format!("file://{path}/blobs")).expect("a blob store");
-        let settings = Settings::new(format!("sqlite://{path}/catalog.db"));
-        let catalog = Catalog::open(&settings).await.expect("a database");
+        let catalog = open_catalog(&folder).await;
         make_accounts(&catalog).await;
+        Self::serve(Arc::new(folder), catalog, proxies, connector)
+    }
 
+    /// Another replica on the same database, with the same instances.
+    pub(super) async fn replica(&self) -> Self {
+        let catalog = open_catalog(&self.folder).await;
+        Self::serve(
+            self.folder.clone(),
+            catalog,
+            TrustedProxies::default(),
+            Connector::default(),
+        )
+    }
+
+    fn serve(
+        folder: Arc<TempDir>,
+        catalog: Catalog,
+        proxies: TrustedProxies,
+        connector: Connector,
+    ) -> Self {
+        let blobs = format!("file://{}/blobs", folder.path().display());
+        let blobs = Blobs::open(&blobs).expect("a blob store");
         let listener = server::bind(([127, 0, 0, 1], 0).into()).expect("a free port");
         let address = listener.local_addr().expect("an address");
         let port = address.port();
@@ -90,6 +109,7 @@ impl TestStore {
         let site = Arc::new(site.expect("a site"));
         let table = Arc::new(Table::default());
         let sessions = Sessions::new(catalog.clone());
+        let bearers = Arc::new(Bearers::new(catalog.clone(), None));
         let tunnels = Arc::new(Tunnels::new(Duration::from_mins(10), 100, 100));
         let leaving = CancellationToken::new();
         let metrics = Arc::new(Metrics::default());
@@ -110,6 +130,7 @@ impl TestStore {
             catalog: catalog.clone(),
             blobs: blobs.clone(),
             sessions: sessions.clone(),
+            bearers: bearers.clone(),
             sign_in: SignIn::new(catalog.clone(), lifetime, None).expect("random bytes"),
             namespace: "wavestore".to_owned(),
         };
@@ -122,7 +143,7 @@ impl TestStore {
         let gateway = Arc::new(Gateway::new(
             front,
             table.clone(),
-            sessions.clone(),
+            (sessions.clone(), bearers.clone()),
             proxy,
             Arc::new(phases),
             reporter.clone(),
@@ -139,7 +160,10 @@ impl TestStore {
         });
         let mut tasks = JoinSet::new();
         let (watched, watched_table) = (tunnels.clone(), table.clone());
-        tasks.spawn(async move { watched.watch_over(&watched_table, &sessions).await });
+        tasks.spawn(async move {
+            let watching = watched.watch_over(&watched_table, &sessions, &bearers);
+            watching.await;
+        });
 
         let app = FakeApp::start();
         let store = Self {
@@ -157,7 +181,7 @@ impl TestStore {
             server,
             connector,
             _tasks: tasks,
-            _folder: folder,
+            folder,
         };
         store.publish(store.routes());
         store
@@ -279,6 +303,22 @@ impl TestStore {
         browser
     }
 
+    /// A personal token of `account`, good for a day.
+    pub(super) async fn token(&self, account: &str, scopes: &[Scope]) -> TokenId {
+        let now = chrono::Utc::now();
+        let id = TokenId::random().expect("random bytes");
+        let token = NewToken {
+            id: id.clone(),
+            account: account.to_owned(),
+            name: id.key().to_text(),
+            scopes: scopes.iter().copied().collect(),
+            created_at: now,
+            expires_at: now + chrono::TimeDelta::days(1),
+        };
+        self.catalog.create_token(&token).await.expect("a token");
+        id
+    }
+
     /// Address of a store page.
     pub(super) fn store(&self, path: &str) -> String {
         format!("http://store.test:{}{path}", self.address.port())
@@ -307,6 +347,12 @@ async fn make_accounts(catalog: &Catalog) {
         };
         catalog.create_account(&account).await.expect("an account");
     }
+}
+
+async fn open_catalog(folder: &TempDir) -> Catalog {
+    let url = format!("sqlite://{}/catalog.db", folder.path().display());
+    let catalog = Catalog::open(&Settings::new(url)).await;
+    catalog.expect("a database")
 }
 
 /// Waits until `holds`, and fails when it never does.

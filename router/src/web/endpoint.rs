@@ -46,6 +46,8 @@ pub(crate) enum Endpoint {
     DisableAccount,
     /// Lets somebody in again.
     EnableAccount,
+    /// Whose request it is, for programs.
+    ApiAccount,
 }
 
 /// What a request has to be.
@@ -100,6 +102,7 @@ impl Endpoint {
             Self::ChangeRole => "/accounts/role",
             Self::DisableAccount => "/accounts/disable",
             Self::EnableAccount => "/accounts/enable",
+            Self::ApiAccount => "/api/v1/account",
         }
     }
 
@@ -113,7 +116,8 @@ impl Endpoint {
             | Self::Visit
             | Self::Picture
             | Self::Account
-            | Self::Accounts => Kind::Read,
+            | Self::Accounts
+            | Self::ApiAccount => Kind::Read,
             Self::SignIn
             | Self::SignOut
             | Self::ChangePassword
@@ -126,6 +130,11 @@ impl Endpoint {
             | Self::EnableAccount => Kind::Form,
             Self::BackChannelLogout => Kind::Call,
         }
+    }
+
+    /// Whether it belongs to the API, where programs show tokens.
+    pub(crate) const fn takes_tokens(self) -> bool {
+        matches!(self, Self::ApiAccount)
     }
 
     /// What the policy is asked before anything else.
@@ -143,7 +152,8 @@ impl Endpoint {
             | Self::Account
             | Self::ChangePassword
             | Self::EndSession
-            | Self::EndOtherSessions => Action::UseStore,
+            | Self::EndOtherSessions
+            | Self::ApiAccount => Action::UseStore,
             Self::Accounts
             | Self::CreateAccount
             | Self::ResetPassword

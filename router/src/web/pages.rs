@@ -178,7 +178,7 @@ fn html(status: StatusCode, words: String, needs: Needs, site: &Site) -> Respons
 }
 
 /// Headers of everything that we say ourselves.
-fn safety(headers: &mut HeaderMap, content_type: &'static str) {
+pub(super) fn safety(headers: &mut HeaderMap, content_type: &'static str) {
     let lines = [
         (header::CONTENT_TYPE, content_type),
         (header::CACHE_CONTROL, "no-store"),

@@ -1,7 +1,7 @@
 //! Errors as answers: a page for browsers, a problem (RFC 9457) for everybody else.
 
 use askama::Template;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderValue, Response, header};
 use serde::Serialize;
 
 use super::{Frame, Needs, html, render, safety, sentence, waiting};
@@ -61,9 +61,11 @@ pub(crate) fn failure(error: &Error, asked: &Asked, site: &Site) -> Response<Str
     if let Some(wait) = error.retry_after() {
         headers.insert(header::RETRY_AFTER, wait.as_secs().max(1).into());
     }
-    if error.status() == StatusCode::UNAUTHORIZED {
-        let scheme = HeaderValue::from_static("Cookie realm=\"wavestore\"");
-        headers.insert(header::WWW_AUTHENTICATE, scheme);
+    for challenge in error.challenges() {
+        headers.append(
+            header::WWW_AUTHENTICATE,
+            HeaderValue::from_static(challenge),
+        );
     }
     if matches!(
         error,
@@ -140,7 +142,7 @@ mod tests {
     use std::sync::Arc;
 
     use crds::Visibility;
-    use http::Request;
+    use http::{Request, StatusCode};
 
     use super::*;
     use crate::table::Route;

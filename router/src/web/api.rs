@@ -1,0 +1,64 @@
+//! The store's API: for programs that show a token, and for pages that have a session.
+
+use catalog::{Role, Scope};
+use chrono::{DateTime, SecondsFormat, Utc};
+use http::Response;
+use serde::Serialize;
+
+use super::{Reply, Store, Visitor, pages};
+use crate::error::Error;
+use crate::viewer::Credential;
+
+/// Whose request it is, and what shows that.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Account<'a> {
+    name: &'a str,
+    role: &'static str,
+    credential: &'static str,
+    scopes: &'a [Scope],
+    expires_at: String,
+}
+
+/// Answers whose request it is.
+pub(super) async fn account(store: &Store, visitor: &Visitor) -> Result<Reply, Error> {
+    const ALL: &[Scope] = &[Scope::Instances, Scope::Store];
+    let signed_in = visitor.signed_in()?;
+    let scopes: Vec<Scope>;
+    let (credential, scopes, expires_at) = match &signed_in.credential {
+        Credential::Session(key) => {
+            let session = store.sessions.session(*key).await?;
+            let session = session.ok_or(Error::NotSignedIn)?;
+            ("session", ALL, session.expires_at)
+        }
+        Credential::Token(key) => {
+            let token = store.bearers.token(*key).await?;
+            let token = token.ok_or(Error::InvalidToken)?;
+            scopes = token.scopes.iter().copied().collect();
+            ("token", scopes.as_slice(), token.expires_at)
+        }
+        Credential::Access { expires_at, .. } => ("access", ALL, *expires_at),
+    };
+    json(&Account {
+        name: &signed_in.viewer.name,
+        role: match signed_in.viewer.role {
+            Role::Visitor => "visitor",
+            Role::Full => "full",
+            Role::Admin => "admin",
+        },
+        credential,
+        scopes,
+        expires_at: moment(expires_at),
+    })
+}
+
+fn moment(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+fn json(value: &impl Serialize) -> Result<Reply, Error> {
+    let words = serde_json::to_string(value).map_err(|error| Error::Internal(Box::new(error)))?;
+    let mut response = Response::new(words);
+    pages::safety(response.headers_mut(), "application/json");
+    Ok(response.map(Into::into))
+}
