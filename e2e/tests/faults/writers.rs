@@ -107,10 +107,13 @@ async fn four_kinds_of_writers_at_once_leave_one_truth() -> Result<()> {
         }
         eventually("all that was accepted", async || history.tells_of(&written)).await
     };
-    tokio::select! {
-        rested = rested => rested?,
-        ended = history.follow(&instances, version) => ended?,
-    }
+    let watched = async {
+        tokio::select! {
+            rested = rested => rested,
+            ended = history.follow(&instances, version) => ended,
+        }
+    };
+    operator.supervised(watched).await?;
     sandbox.kept_volumes(&volumes).await?;
     operator.terminate().await?;
     sandbox.passed();
