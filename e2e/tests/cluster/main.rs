@@ -6,6 +6,7 @@ mod apps;
 mod bad_input;
 mod failing_apps;
 mod gitops;
+mod metrics;
 mod one_truth;
 mod outages;
 mod secrets_and_files;
