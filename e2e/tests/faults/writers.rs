@@ -113,7 +113,7 @@ async fn four_kinds_of_writers_at_once_leave_one_truth() -> Result<()> {
             ended = history.follow(&instances, version) => ended,
         }
     };
-    operator.supervised(watched).await?;
+    Box::pin(operator.supervised(watched)).await?;
     sandbox.kept_volumes(&volumes).await?;
     operator.terminate().await?;
     sandbox.passed();
