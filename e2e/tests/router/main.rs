@@ -1,6 +1,7 @@
 //! The router's binary on a real API server, alone: `make test-router`. Instances are written by the tests, their apps are servers
 //! of the tests.
 
+mod access_tokens;
 mod accounts;
 mod oidc;
 mod rolling_update;

@@ -11,8 +11,11 @@ use fantoccini::Locator;
 use reqwest::{Method, Response, Url, header};
 use serde_json::{Value, json};
 
+/// Audience of access tokens for the store.
+pub(crate) const AUDIENCE: &str = "store-api";
+
 /// A router whose people sign in at this issuer.
-fn launch<'a>(sandbox: &'a Sandbox, issuer: &str) -> Result<RouterLaunch<'a>> {
+pub(crate) fn launch<'a>(sandbox: &'a Sandbox, issuer: &str) -> Result<RouterLaunch<'a>> {
     let secret = sandbox.folder().join("client-secret");
     std::fs::write(&secret, format!("{CLIENT_SECRET}\n"))?;
     Ok(sandbox
@@ -21,11 +24,12 @@ fn launch<'a>(sandbox: &'a Sandbox, issuer: &str) -> Result<RouterLaunch<'a>> {
         .flag(format!("--oidc-client-id={CLIENT_ID}"))
         .flag(format!("--oidc-client-secret-file={}", secret.display()))
         .flag("--oidc-admin-role=store-admin")
-        .flag("--oidc-full-role=store-maker"))
+        .flag("--oidc-full-role=store-maker")
+        .flag(format!("--oidc-audience={AUDIENCE}")))
 }
 
 /// The certified provider and a router, which know each other.
-async fn certified(sandbox: &Sandbox) -> Result<(OidcProvider, Router)> {
+pub(crate) async fn certified(sandbox: &Sandbox) -> Result<(OidcProvider, Router)> {
     let port = RouterLaunch::free_port()?;
     let provider = OidcProvider::certified(&format!("http://localhost:{port}")).await?;
     let router = launch(sandbox, &provider.issuer())?
@@ -168,20 +172,20 @@ async fn a_store_runs_while_its_provider_is_away() -> Result<()> {
 }
 
 /// The misbehaving provider, a router, and somebody who wants to sign in.
-struct Scene {
-    issuer: OidcProvider,
-    router: Router,
+pub(crate) struct Scene {
+    pub(crate) issuer: OidcProvider,
+    pub(crate) router: Router,
 }
 
 impl Scene {
-    async fn set(sandbox: &Sandbox) -> Result<Self> {
+    pub(crate) async fn set(sandbox: &Sandbox) -> Result<Self> {
         let issuer = OidcProvider::misbehaving().await?;
         let router = launch(sandbox, &issuer.issuer())?.start().await?;
         Ok(Self { issuer, router })
     }
 
     /// Claims of an ID token that would be taken, but for its nonce.
-    fn claims(&self, subject: &str, name: &str) -> Result<Value> {
+    pub(crate) fn claims(&self, subject: &str, name: &str) -> Result<Value> {
         let now = now()?;
         Ok(json!({
             "iss": self.issuer.issuer(), "aud": CLIENT_ID, "sub": subject, "preferred_username": name,
@@ -190,7 +194,7 @@ impl Scene {
         }))
     }
 
-    async fn sign(&self, by: &str, header: Value, claims: &Value) -> Result<String> {
+    pub(crate) async fn sign(&self, by: &str, header: Value, claims: &Value) -> Result<String> {
         let order = json!({ "by": by, "header": header, "claims": claims });
         self.issuer.tell("sign", order.to_string()).await
     }
@@ -228,7 +232,7 @@ impl Scene {
     }
 
     /// A whole sign-in with these claims and the right nonce.
-    async fn sign_in(&self, user: &mut User, mut claims: Value) -> Result<Response> {
+    pub(crate) async fn sign_in(&self, user: &mut User, mut claims: Value) -> Result<Response> {
         let asked = self.begin(user).await?;
         claims["nonce"] = asked.nonce.into();
         let token = self.sign("issuer", json!({}), &claims).await?;
@@ -253,11 +257,11 @@ struct Asked {
     nonce: String,
 }
 
-fn now() -> Result<u64> {
+pub(crate) fn now() -> Result<u64> {
     Ok(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs())
 }
 
-fn changed(claims: &Value, name: &str, value: Value) -> Value {
+pub(crate) fn changed(claims: &Value, name: &str, value: Value) -> Value {
     let mut claims = claims.clone();
     claims[name] = value;
     claims
