@@ -98,6 +98,15 @@ pub(crate) enum Error {
         "the account `{0}` belongs to the sign-in service, which keeps its password and its role"
     )]
     ProvidersAccount(String),
+    /// A token whose name another token of its account has.
+    #[error("you have a token `{0}` already")]
+    DuplicateToken(String),
+    /// An account has as many tokens as it may have.
+    #[error("you have {limit} tokens, and may not have more")]
+    TooManyTokens {
+        /// How many there may be.
+        limit: u64,
+    },
     /// Nobody could manage the store any more.
     #[error("`{0}` is the only admin who can sign in; make another one first")]
     LastAdmin(String),
@@ -246,9 +255,11 @@ impl Error {
             | Self::NoName
             | Self::PasswordExpired
             | Self::AccountDisabled => StatusCode::FORBIDDEN,
-            Self::NameTaken(_) | Self::ProvidersAccount(_) | Self::LastAdmin(_) => {
-                StatusCode::CONFLICT
-            }
+            Self::NameTaken(_)
+            | Self::ProvidersAccount(_)
+            | Self::DuplicateToken(_)
+            | Self::TooManyTokens { .. }
+            | Self::LastAdmin(_) => StatusCode::CONFLICT,
             Self::NotFound | Self::Hidden | Self::NoAccount => StatusCode::NOT_FOUND,
             Self::ConnectRefused | Self::MethodNotAllowed | Self::WaveMethod => {
                 StatusCode::METHOD_NOT_ALLOWED
@@ -330,6 +341,7 @@ impl Error {
                 "names have letters, digits and -_.@+ between them; the store's admin chooses the claim that holds them",
             ),
             Self::NameTaken(_) | Self::AccountDisabled => Some("ask the store's admin"),
+            Self::TooManyTokens { .. } => Some("revoke one that is not used any more"),
             Self::PasswordExpired => Some("ask an admin of the store for another one"),
             Self::WaveMethod | Self::WavePath => {
                 Some("these belong to the app's own process; ask the app through its pages")
@@ -372,6 +384,7 @@ impl Error {
             | Self::NoRole(_)
             | Self::NoAccount
             | Self::ProvidersAccount(_)
+            | Self::DuplicateToken(_)
             | Self::LastAdmin(_)
             | Self::BadToken
             | Self::TokenRefused(_)
@@ -419,6 +432,8 @@ impl Error {
             | Self::NoRole(_)
             | Self::NoAccount
             | Self::ProvidersAccount(_)
+            | Self::DuplicateToken(_)
+            | Self::TooManyTokens { .. }
             | Self::LastAdmin(_)
             | Self::BadAttempt
             | Self::ProviderRefused(_)
@@ -458,6 +473,8 @@ impl From<catalog::Error> for Error {
             catalog::Error::DuplicateAccount(name) => Self::NameTaken(name),
             catalog::Error::ForeignAccount(name) => Self::ProvidersAccount(name),
             catalog::Error::LastAdmin(name) => Self::LastAdmin(name),
+            catalog::Error::DuplicateToken(name) => Self::DuplicateToken(name),
+            catalog::Error::TooManyTokens { limit } => Self::TooManyTokens { limit },
             other => Self::CatalogAway(Box::new(other)),
         }
     }

@@ -285,6 +285,8 @@ async fn handle(
         Endpoint::ChangePassword => account::change_password(store, visitor, call, &form).await,
         Endpoint::EndSession => account::end_session(store, visitor, &form).await,
         Endpoint::EndOtherSessions => account::end_other_sessions(store, visitor).await,
+        Endpoint::CreateToken => account::create_token(store, visitor, call, &form).await,
+        Endpoint::RevokeToken => account::revoke_token(store, visitor, &form).await,
         Endpoint::Accounts => accounts::page(store, visitor, call).await,
         Endpoint::CreateAccount => change(Change::Create).await,
         Endpoint::ResetPassword => change(Change::ResetPassword).await,

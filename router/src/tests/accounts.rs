@@ -249,3 +249,53 @@ async fn what_an_admin_changes_is_in_force_at_once() {
         "{words}"
     );
 }
+
+#[tokio::test]
+async fn tokens_are_made_shown_once_and_revoked() {
+    let store = TestStore::start().await;
+    let mut alice = store.signed_in("alice").await;
+    let good = [("name", "nightly"), ("scope", "instances"), ("days", "30")];
+    for (fields, words) in [
+        ([("name", " "), good[1], good[2]], "needs a name"),
+        (
+            [good[0], ("scope", "everything"), good[2]],
+            "what the token is good for",
+        ),
+        (
+            [good[0], good[1], ("days", "100000")],
+            "how long the token is good",
+        ),
+    ] {
+        let (status, page) = page(alice.submit("/account/tokens", &fields).await).await;
+        assert_eq!(status, 400);
+        assert!(page.contains(words), "{words}: {page}");
+    }
+    let answer = alice.submit("/account/tokens", &good).await;
+    assert_eq!(answer.headers()[header::CACHE_CONTROL], "no-store");
+    let (status, words) = page(answer).await;
+    assert_eq!(status, 200);
+    let (_, secret) = words.split_once("id=\"new-token\">").expect("a token");
+    let secret = secret.split('<').next().unwrap_or_default();
+    assert!(secret.starts_with("wst_"), "{words}");
+    let (status, _) = page(alice.submit("/account/tokens", &good).await).await;
+    assert_eq!(status, 409);
+    let (_, words) = page(alice.open(&store.store("/account")).await).await;
+    assert!(
+        words.contains("nightly") && !words.contains(secret),
+        "{words}"
+    );
+    let (_, key) = words.split_once("name=\"token\" value=\"").expect("a key");
+    let key = key.split('"').next().unwrap_or_default();
+
+    let mut mallory = store.signed_in("mallory").await;
+    mallory
+        .submit("/account/tokens/revoke", &[("token", key)])
+        .await;
+    let tokens = async || store.catalog.tokens_of("alice").await.expect("an answer");
+    assert_eq!(tokens().await.len(), 1, "it is not hers to revoke");
+    let answer = alice
+        .submit("/account/tokens/revoke", &[("token", key)])
+        .await;
+    assert_eq!(answer.status(), 303);
+    assert!(tokens().await.is_empty());
+}

@@ -36,6 +36,8 @@ fn audience(endpoint: Endpoint) -> For {
         | Endpoint::ChangePassword
         | Endpoint::EndSession
         | Endpoint::EndOtherSessions
+        | Endpoint::CreateToken
+        | Endpoint::RevokeToken
         | Endpoint::ApiAccount => For::Accounts,
         Endpoint::Accounts
         | Endpoint::CreateAccount

@@ -1,37 +1,40 @@
-//! Somebody's own account: password and sessions.
+//! Somebody's own account: password, sessions and tokens.
 
-use chrono::Utc;
+use std::collections::BTreeSet;
+
+use catalog::{NewToken, Scope, TokenId};
+use chrono::{TimeDelta, Utc};
 use http::StatusCode;
 use tokio::time::timeout;
+use tracing::info;
 
 use super::form::Form;
-use super::pages::{self, Done};
+use super::pages::{self, Done, News};
 use super::{Call, PATIENCE, Reply, Store, Visitor, redirect};
 use crate::error::Error;
+
+/// Longest name of a token, in characters.
+const MAX_TOKEN_NAME: usize = 64;
 
 /// The page, with what was done last.
 pub(super) async fn page(store: &Store, visitor: &Visitor, call: &Call) -> Result<Reply, Error> {
     let done = call.parameter("done").and_then(|done| done.parse().ok());
-    show(store, visitor, done, None).await
+    show(store, visitor, done.map_or(News::None, News::Done)).await
 }
 
-async fn show(
-    store: &Store,
-    visitor: &Visitor,
-    done: Option<Done>,
-    failure: Option<&Error>,
-) -> Result<Reply, Error> {
+async fn show(store: &Store, visitor: &Visitor, news: News<'_>) -> Result<Reply, Error> {
     let signed_in = visitor.signed_in()?;
     let name = &*signed_in.viewer.name;
     let account = timeout(PATIENCE, store.catalog.account(name)).await??;
     let account = account.ok_or(Error::NotSignedIn)?;
     let sessions = timeout(PATIENCE, store.catalog.sessions_of(name, Utc::now())).await??;
+    let tokens = timeout(PATIENCE, store.catalog.tokens_of(name, Utc::now())).await??;
     let page = pages::Account::new(
         (&store.site, visitor.frame(store)?),
         &account,
         (&sessions, &visitor.session()?),
-        done,
-        failure,
+        &tokens,
+        news,
     );
     page.reply().map(|page| page.map(Into::into))
 }
@@ -61,7 +64,7 @@ pub(super) async fn change_password(
             | Error::ShortPassword { .. }
             | Error::LongPassword { .. }
             | Error::PlainPassword),
-        ) if call.asked.navigation => show(store, visitor, None, Some(&error)).await,
+        ) if call.asked.navigation => show(store, visitor, News::Failed(&error)).await,
         Err(error) => Err(error),
     }
 }
@@ -90,6 +93,80 @@ pub(super) async fn end_other_sessions(store: &Store, visitor: &Visitor) -> Resu
         .end_other_sessions(&signed_in.viewer.name, &this);
     timeout(PATIENCE, end).await??;
     back(Done::OthersEnded)
+}
+
+/// Makes a token, which is shown in the answer itself, and never again.
+pub(super) async fn create_token(
+    store: &Store,
+    visitor: &Visitor,
+    call: &Call,
+    form: &Form,
+) -> Result<Reply, Error> {
+    let account = &visitor.signed_in()?.viewer.name;
+    let made = match asked_token(account, form) {
+        Ok(token) => match timeout(PATIENCE, store.catalog.create_token(&token)).await? {
+            Ok(()) => Ok(token),
+            Err(error) => Err(error.into()),
+        },
+        Err(error) => Err(error),
+    };
+    match made {
+        Ok(token) => {
+            info!(account.name = &**account, "{account} has a new token");
+            let news = News::Secret {
+                name: &token.name,
+                secret: &token.id.expose(),
+            };
+            show(store, visitor, news).await
+        }
+        Err(
+            error @ (Error::BadRequest(_) | Error::DuplicateToken(_) | Error::TooManyTokens { .. }),
+        ) if call.asked.navigation => show(store, visitor, News::Failed(&error)).await,
+        Err(error) => Err(error),
+    }
+}
+
+/// The token that a form asks for.
+fn asked_token(account: &str, form: &Form) -> Result<NewToken, Error> {
+    let name = form.field("name").trim();
+    if name.is_empty() || name.chars().count() > MAX_TOKEN_NAME {
+        return Err(Error::BadRequest(
+            "a token needs a name of 1 to 64 characters",
+        ));
+    }
+    let scopes: BTreeSet<Scope> = form
+        .fields("scope")
+        .filter_map(|scope| scope.parse().ok())
+        .collect();
+    if scopes.is_empty() {
+        return Err(Error::BadRequest("choose what the token is good for"));
+    }
+    let days = form.field("days").parse().ok();
+    let days = days
+        .filter(|days| pages::TOKEN_DAYS.contains(days))
+        .ok_or(Error::BadRequest("choose how long the token is good"))?;
+    let now = Utc::now();
+    Ok(NewToken {
+        id: TokenId::random()?,
+        account: account.to_owned(),
+        name: name.to_owned(),
+        scopes,
+        created_at: now,
+        expires_at: now + TimeDelta::days(days),
+    })
+}
+
+/// Revokes one of the visitor's tokens.
+pub(super) async fn revoke_token(
+    store: &Store,
+    visitor: &Visitor,
+    form: &Form,
+) -> Result<Reply, Error> {
+    let account = &visitor.signed_in()?.viewer.name;
+    let key = form.field("token").parse();
+    let key = key.map_err(|_| Error::BadRequest("the form names no token"))?;
+    timeout(PATIENCE, store.catalog.revoke_token(account, &key)).await??;
+    back(Done::TokenRevoked)
 }
 
 fn back(done: Done) -> Result<Reply, Error> {

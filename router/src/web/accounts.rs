@@ -70,9 +70,9 @@ pub(super) async fn change(
                 admin.name = &**admin,
                 "{admin} gave {name} a one-time password"
             );
-            let news = pages::News::Password {
+            let news = pages::News::Secret {
                 name,
-                password: &password,
+                secret: &password,
             };
             show(store, visitor, news).await
         }

@@ -26,7 +26,7 @@ pub(crate) enum Endpoint {
     Visit,
     /// A picture of an app.
     Picture,
-    /// One's own account: password, sessions.
+    /// One's own account: password, sessions, tokens.
     Account,
     /// A new password.
     ChangePassword,
@@ -34,6 +34,10 @@ pub(crate) enum Endpoint {
     EndSession,
     /// The end of all of one's sessions but this one.
     EndOtherSessions,
+    /// A new token for one's programs.
+    CreateToken,
+    /// The end of one of one's tokens.
+    RevokeToken,
     /// Everybody's accounts.
     Accounts,
     /// A new account.
@@ -97,6 +101,8 @@ impl Endpoint {
             Self::ChangePassword => "/account/password",
             Self::EndSession => "/account/sessions/end",
             Self::EndOtherSessions => "/account/sessions/end-others",
+            Self::CreateToken => "/account/tokens",
+            Self::RevokeToken => "/account/tokens/revoke",
             Self::Accounts | Self::CreateAccount => "/accounts",
             Self::ResetPassword => "/accounts/reset-password",
             Self::ChangeRole => "/accounts/role",
@@ -123,6 +129,8 @@ impl Endpoint {
             | Self::ChangePassword
             | Self::EndSession
             | Self::EndOtherSessions
+            | Self::CreateToken
+            | Self::RevokeToken
             | Self::CreateAccount
             | Self::ResetPassword
             | Self::ChangeRole
@@ -153,6 +161,8 @@ impl Endpoint {
             | Self::ChangePassword
             | Self::EndSession
             | Self::EndOtherSessions
+            | Self::CreateToken
+            | Self::RevokeToken
             | Self::ApiAccount => Action::UseStore,
             Self::Accounts
             | Self::CreateAccount

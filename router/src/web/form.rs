@@ -36,6 +36,14 @@ impl Form {
     }
 }
 
+impl Form {
+    /// All fields of this name.
+    pub(super) fn fields<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let fields = self.0.iter().filter(move |(key, _)| key == name);
+        fields.map(|(_, value)| value.as_str())
+    }
+}
+
 /// Reads the body of a form.
 ///
 /// # Errors

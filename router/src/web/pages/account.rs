@@ -3,40 +3,13 @@
 use std::fmt;
 
 use askama::Template;
-use catalog::{Session, SessionKey};
+use catalog::{Scope, Session, SessionKey, Token};
 use chrono::{DateTime, Utc};
 use http::{Response, StatusCode};
 
-use super::{Frame, Needs, html, problem, render, role_words};
+use super::{Frame, Needs, News, html, problem, render, role_words};
 use crate::error::Error;
 use crate::site::Site;
-
-/// What a form has done, as an address can say it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display, strum::EnumString)]
-#[strum(serialize_all = "kebab-case")]
-pub(in crate::web) enum Done {
-    PasswordChanged,
-    SessionEnded,
-    OthersEnded,
-    RoleChanged,
-    Disabled,
-    Enabled,
-}
-
-impl Done {
-    pub(super) fn words(self) -> &'static str {
-        match self {
-            Self::PasswordChanged => {
-                "Your password is changed. All your other sessions have ended."
-            }
-            Self::SessionEnded => "The session has ended.",
-            Self::OthersEnded => "All your other sessions have ended.",
-            Self::RoleChanged => "The role is changed.",
-            Self::Disabled => "The account is disabled and its sessions have ended.",
-            Self::Enabled => "The account can sign in again.",
-        }
-    }
-}
 
 /// The page.
 #[derive(Debug, Template)]
@@ -50,6 +23,10 @@ pub(in crate::web) struct Account<'a> {
     /// When a password ends that an admin gave.
     password_ends: Option<Moment>,
     sessions: Vec<SessionRow<'a>>,
+    tokens: Vec<TokenRow<'a>>,
+    token_days: [i64; 4],
+    /// Name and secret of a token that was just made.
+    new_token: Option<(&'a str, &'a str)>,
     done: Option<&'static str>,
     problem: Option<String>,
     #[template(skip)]
@@ -68,15 +45,28 @@ struct SessionRow<'a> {
     is_this: bool,
 }
 
+#[derive(Debug)]
+struct TokenRow<'a> {
+    key: String,
+    name: &'a str,
+    scopes: String,
+    expires: Moment,
+    used: Option<Moment>,
+}
+
+/// How long a token may be good, in days.
+pub(in crate::web) const TOKEN_DAYS: [i64; 4] = [30, 7, 90, 365];
+
 impl<'a> Account<'a> {
     /// `this` is the session that the page is shown in.
     pub(in crate::web) fn new(
         (site, frame): (&'a Site, Frame<'a>),
         account: &'a catalog::Account,
         (sessions, this): (&'a [Session], &SessionKey),
-        done: Option<Done>,
-        failure: Option<&Error>,
+        tokens: &'a [Token],
+        news: News<'a>,
     ) -> Self {
+        let failure = news.failure();
         let sessions = sessions
             .iter()
             .map(|session| SessionRow {
@@ -88,6 +78,13 @@ impl<'a> Account<'a> {
                 is_this: session.key == *this,
             })
             .collect();
+        let tokens = tokens.iter().map(|token| TokenRow {
+            key: token.key.to_text(),
+            name: &token.name,
+            scopes: scope_words(token),
+            expires: Moment(token.expires_at),
+            used: token.last_used_at.map(Moment),
+        });
         Self {
             frame,
             name: &account.name,
@@ -95,7 +92,10 @@ impl<'a> Account<'a> {
             is_local: account.subject.is_none(),
             password_ends: account.password_expires_at.map(Moment),
             sessions,
-            done: done.map(Done::words),
+            tokens: tokens.collect(),
+            token_days: TOKEN_DAYS,
+            new_token: news.secret(),
+            done: news.done(),
             problem: failure.map(problem),
             status: failure.map_or(StatusCode::OK, Error::status),
             site,
@@ -105,6 +105,14 @@ impl<'a> Account<'a> {
     pub(in crate::web) fn reply(&self) -> Result<Response<String>, Error> {
         Ok(html(self.status, render(self)?, Needs::Forms, self.site))
     }
+}
+
+fn scope_words(token: &Token) -> String {
+    let words = token.scopes.iter().map(|scope| match scope {
+        Scope::Instances => "enters your apps",
+        Scope::Store => "uses the store's API",
+    });
+    words.collect::<Vec<_>>().join(", ")
 }
 
 /// A moment for people, to the minute.
@@ -149,13 +157,13 @@ fn browser_name(user_agent: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use catalog::{Role, SessionId, Subject};
+    use catalog::{Role, SessionId, Subject, TokenId};
     use chrono::TimeDelta;
 
     use super::*;
     use crate::viewer::Viewer;
     use crate::web::form::FormToken;
-    use crate::web::pages::{example_site, skeleton};
+    use crate::web::pages::{Done, example_site, skeleton};
 
     const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
 
@@ -195,7 +203,7 @@ mod tests {
             name: "alice".into(),
             role: Role::Full,
         };
-        let token = FormToken::of("secret");
+        let form_token = FormToken::of("secret");
         let id = |text: &str| text.repeat(43).parse::<SessionId>().expect("an id");
         let (this, other) = (id("A"), id("E"));
         let sessions = [
@@ -207,24 +215,47 @@ mod tests {
             issuer: "https://login.example.com".to_owned(),
             subject: "1".to_owned(),
         }));
+        let token = Token {
+            key: "A"
+                .repeat(43)
+                .parse::<TokenId>()
+                .map(|id| id.key())
+                .expect("an id"),
+            account: "alice".to_owned(),
+            role: Role::Full,
+            roles: Vec::new(),
+            name: "nightly <report>".to_owned(),
+            scopes: [Scope::Instances, Scope::Store].into(),
+            created_at: DateTime::<Utc>::UNIX_EPOCH,
+            expires_at: DateTime::<Utc>::UNIX_EPOCH + TimeDelta::days(30),
+            last_used_at: None,
+        };
+        let made = News::Secret {
+            name: "nightly <report>",
+            secret: "wst_secret",
+        };
         let cases = [
-            ("account", &local, None),
-            ("account_of_provider", &of_provider, None),
-            ("account_refused", &local, Some(&Error::WrongPassword)),
+            ("account", &local, News::Done(Done::SessionEnded)),
+            ("account_of_provider", &of_provider, made),
+            (
+                "account_refused",
+                &local,
+                News::Failed(&Error::WrongPassword),
+            ),
         ];
-        for (name, account, failure) in cases {
-            let frame = Frame::for_viewer(&site, &viewer, &token);
+        for (name, account, news) in cases {
+            let frame = Frame::for_viewer(&site, &viewer, &form_token);
             let page = Account::new(
                 (&site, frame),
                 account,
                 (&sessions, &this.key()),
-                Some(Done::SessionEnded).filter(|_| failure.is_none()),
-                failure,
+                std::slice::from_ref(&token),
+                news,
             );
             let response = page.reply().expect("a page");
-            let status = failure.map_or(StatusCode::OK, Error::status);
+            let status = news.failure().map_or(StatusCode::OK, Error::status);
             assert_eq!(response.status(), status);
-            assert!(!response.body().contains("<script>"));
+            assert!(!response.body().contains("<script>") && !response.body().contains("<report>"));
             insta::assert_snapshot!(name, skeleton(response.body()));
         }
     }

@@ -4,32 +4,14 @@ use askama::Template;
 use catalog::Role;
 use http::{Response, StatusCode};
 
-use super::account::{Done, Moment};
-use super::{Frame, Needs, html, problem, render, role_words};
+use super::account::Moment;
+use super::{Frame, Needs, News, html, problem, render, role_words};
 use crate::error::Error;
 use crate::sign_in::ONE_TIME_LIFETIME;
 use crate::site::Site;
 
 /// How many accounts the page shows.
 pub(in crate::web) const MAX_ACCOUNTS: u64 = 500;
-
-/// What has just happened.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::web) enum News<'a> {
-    /// Nothing.
-    None,
-    /// A form did what it should.
-    Done(Done),
-    /// An account has a one-time password, which is shown once.
-    Password {
-        /// The account.
-        name: &'a str,
-        /// Its password.
-        password: &'a str,
-    },
-    /// A form was refused.
-    Failed(&'a Error),
-}
 
 /// The page.
 #[derive(Template)]
@@ -83,16 +65,7 @@ impl<'a> Accounts<'a> {
             disabled: account.disabled,
             password_ends: account.password_expires_at.map(Moment),
         });
-        let (mut done, mut password, mut failure) = (None, None, None);
-        match news {
-            News::None => {}
-            News::Done(what) => done = Some(what.words()),
-            News::Password {
-                name,
-                password: new,
-            } => password = Some((name, new)),
-            News::Failed(error) => failure = Some(error),
-        }
+        let failure = news.failure();
         Self {
             frame,
             rows: rows.collect(),
@@ -101,8 +74,8 @@ impl<'a> Accounts<'a> {
                 let (name, means) = role_words(role);
                 RoleChoice { role, name, means }
             }),
-            done,
-            password,
+            done: news.done(),
+            password: news.secret(),
             password_days: ONE_TIME_LIFETIME.num_days(),
             problem: failure.map(problem),
             status: failure.map_or(StatusCode::OK, Error::status),
@@ -123,7 +96,7 @@ mod tests {
     use super::*;
     use crate::viewer::Viewer;
     use crate::web::form::FormToken;
-    use crate::web::pages::{example_site, skeleton};
+    use crate::web::pages::{Done, example_site, skeleton};
 
     fn account(name: &str, role: Role) -> catalog::Account {
         catalog::Account {
@@ -157,9 +130,9 @@ mod tests {
         });
         let accounts = [disabled, elsewhere, invited, account("root", Role::Admin)];
         let error = Error::NameTaken("<b>".to_owned());
-        let password = News::Password {
+        let password = News::Secret {
             name: "invited",
-            password: "abcdefghijkmnpqrstuv",
+            secret: "abcdefghijkmnpqrstuv",
         };
         for (name, news) in [
             ("accounts", News::Done(Done::Disabled)),
