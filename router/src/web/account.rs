@@ -28,7 +28,7 @@ async fn show(store: &Store, visitor: &Visitor, news: News<'_>) -> Result<Reply,
     let account = timeout(PATIENCE, store.catalog.account(name)).await??;
     let account = account.ok_or(Error::NotSignedIn)?;
     let sessions = timeout(PATIENCE, store.catalog.sessions_of(name, Utc::now())).await??;
-    let tokens = timeout(PATIENCE, store.catalog.tokens_of(name, Utc::now())).await??;
+    let tokens = timeout(PATIENCE, store.catalog.tokens_of(name)).await??;
     let page = pages::Account::new(
         (&store.site, visitor.frame(store)?),
         &account,

@@ -216,8 +216,7 @@ mod tests {
             subject: "1".to_owned(),
         }));
         let token = Token {
-            key: "A"
-                .repeat(43)
+            key: format!("wst_{}", "A".repeat(43))
                 .parse::<TokenId>()
                 .map(|id| id.key())
                 .expect("an id"),
