@@ -151,7 +151,7 @@ async fn code_server_4_124_2_no_app_sees_the_platforms_cookies() {
     let secret = alice.cookies("private.apps.test")["wavestore"].clone();
     let request = format!(
         "GET / HTTP/1.1\r\nHost: private.apps.test:PORT\r\nConnection: close\r\nCookie: a=1\r\nCookie: \
-         wavestore={secret}\r\nCookie: b=2; WAVESTORE={secret};__Host-wavestore={secret}\r\nAuthorization: Bearer \
+         wavestore={secret}\r\nCookie: b=2; WAVESTORE={secret};__Host-wavestore={secret}\r\nAuthorization: Basic \
          {secret}\r\n\r\n"
     );
     assert!(

@@ -29,7 +29,8 @@ async fn an_app_gets_the_request_without_the_platforms_secrets_or_claims() {
     let url = store.instance("private", "/a%20b/../c?d=%2F");
     let request = alice
         .request(Method::GET, &url)
-        .header("authorization", "Bearer secret")
+        // A bearer token would count in place of the cookie; see `bearer`.
+        .header("authorization", "Basic secret")
         .header("x-forwarded-for", "6.6.6.6")
         .header("x-forwarded-proto", "gopher")
         .header("x_forwarded_user", "admin")
