@@ -158,7 +158,7 @@ class ControlPlane:
                 [name, *arguments], stdin=subprocess.DEVNULL, stdout=words, stderr=words,
                 env=environment, cwd=cwd, start_new_session=True,
             )
-        process.log = log
+        process.log, process.environment = log, environment
         self._processes.append(process)
         return process
 

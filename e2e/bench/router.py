@@ -12,6 +12,7 @@ BINARIES is the folder of `wavestore-router` and `sockets`, PEERS that of the np
   endpoint           from an endpoint that is ready to the first 200
   churn              100,000 clients that break off in every state of a connection, beside some that are slow
   table              10,000 instances in the table
+  instructions       of small ones, what each costs outside the kernel: counted by callgrind, so that no other load matters
 
 One proxy after the other has core 0 for itself, in three rounds; the load and the upstream share core 1. All of it lives in a
 network namespace of its own, so that nothing else of the machine is in reach. The router has a session to check, authorizes,
@@ -154,8 +155,8 @@ def endpoints(name: str, port: int, uid: str = "1") -> dict:
 class Stand:
     """Everything that a measurement needs but the load."""
 
-    def __init__(self, plane: ControlPlane, binaries: pathlib.Path, peers: pathlib.Path):
-        self.plane, self.binaries, self.peers = plane, binaries, peers
+    def __init__(self, plane: ControlPlane, binaries: pathlib.Path, peers: pathlib.Path, out: pathlib.Path):
+        self.plane, self.binaries, self.peers, self.out = plane, binaries, peers, out
         self.processes = {}
         self.folder = plane.folder
         self.client = plane.client()
@@ -354,7 +355,43 @@ def wrk(port: int, path: str, connections: int, headers: list[str], seconds: flo
         value, unit = re.search(rf"\b{percent}%\s+([\d.]+)(us|ms|s|m)\b", words).groups()
         return float(value) * milliseconds[unit]
 
-    return {"rps": float(re.search(r"Requests/sec:\s+([\d.]+)", words)[1]), "p50_ms": latency(50), "p99_ms": latency(99)}
+    return {
+        "rps": float(re.search(r"Requests/sec:\s+([\d.]+)", words)[1]), "p50_ms": latency(50), "p99_ms": latency(99),
+        "requests": int(re.search(r"(\d+) requests in", words)[1]),
+    }  # fmt: skip
+
+
+def count_instructions(stand: Stand, proxy: str) -> dict:
+    """Starts a proxy anew under callgrind, and divides what it does by the requests that it serves."""
+    old = stand.processes[proxy]
+    stand.plane.stop(old)
+    counts = stand.out / f"callgrind-{proxy}.out"
+    counts.unlink(missing_ok=True)
+    process = stand.plane.start(
+        "valgrind", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={counts}", *old.args[len(on_core("0")) :],
+        environment=old.environment,
+    )  # fmt: skip
+    stand.processes[proxy] = process
+    port, lines = PORTS[proxy], stand.headers(proxy, "files")
+    wanted = dict(line.split(": ", 1) for line in lines)
+
+    def serves() -> bool:
+        with contextlib.suppress(OSError):
+            return request(port, wanted["Host"], "GET", "/small", wanted)[0].status == 200
+        return False
+
+    await_condition(120, f"{proxy} under callgrind", serves, process)
+    wrk(port, "/small", 50, lines)
+    run("callgrind_control", "--instr=on", str(process.pid))
+    found = wrk(port, "/small", 50, lines)
+    run("callgrind_control", "--instr=off", str(process.pid))
+    stand.plane.stop(process)
+    total = int(re.search(r"^totals: (\d+)", counts.read_text(), re.MULTILINE)[1])
+    return {"requests": found["requests"], "instructions_each": total // found["requests"]}
+
+
+def instructions_case(stand: Stand) -> dict:
+    return compared({proxy: count_instructions(stand, proxy) for proxy in ("ours", "nginx", "haproxy")}, "instructions_each", min)
 
 
 def rounds(measure) -> dict:
@@ -559,6 +596,8 @@ def measure(stand: Stand, case: str) -> dict:
         return endpoint_case(stand)
     if case == "table":
         return table_case(stand)
+    if case == "instructions":
+        return instructions_case(stand)
     raise Failure(f"there is no case `{case}`")
 
 
@@ -586,7 +625,7 @@ def main() -> int:
     out.mkdir(parents=True, exist_ok=True)
     try:
         with ControlPlane() as plane:
-            stand = Stand(plane, binaries, peers)
+            stand = Stand(plane, binaries, peers, out)
             stand.prepare()
             stand.start_router()
             for case in sys.argv[4:]:

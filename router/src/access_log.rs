@@ -9,10 +9,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use http::Version;
 use parking_lot::Mutex;
 
+use crate::client_address;
 use crate::exchange::Ended;
 
 /// How long a line waits to be written at most.
@@ -35,9 +36,33 @@ pub(crate) struct AccessLog {
 
 #[derive(Default)]
 struct Shared {
-    waiting: Mutex<Vec<u8>>,
+    waiting: Mutex<Waiting>,
     dropped: AtomicU64,
     closed: AtomicBool,
+}
+
+#[derive(Default)]
+struct Waiting {
+    lines: Vec<u8>,
+    clock: Clock,
+}
+
+/// The time as text, up to the second that it was last asked for.
+#[derive(Default)]
+struct Clock {
+    second: i64,
+    text: String,
+}
+
+impl Clock {
+    fn at(&mut self, now: DateTime<Utc>) -> &str {
+        let second = now.timestamp();
+        if second != self.second || self.text.is_empty() {
+            self.second = second;
+            self.text = now.format("%Y-%m-%dT%H:%M:%S").to_string();
+        }
+        &self.text
+    }
 }
 
 impl fmt::Debug for AccessLog {
@@ -72,7 +97,7 @@ impl AccessLog {
     pub(crate) fn write(&self, ended: &Ended<'_>) {
         let now = Utc::now();
         let mut waiting = self.shared.waiting.lock();
-        if waiting.len() >= MAX_WAITING {
+        if waiting.lines.len() >= MAX_WAITING {
             self.shared.dropped.fetch_add(1, Ordering::Relaxed);
         } else {
             line(&mut waiting, ended, now);
@@ -98,7 +123,7 @@ impl Shared {
         while !closed {
             thread::park_timeout(WRITE_EVERY);
             closed = self.closed.load(Ordering::Acquire);
-            std::mem::swap(&mut *self.waiting.lock(), &mut taken);
+            std::mem::swap(&mut self.waiting.lock().lines, &mut taken);
             // Without a reader there is nobody to tell.
             let _ = output.write_all(&taken).and_then(|()| output.flush());
             taken.clear();
@@ -107,7 +132,8 @@ impl Shared {
     }
 }
 
-fn line(out: &mut Vec<u8>, ended: &Ended<'_>, now: DateTime<Utc>) {
+/// Put together without formats: they would cost more than the rest of it.
+fn line(waiting: &mut Waiting, ended: &Ended<'_>, now: DateTime<Utc>) {
     let Ended {
         line,
         kind,
@@ -119,55 +145,89 @@ fn line(out: &mut Vec<u8>, ended: &Ended<'_>, now: DateTime<Utc>) {
         answered,
         whole,
     } = *ended;
-    let kind: &str = kind.into();
+    let Waiting { lines: out, clock } = waiting;
+    out.extend_from_slice(b"{\"time\":\"");
+    out.extend_from_slice(clock.at(now).as_bytes());
+    thousandths(out, now.timestamp_subsec_millis().into());
+    out.extend_from_slice(b"Z\"");
     let protocol = match line.protocol {
         Version::HTTP_10 => "HTTP/1.0",
         Version::HTTP_2 => "HTTP/2",
         _ => "HTTP/1.1",
     };
-    let time = now.to_rfc3339_opts(SecondsFormat::Millis, true);
-    // A vector takes everything.
-    let _ = write!(
-        out,
-        "{{\"time\":\"{time}\",\"request_id\":\"{}\",\"trace_id\":\"{}\",\"client\":\"{}\",\"protocol\":\"{protocol}\",\
-         \"target\":\"{kind}\"",
-        line.request_id.to_str().unwrap_or_default(),
-        line.trace.as_str(),
-        line.client,
-    );
+    let client = client_address::text(line.client);
+    // Names and values that need no escapes.
+    for (name, value) in [
+        ("request_id", line.request_id.to_str().unwrap_or_default()),
+        ("trace_id", line.trace.as_str()),
+        ("client", &client),
+        ("protocol", protocol),
+        ("target", kind.into()),
+    ] {
+        member(out, name);
+        out.push(b'"');
+        out.extend_from_slice(value.as_bytes());
+        out.push(b'"');
+    }
     if let Some(instance) = &line.instance {
-        let _ = write!(out, ",\"instance\":\"{instance}\"");
+        member(out, "instance");
+        string(out, instance.as_ref());
     }
     if let Some(user) = &line.user {
-        out.extend_from_slice(b",\"user\":");
+        member(out, "user");
         string(out, user);
     }
-    out.extend_from_slice(b",\"method\":");
+    member(out, "method");
     string(out, line.method.as_str());
-    out.extend_from_slice(b",\"path\":");
+    member(out, "path");
     let path = line.path.as_ref().map_or("", |path| path.path());
     string(out, path.get(..MAX_PATH).unwrap_or(path));
+    member(out, "status");
     match status {
-        Some(status) => {
-            let _ = write!(out, ",\"status\":{}", status.as_u16());
-        }
-        None => out.extend_from_slice(b",\"status\":null"),
+        Some(status) => out.extend_from_slice(status.as_str().as_bytes()),
+        None => out.extend_from_slice(b"null"),
     }
-    let _ = write!(
-        out,
-        ",\"complete\":{complete},\"bytes_in\":{received},\"bytes_out\":{sent}"
-    );
+    member(out, "complete");
+    out.extend_from_slice(if complete { b"true" } else { b"false" });
+    for (name, bytes) in [("bytes_in", received), ("bytes_out", sent)] {
+        member(out, name);
+        number(out, bytes);
+    }
     for (name, took) in [
         ("authorize_ms", authorized),
         ("first_byte_ms", answered),
         ("duration_ms", Some(whole)),
     ] {
         if let Some(took) = took {
-            let micros = took.as_micros();
-            let _ = write!(out, ",\"{name}\":{}.{:03}", micros / 1000, micros % 1000);
+            let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+            member(out, name);
+            number(out, micros / 1000);
+            thousandths(out, micros % 1000);
         }
     }
     out.extend_from_slice(b"}\n");
+}
+
+/// The beginning of another member of a JSON object.
+fn member(out: &mut Vec<u8>, name: &str) {
+    out.extend_from_slice(b",\"");
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"\":");
+}
+
+fn number(out: &mut Vec<u8>, number: u64) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+/// A point and three digits.
+fn thousandths(out: &mut Vec<u8>, thousandths: u64) {
+    let zeros: &[u8] = match thousandths {
+        0..10 => b".00",
+        10..100 => b".0",
+        _ => b".",
+    };
+    out.extend_from_slice(zeros);
+    number(out, thousandths);
 }
 
 /// A text as a JSON string.
@@ -215,9 +275,9 @@ mod tests {
     #[test]
     fn a_line_is_one_object_without_the_query() {
         let now = DateTime::from_timestamp_millis(1_700_000_000_123).expect("a time");
-        let mut out = Vec::new();
-        line(&mut out, &ended(&example()), now);
-        let text = String::from_utf8(out).expect("text");
+        let mut waiting = Waiting::default();
+        line(&mut waiting, &ended(&example()), now);
+        let text = String::from_utf8(waiting.lines).expect("text");
         assert_eq!(text.matches('\n').count(), 1, "{text}");
         let expected = json!({
             "time": "2023-11-14T22:13:20.123Z",
@@ -241,6 +301,23 @@ mod tests {
             serde_json::from_str::<Value>(&text).expect("an object"),
             expected
         );
+    }
+
+    #[test]
+    fn the_time_goes_on() {
+        let mut waiting = Waiting::default();
+        for (millis, expected) in [
+            (999, "1970-01-01T00:00:00.999Z"),
+            (1_000, "1970-01-01T00:00:01.000Z"),
+            (1_007, "1970-01-01T00:00:01.007Z"),
+            (500, "1970-01-01T00:00:00.500Z"),
+        ] {
+            let now = DateTime::from_timestamp_millis(millis).expect("a time");
+            waiting.lines.clear();
+            line(&mut waiting, &ended(&example()), now);
+            let found: Value = serde_json::from_slice(&waiting.lines).expect("an object");
+            assert_eq!(found["time"], expected);
+        }
     }
 
     /// Takes nothing until its lock is free.
@@ -269,7 +346,7 @@ mod tests {
             log.write(&ended(&example));
             written += 1;
         }
-        assert!(log.shared.waiting.lock().len() < MAX_WAITING + 4096);
+        assert!(log.shared.waiting.lock().lines.len() < MAX_WAITING + 4096);
         drop(held);
         drop(log);
         let text = String::from_utf8(output.0.lock().clone()).expect("text");

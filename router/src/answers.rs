@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use moka::future::Cache;
+use moka::sync::Cache;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
@@ -92,25 +92,37 @@ where
     ///
     /// # Errors
     /// When `ask` fails and there was no answer lately.
-    pub(crate) async fn get(
+    pub(crate) async fn get<F>(
         &self,
         key: &K,
         max_age: Duration,
+        ask: impl FnOnce() -> F,
+    ) -> Result<Option<Arc<V>>, Error>
+    where
+        F: Future<Output = Result<Option<V>, Error>>,
+    {
+        let known = self.known.get(key);
+        if let Some(value) = known.as_ref().and_then(|known| known.fresh(max_age)) {
+            return Ok(in_force(value));
+        }
+        // Boxed: few requests need so much room, and every one would carry it along.
+        Box::pin(self.renewed(key, known, max_age, ask())).await
+    }
+
+    async fn renewed(
+        &self,
+        key: &K,
+        known: Option<Arc<Known<V>>>,
+        max_age: Duration,
         ask: impl Future<Output = Result<Option<V>, Error>>,
     ) -> Result<Option<Arc<V>>, Error> {
-        let Some(known) = self.known.get(key).await else {
+        let Some(known) = known else {
             let turn = timeout(PATIENCE, self.unknown.acquire()).await?;
             let at = Instant::now();
             let value = ask.await?;
             drop(turn);
-            return Ok(match value {
-                Some(value) => Some(self.keep(key, value, at).await),
-                None => None,
-            });
+            return Ok(value.map(|value| self.keep(key, value, at)));
         };
-        if let Some(value) = known.fresh(max_age) {
-            return Ok(in_force(value));
-        }
         let turn = known.asking.lock().await;
         if let Some(value) = known.fresh(max_age) {
             return Ok(in_force(value));
@@ -121,7 +133,7 @@ where
         match value {
             Ok(Some(value)) => Ok(Some(known.renew(value, at))),
             Ok(None) => {
-                self.forget(key).await;
+                self.forget(key);
                 Ok(None)
             }
             Err(error) => {
@@ -149,7 +161,7 @@ where
         let mut holding = HashMap::new();
         let mut stale = HashMap::new();
         for key in keys {
-            let known = self.known.get(&key).await;
+            let known = self.known.get(&key);
             match known.as_ref().and_then(|known| known.fresh(max_age)) {
                 Some(value) => holding.extend(in_force(value).map(|value| (key, value))),
                 None => drop(stale.insert(key, known)),
@@ -164,12 +176,12 @@ where
                 for (key, value) in found {
                     let value = match stale.remove(&key).flatten() {
                         Some(known) => known.renew(value, at),
-                        None => self.keep(&key, value, at).await,
+                        None => self.keep(&key, value, at),
                     };
                     holding.insert(key, value);
                 }
                 for key in stale.keys() {
-                    self.forget(key).await;
+                    self.forget(key);
                 }
             }
             Err(error) => {
@@ -190,11 +202,11 @@ where
     }
 
     /// Forgets an answer, so that an end counts here at once.
-    pub(crate) async fn forget(&self, key: &K) {
-        self.known.invalidate(key).await;
+    pub(crate) fn forget(&self, key: &K) {
+        self.known.invalidate(key);
     }
 
-    async fn keep(&self, key: &K, value: V, at: Instant) -> Arc<V> {
+    fn keep(&self, key: &K, value: V, at: Instant) -> Arc<V> {
         let value = Arc::new(value);
         let known = Known {
             answer: Mutex::new(Answer {
@@ -204,7 +216,7 @@ where
             }),
             asking: tokio::sync::Mutex::default(),
         };
-        self.known.insert(key.clone(), Arc::new(known)).await;
+        self.known.insert(key.clone(), Arc::new(known));
         value
     }
 }

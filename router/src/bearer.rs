@@ -135,7 +135,7 @@ impl Bearers {
     /// # Errors
     /// [`Error::CatalogAway`] when the database is away and the token was not seen lately.
     pub(crate) async fn token(&self, key: TokenKey) -> Result<Option<Arc<Token>>, Error> {
-        let ask = async {
+        let ask = || async {
             let tokens = self.ask_tokens(&[key]).await?;
             Ok(tokens.into_iter().next())
         };
@@ -177,7 +177,7 @@ impl Bearers {
         if access.expires_at <= Utc::now() {
             return Err(Error::InvalidToken);
         }
-        let ask = Box::pin(self.account_of(&access));
+        let ask = || self.account_of(&access);
         let account = self.people.get(&access.subject, FRESH, ask).await?;
         let account = account.ok_or(Error::InvalidToken)?;
         Ok(SignedIn {

@@ -77,6 +77,22 @@ impl TrustedProxies {
     }
 }
 
+/// An address as text, without the machinery of formats: every request needs it twice.
+#[must_use]
+pub(crate) fn text(address: IpAddr) -> String {
+    let IpAddr::V4(address) = address else {
+        return address.to_string();
+    };
+    let mut text = String::with_capacity("255.255.255.255".len());
+    for octet in address.octets() {
+        if !text.is_empty() {
+            text.push('.');
+        }
+        text.push_str(itoa::Buffer::new().format(octet));
+    }
+    text
+}
+
 /// What one client can have at once, to count it by: whoever has one IPv6 address has 2^64 of them.
 #[must_use]
 pub(crate) fn network(address: IpAddr) -> IpAddr {
@@ -138,6 +154,13 @@ fn scheme(text: &str) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_reads_as_everywhere() {
+        for address in ["0.0.0.0", "10.1.200.3", "255.255.255.255", "2001:db8::1"] {
+            assert_eq!(text(address.parse().expect("an address")), address);
+        }
+    }
 
     #[test]
     #[expect(clippy::too_many_lines, reason = "one table")]

@@ -169,8 +169,9 @@ impl Gateway {
                 self.instance(visit, request, asked, arrived, exchange)
                     .await
             }
-            Target::Slashless(id) => self.add_slash(&id, &request, asked).await,
-            Target::Platform(host) => self.platform(host, &request, asked).await,
+            // Boxed, like everything that few requests need: every one would carry the room for it along.
+            Target::Slashless(id) => Box::pin(self.add_slash(&id, &request, asked)).await,
+            Target::Platform(host) => Box::pin(self.platform(host, &request, asked)).await,
             Target::Nowhere => Err(Error::NotFound),
         }
     }
@@ -229,7 +230,7 @@ impl Gateway {
             Leads::Here | Leads::ToPrimary(_) => {}
         }
         if permit.route().upstreams.is_empty() {
-            return Err(self.not_ready(permit, visit.name).await);
+            return Err(Box::pin(self.not_ready(permit, visit.name)).await);
         }
         let base = visit.form.base(&visit.name);
         if visit.form == Form::BaseUrl && visit.name != permit.route().id {
@@ -289,10 +290,12 @@ impl Gateway {
         }
         let signed_in = if let Some(token) = bearer::shown(headers) {
             let shown = self.bearers.signed_in(token, Scope::Instances, asked.peer);
-            Some(shown.await?)
+            Some(Box::pin(shown).await?)
         } else if let Some(secret) = self.cookies.session(headers) {
             self.sessions
-                .signed_in(secret, Some(&self.site.host_name(host)))
+                .signed_in(secret, |name| {
+                    name.is_some_and(|name| self.site.is_called(host, name))
+                })
                 .await?
         } else {
             None

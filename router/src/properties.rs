@@ -2,8 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use crate::proxy::headers::Arrival;
-use crate::proxy::prepare_request;
+use crate::proxy::headers::{Arrival, outgoing};
 use crate::session::cookie::PLATFORM_COOKIES;
 use crate::site::{AppHost, Site};
 use crate::target::{Form, Target};
@@ -76,7 +75,7 @@ pub fn rewriting<'a>(lines: impl Iterator<Item = (&'a [u8], &'a [u8])>) {
         host: "sales.apps.test",
         request_id: &request_id,
     };
-    prepare_request(&mut headers, &arrival);
+    let headers = outgoing(&headers, &arrival);
 
     let ours = [
         (

@@ -13,8 +13,9 @@ pub(crate) mod wave;
 use std::sync::Arc;
 
 use crds::AppMode;
-use http::header::HeaderName;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Request, Response, StatusCode, Uri, Version, header};
 use hyper::body::{Body as _, Incoming};
 use hyper_util::rt::TokioIo;
 use tokio::sync::OwnedSemaphorePermit;
@@ -33,19 +34,11 @@ use upload::Upload;
 
 /// Headers by which an app could act on more than its own answers: on cookies of the whole domain, on where
 /// browsers connect, on what we say about our own errors.
-const CONFINED: [HeaderName; 3] = [
-    HeaderName::from_static("alt-svc"),
-    HeaderName::from_static("clear-site-data"),
-    HeaderName::from_static(crate::web::ERROR_HEADER),
-];
+const CONFINED: [&str; 3] = ["alt-svc", "clear-site-data", crate::web::ERROR_HEADER];
 
 /// Headers by which an app could act on everything of its host, for longer than it is open: answer for all paths from a
 /// service worker, have all addresses reported to it. Where apps share a host, they stay in their own path.
-const CONFINED_ON_SHARED_HOST: [HeaderName; 3] = [
-    HeaderName::from_static("service-worker-allowed"),
-    HeaderName::from_static("nel"),
-    HeaderName::from_static("report-to"),
-];
+const CONFINED_ON_SHARED_HOST: [&str; 3] = ["service-worker-allowed", "nel", "report-to"];
 
 /// Forwards what the policy has let through.
 #[derive(Debug)]
@@ -91,11 +84,10 @@ impl Proxy {
         let upstream = route.pick_upstream().ok_or(Error::InstanceBusy)?.clone();
         let slot = upstream.request_slot()?;
         let Some(asked) = upgrade else {
-            prepare_request(request.headers_mut(), arrival);
-            let (parts, body) = request.into_parts();
+            let (client, body) = request.into_parts();
             let body = Upload::new(body, self.max_body, || exchange.received())?;
             let asked_at = Instant::now();
-            let response = upstream.send(Request::from_parts(parts, body)).await?;
+            let response = upstream.send(|| to_app(&client, arrival), body).await?;
             exchange.answered = Some(asked_at.elapsed());
             if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                 return Err(Error::UnaskedUpgrade);
@@ -104,10 +96,11 @@ impl Proxy {
         };
         let slots = (upstream.tunnel_slot()?, self.tunnels.slot(arrival.peer)?);
         let downstream = hyper::upgrade::on(&mut request);
-        prepare_request(request.headers_mut(), arrival);
+        let (client, _) = request.into_parts();
+        let mut request = to_app(&client, arrival);
         asked.insert_into(request.headers_mut());
         let asked_at = Instant::now();
-        let mut response = upstream.send_upgrade(request.map(drop)).await?;
+        let mut response = Box::pin(upstream.send_upgrade(request)).await?;
         exchange.answered = Some(asked_at.elapsed());
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             let response = response.map(AnswerBody::driven_elsewhere);
@@ -141,36 +134,28 @@ fn answered(
     response.map(|body| Body::Upstream(body, slot))
 }
 
-/// Strips, then drops clients' copies of our headers and our cookies, then adds ours.
-pub(crate) fn prepare_request(headers: &mut HeaderMap, arrival: &Arrival<'_>) {
-    let takes_trailers = headers::takes_trailers(headers);
-    headers::strip_hop_by_hop(headers);
-    headers::strip_reserved(headers);
-    if takes_trailers {
-        headers.insert(header::TE, HeaderValue::from_static("trailers"));
-        headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
-    }
-    cookies::strip_platform_cookies(headers);
-    // We answered `100-continue` ourselves, by reading the body.
-    headers.remove(header::EXPECT);
-    if let Ok(host) = arrival.host.parse() {
-        headers.insert(header::HOST, host);
-    }
-    headers::set_forwarded(headers, arrival);
+/// A request's head as its app gets it.
+fn to_app(client: &Parts, arrival: &Arrival<'_>) -> Request<()> {
+    let mut request = Request::new(());
+    *request.method_mut() = client.method.clone();
+    *request.uri_mut() = match client.uri.authority() {
+        None => client.uri.clone(),
+        Some(_) => {
+            let path = client.uri.path_and_query().cloned();
+            Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")))
+        }
+    };
+    *request.headers_mut() = headers::outgoing(&client.headers, arrival);
+    request
 }
 
 fn prepare_response(headers: &mut HeaderMap, base: &str, form: Form) {
-    headers::strip_hop_by_hop(headers);
+    headers::strip(headers, |name| {
+        CONFINED.contains(&name)
+            || (form == Form::BaseUrl && CONFINED_ON_SHARED_HOST.contains(&name))
+    });
     if headers.contains_key(header::SET_COOKIE) {
         cookies::confine_set_cookies(headers, base);
-    }
-    for name in &CONFINED {
-        headers.remove(name);
-    }
-    if form == Form::BaseUrl {
-        for name in &CONFINED_ON_SHARED_HOST {
-            headers.remove(name);
-        }
     }
 }
 

@@ -336,11 +336,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for Deadlines<S> {
         ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
         let read = buffer.filled().len() - before;
         self.ended = read == 0 && buffer.remaining() > 0;
-        // A head shorter than the preface is a whole head, or hyper's own deadline takes over.
-        let ends_line = buffer.filled()[before..].contains(&b'\n');
-        self.missing = self.missing.saturating_sub(read);
-        if self.missing == 0 || ends_line {
-            self.deadline = None;
+        if self.deadline.is_some() {
+            // A head shorter than the preface is a whole head, or hyper's own deadline takes over.
+            let ends_line = buffer.filled()[before..].contains(&b'\n');
+            self.missing = self.missing.saturating_sub(read);
+            if self.missing == 0 || ends_line {
+                self.deadline = None;
+            }
         }
         Poll::Ready(Ok(()))
     }

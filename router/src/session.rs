@@ -45,21 +45,21 @@ impl Sessions {
         }
     }
 
-    /// Who shows this secret on `host`; `None` is the store's host.
+    /// Who shows this secret. `belongs` says whether the session is of the host it is shown on: `None` is the store's.
     ///
     /// # Errors
     /// [`Error::CatalogAway`] when the database is away and the session was not seen lately.
     pub(crate) async fn signed_in(
         &self,
         secret: &str,
-        host: Option<&str>,
+        belongs: impl Fn(Option<&str>) -> bool,
     ) -> Result<Option<SignedIn>, Error> {
         let Ok(id) = secret.parse::<SessionId>() else {
             return Ok(None);
         };
         let session = self.session(id.key()).await?;
         Ok(session
-            .filter(|session| session.host.as_deref() == host)
+            .filter(|session| belongs(session.host.as_deref()))
             .map(|session| SignedIn {
                 viewer: viewer(&session),
                 credential: Credential::Session(session.key),
@@ -71,7 +71,7 @@ impl Sessions {
     /// # Errors
     /// As [`signed_in`](Self::signed_in).
     pub(crate) async fn session(&self, key: SessionKey) -> Result<Option<Arc<Session>>, Error> {
-        let ask = async {
+        let ask = || async {
             let sessions = self.ask(&[key]).await?;
             Ok(sessions.into_iter().next())
         };
@@ -99,8 +99,8 @@ impl Sessions {
     }
 
     /// Forgets what was known, so that the end of a session counts here at once.
-    pub(crate) async fn forget(&self, key: &SessionKey) {
-        self.answers.forget(key).await;
+    pub(crate) fn forget(&self, key: &SessionKey) {
+        self.answers.forget(key);
     }
 
     async fn ask(&self, keys: &[SessionKey]) -> Result<Vec<Session>, Error> {

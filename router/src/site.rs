@@ -128,6 +128,19 @@ impl Site {
         }
     }
 
+    /// Whether `host` is called `name`, as [`host_name`](Self::host_name) says: without making that name.
+    #[must_use]
+    pub(crate) fn is_called(&self, host: &AppHost, name: &str) -> bool {
+        let label: &str = match host {
+            AppHost::Instance(id) => id.as_ref(),
+            AppHost::Shared => SHARED_LABEL,
+            AppHost::Own { host, .. } => return host == name,
+        };
+        name.strip_suffix(&self.apps_domain)
+            .and_then(|rest| rest.strip_suffix('.'))
+            .is_some_and(|rest| rest == label)
+    }
+
     /// Origin of `host`, such as `https://sales.apps.example.com`.
     #[must_use]
     pub(crate) fn app_origin(&self, host: &AppHost) -> String {

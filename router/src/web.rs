@@ -230,7 +230,12 @@ async fn admit(store: &Store, endpoint: Endpoint, call: &Call) -> Result<Visitor
         }
         // A token is never mixed with a cookie, and opens no page.
         (Some(_), _) | (None, None) => None,
-        (None, Some(secret)) => store.sessions.signed_in(secret, None).await?,
+        (None, Some(secret)) => {
+            store
+                .sessions
+                .signed_in(secret, |host| host.is_none())
+                .await?
+        }
     };
     let secret = match endpoint {
         // Who signs in has no session yet.
@@ -365,7 +370,7 @@ async fn home(store: &Store, visitor: &Visitor) -> Result<Reply, Error> {
 async fn end_session(store: &Store, signed_in: &SignedIn) -> Result<(), Error> {
     if let Some(session) = signed_in.session() {
         timeout(PATIENCE, store.catalog.end_session(&session)).await??;
-        store.sessions.forget(&session).await;
+        store.sessions.forget(&session);
     }
     Ok(())
 }

@@ -5,38 +5,21 @@ use std::net::IpAddr;
 use http::header::{self, HeaderName};
 use http::{HeaderMap, HeaderValue};
 
-/// Headers that belong to one connection (RFC 9110, 7.6.1), whether or not `Connection` names them.
-const HOP_BY_HOP: [HeaderName; 8] = [
-    header::CONNECTION,
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::TE,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-];
+use super::cookies::strip_platform_cookies;
+use crate::client_address;
 
-/// Names that tell an app who asks or how it was reached; from outside they are claims, so none passes.
-const RESERVED: [&str; 15] = [
-    "forwarded",
-    "x-forwarded",
-    "x-real-ip",
-    "x-client-ip",
-    "true-client-ip",
-    "x-original-url",
-    "x-original-uri",
-    "x-rewrite-url",
-    "remote-user",
-    "x-remote-user",
-    "x-remote-group",
-    "x-remote-groups",
-    "x-authenticated-user",
-    "x-user",
-    "http2-settings",
-];
+/// What we tell an app of every request.
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The same, by the beginning of the name.
+/// How many of them there are, with those that are for upgrades and trailers.
+const OURS: usize = 10;
+
+/// Beginnings of names that only we may use, as those in [`is_reserved`].
 const RESERVED_PREFIXES: [&str; 6] = [
     "x-forwarded-",
     "x-auth-request-",
@@ -59,31 +42,64 @@ pub(crate) struct Arrival<'a> {
     pub(crate) request_id: &'a HeaderValue,
 }
 
-/// Removes headers that belong to one connection, in either direction. Call it before adding ours.
-pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter() // every line, not the first
-        .filter_map(|line| line.to_str().ok())
-        .flat_map(|line| line.split(','))
-        .filter_map(|name| name.trim().parse().ok())
+/// A request's headers as an app gets them: without what belongs to the client's connection, without what only we may say,
+/// without the platform's credentials, and with how the request reached us.
+#[must_use]
+pub(crate) fn outgoing(given: &HeaderMap, arrival: &Arrival<'_>) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(given.len() + OURS);
+    // A host that is no header value was refused when the request was read.
+    if let Ok(host) = HeaderValue::from_str(arrival.host) {
+        headers.insert(header::HOST, host);
+    }
+    let named = Named::by_connection(given);
+    for (name, value) in given {
+        let text = name.as_str();
+        // We answered `100-continue` ourselves, by reading the body.
+        let ours = matches!(text, "authorization" | "expect" | "host" | "x-request-id");
+        if !ours && !is_hop_by_hop(text) && !is_reserved(text) && !named.contains(text) {
+            headers.append(name.clone(), value.clone());
+        }
+    }
+    if takes_trailers(given) {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
+    }
+    strip_platform_cookies(&mut headers);
+    set_forwarded(&mut headers, arrival);
+    headers
+}
+
+/// Removes what belongs to one connection, in either direction, and what `strays`.
+pub(crate) fn strip(headers: &mut HeaderMap, strays: impl Fn(&str) -> bool) {
+    let named = Named::by_connection(headers);
+    let names: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| {
+            let name = name.as_str();
+            is_hop_by_hop(name) || strays(name) || named.contains(name)
+        })
+        .cloned()
         .collect();
-    for name in named.iter().chain(&HOP_BY_HOP) {
+    for name in names {
         headers.remove(name);
     }
 }
 
-/// Removes what only we may say: identity and forwarding headers in every spelling, and credentials of the platform.
-pub(crate) fn strip_reserved(headers: &mut HeaderMap) {
-    let reserved: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| is_reserved(name.as_str()))
-        .cloned()
-        .collect();
-    for name in reserved {
-        headers.remove(name);
+/// Names of headers that belong to one connection because it says so.
+struct Named<'a>(Vec<&'a str>);
+
+impl<'a> Named<'a> {
+    fn by_connection(headers: &'a HeaderMap) -> Self {
+        let lines = headers.get_all(header::CONNECTION).into_iter(); // every line, not the first
+        let names = lines
+            .filter_map(|line| line.to_str().ok())
+            .flat_map(|line| line.split(','));
+        Self(names.map(str::trim).collect())
     }
-    headers.remove(header::AUTHORIZATION);
+
+    fn contains(&self, name: &str) -> bool {
+        self.0.iter().any(|named| named.eq_ignore_ascii_case(name))
+    }
 }
 
 /// Whether the client takes trailers; it says so on its own connection only, so ask before hop-by-hop headers go.
@@ -98,21 +114,21 @@ pub(crate) fn takes_trailers(headers: &HeaderMap) -> bool {
 
 /// Leaves in trailers, either way, what may come after a body. Some take them for headers, which were checked already.
 pub(crate) fn strip_trailers(trailers: &mut HeaderMap) {
-    strip_hop_by_hop(trailers);
-    strip_reserved(trailers);
-    for name in [
-        header::COOKIE,
-        header::SET_COOKIE,
-        header::HOST,
-        header::CONTENT_LENGTH,
-        header::TRAILER,
-    ] {
-        trailers.remove(name);
-    }
+    strip(trailers, |name| {
+        let of_heads = [
+            header::AUTHORIZATION,
+            header::COOKIE,
+            header::SET_COOKIE,
+            header::HOST,
+            header::CONTENT_LENGTH,
+            header::TRAILER,
+        ];
+        is_reserved(name) || of_heads.iter().any(|head| head == name)
+    });
 }
 
-/// Tells the app how the request reached us.
-pub(crate) fn set_forwarded(headers: &mut HeaderMap, arrival: &Arrival<'_>) {
+/// Tells the app how the request reached us. Put together without formats: every request needs it.
+fn set_forwarded(headers: &mut HeaderMap, arrival: &Arrival<'_>) {
     let Arrival {
         peer,
         scheme,
@@ -124,31 +140,47 @@ pub(crate) fn set_forwarded(headers: &mut HeaderMap, arrival: &Arrival<'_>) {
         .map(|(_, port)| port)
         .filter(|port| port.bytes().all(|byte| byte.is_ascii_digit()))
         .unwrap_or(if scheme == "https" { "443" } else { "80" });
-    let node = match peer {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => format!("\"[{address}]\""),
+    let peer_text = client_address::text(peer);
+    let (opening, closing) = match peer {
+        IpAddr::V4(_) => ("for=", ";host=\""),
+        IpAddr::V6(_) => ("for=\"[", "]\";host=\""),
     };
+    let forwarded = [opening, &peer_text, closing, host, "\";proto=", scheme].concat();
     let ours = [
-        (
-            "forwarded",
-            format!("for={node};host=\"{host}\";proto={scheme}"),
-        ),
-        ("x-forwarded-for", peer.to_string()),
-        ("x-forwarded-host", host.to_owned()),
-        ("x-forwarded-port", port.to_owned()),
-        ("x-forwarded-proto", scheme.to_owned()),
-        ("x-real-ip", peer.to_string()),
+        (FORWARDED_HOST, HeaderValue::from_str(host)),
+        (FORWARDED_PORT, HeaderValue::from_str(port)),
+        (FORWARDED_FOR, HeaderValue::from_str(&peer_text)),
+        (REAL_IP, HeaderValue::try_from(peer_text)),
+        (header::FORWARDED, HeaderValue::try_from(forwarded)),
     ];
     for (name, value) in ours {
         // A host that is no header value was refused when the request was read.
-        if let Ok(value) = HeaderValue::from_str(&value) {
-            headers.insert(HeaderName::from_static(name), value);
+        if let Ok(value) = value {
+            headers.insert(name, value);
         }
     }
-    headers.insert(HeaderName::from_static("x-request-id"), request_id.clone());
+    headers.insert(FORWARDED_PROTO, HeaderValue::from_static(scheme));
+    headers.insert(REQUEST_ID, request_id.clone());
 }
 
-/// Some servers read `_` as `-`, so both are one here. Header names arrive in lower case.
+/// Whether a header belongs to one connection (RFC 9110, 7.6.1), whether or not `Connection` names it. Header names arrive in
+/// lower case.
+fn is_hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+            | "keep-alive"
+            | "proxy-connection"
+    )
+}
+
+/// Whether a name tells an app who asks or how it was reached; from outside these are claims, so none passes. Some servers
+/// read `_` as `-`, so both are one here.
 fn is_reserved(name: &str) -> bool {
     let unified;
     let name = if name.contains('_') {
@@ -157,10 +189,26 @@ fn is_reserved(name: &str) -> bool {
     } else {
         name
     };
-    RESERVED.contains(&name)
-        || RESERVED_PREFIXES
-            .iter()
-            .any(|prefix| name.starts_with(prefix))
+    matches!(
+        name,
+        "forwarded"
+            | "x-forwarded"
+            | "x-real-ip"
+            | "x-client-ip"
+            | "true-client-ip"
+            | "x-original-url"
+            | "x-original-uri"
+            | "x-rewrite-url"
+            | "remote-user"
+            | "x-remote-user"
+            | "x-remote-group"
+            | "x-remote-groups"
+            | "x-authenticated-user"
+            | "x-user"
+            | "http2-settings"
+    ) || RESERVED_PREFIXES
+        .iter()
+        .any(|prefix| name.starts_with(prefix))
 }
 
 #[cfg(test)]
@@ -174,6 +222,46 @@ mod tests {
             map.append(name, value.parse().expect("a value"));
         }
         map
+    }
+
+    static ID: HeaderValue = HeaderValue::from_static("id");
+
+    static ARRIVAL: Arrival<'_> = Arrival {
+        peer: IpAddr::V4(std::net::Ipv4Addr::new(10, 1, 2, 3)),
+        scheme: "http",
+        host: "sales.test:8080",
+        request_id: &ID,
+    };
+
+    fn ours() -> HeaderMap {
+        headers(&[
+            ("host", "sales.test:8080"),
+            (
+                "forwarded",
+                "for=10.1.2.3;host=\"sales.test:8080\";proto=http",
+            ),
+            ("x-forwarded-for", "10.1.2.3"),
+            ("x-forwarded-host", "sales.test:8080"),
+            ("x-forwarded-port", "8080"),
+            ("x-forwarded-proto", "http"),
+            ("x-real-ip", "10.1.2.3"),
+            ("x-request-id", "id"),
+        ])
+    }
+
+    #[test]
+    fn an_ipv6_address_is_quoted_where_it_has_to_be() {
+        let arrival = Arrival {
+            peer: "2001:db8::1".parse().expect("an address"),
+            host: "sales.test",
+            scheme: "https",
+            ..ARRIVAL
+        };
+        let found = outgoing(&HeaderMap::new(), &arrival);
+        let expected = "for=\"[2001:db8::1]\";host=\"sales.test\";proto=https";
+        assert_eq!(found[header::FORWARDED], expected);
+        assert_eq!(found["x-real-ip"], "2001:db8::1");
+        assert_eq!(found["x-forwarded-port"], "443");
     }
 
     #[test]
@@ -191,7 +279,7 @@ mod tests {
             ("Upgrade", "websocket"),
             ("Accept", "*/*"),
         ]);
-        strip_hop_by_hop(&mut given);
+        strip(&mut given, |_| false);
         assert_eq!(given, headers(&[("accept", "*/*")]));
     }
 
@@ -218,45 +306,20 @@ mod tests {
             "Authorization",
         ];
         for claim in claims {
-            let mut given = headers(&[(claim, "admin"), ("accept", "*/*"), ("x-my-header", "1")]);
-            strip_reserved(&mut given);
-            assert_eq!(
-                given,
-                headers(&[("accept", "*/*"), ("x-my-header", "1")]),
-                "{claim}"
-            );
+            let given = headers(&[(claim, "admin"), ("accept", "*/*"), ("x-my-header", "1")]);
+            let mut expected = ours();
+            expected.extend(headers(&[("accept", "*/*"), ("x-my-header", "1")]));
+            assert_eq!(outgoing(&given, &ARRIVAL), expected, "{claim}");
         }
     }
 
     /// CVE-2024-45410: `Connection: x-forwarded-host` must not remove what we set.
     #[test]
     fn a_connection_header_cannot_remove_ours() {
-        let mut given = headers(&[
-            ("Connection", "x-forwarded-host, x-real-ip"),
+        let given = headers(&[
+            ("Connection", "x-forwarded-host, x-real-ip, Host"),
             ("x-forwarded-host", "evil"),
         ]);
-        strip_hop_by_hop(&mut given);
-        strip_reserved(&mut given);
-        let request_id = HeaderValue::from_static("id");
-        let arrival = Arrival {
-            peer: "10.1.2.3".parse().expect("an address"),
-            scheme: "http",
-            host: "sales.test:8080",
-            request_id: &request_id,
-        };
-        set_forwarded(&mut given, &arrival);
-        let expected = headers(&[
-            (
-                "forwarded",
-                "for=10.1.2.3;host=\"sales.test:8080\";proto=http",
-            ),
-            ("x-forwarded-for", "10.1.2.3"),
-            ("x-forwarded-host", "sales.test:8080"),
-            ("x-forwarded-port", "8080"),
-            ("x-forwarded-proto", "http"),
-            ("x-real-ip", "10.1.2.3"),
-            ("x-request-id", "id"),
-        ]);
-        assert_eq!(given, expected);
+        assert_eq!(outgoing(&given, &ARRIVAL), ours());
     }
 }

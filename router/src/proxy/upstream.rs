@@ -9,9 +9,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::request::Parts;
-use http::uri::PathAndQuery;
-use http::{Method, Request, Response, Uri};
+use http::{Method, Request, Response};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
@@ -134,21 +132,22 @@ impl Upstream {
             && self.tunnels.available_permits() == MAX_TUNNELS
     }
 
-    /// Sends a request; its path and query stay as they are. Sent again if nothing of it had left, and a reading
-    /// request without a body once more if the connection broke: servers close idle ones at any moment.
+    /// Sends a request. Sent again if nothing of it had left, and a reading request without a body once more if the connection
+    /// broke: servers close idle ones at any moment. `head` makes the same head each time.
     pub(crate) async fn send(
         &self,
-        request: Request<Upload>,
+        head: impl Fn() -> Request<()>,
+        body: Upload,
     ) -> Result<Response<AnswerBody>, Error> {
-        let (parts, body) = request.into_parts();
-        let (parts, body) = (prepared(parts), (!body.is_end_stream()).then_some(body));
-        let reading = parts.method == Method::GET || parts.method == Method::HEAD;
-        let again = (reading && body.is_none()).then(|| parts.clone());
-        match (self.send_once(parts, body).await, again) {
-            (Err(Error::Upstream(error)), Some(parts)) if is_broken(&*error) => {
-                self.send_once(parts, None).await
+        let body = (!body.is_end_stream()).then_some(body);
+        let first = head();
+        let reading = first.method() == Method::GET || first.method() == Method::HEAD;
+        let repeatable = reading && body.is_none();
+        match self.send_once(first, body).await {
+            Err(Error::Upstream(error)) if repeatable && is_broken(&*error) => {
+                Box::pin(self.send_once(head(), None)).await
             }
-            (answer, _) => answer,
+            answer => answer,
         }
     }
 
@@ -157,8 +156,6 @@ impl Upstream {
         &self,
         request: Request<()>,
     ) -> Result<Response<Incoming>, Error> {
-        let (parts, ()) = request.into_parts();
-        let parts = prepared(parts);
         let progress = Arc::new(Progress::start());
         let body = RequestBody {
             body: None,
@@ -166,7 +163,7 @@ impl Upstream {
         };
         let answer = async {
             let connection = self.connect().await?;
-            let answer = connection.send_upgrade(Request::from_parts(parts, body));
+            let answer = connection.send_upgrade(request.map(|()| body));
             answer.await.map_err(Failed::told)
         };
         self.in_time(&progress, answer).await
@@ -174,7 +171,7 @@ impl Upstream {
 
     async fn send_once(
         &self,
-        parts: Parts,
+        head: Request<()>,
         body: Option<Upload>,
     ) -> Result<Response<AnswerBody>, Error> {
         let progress = Arc::new(Progress::start());
@@ -182,12 +179,12 @@ impl Upstream {
             body,
             progress: progress.clone(),
         };
-        let mut request = Request::from_parts(parts, body);
+        let mut request = head.map(|()| body);
         let answer = async {
             let (connection, answer) = loop {
                 let (mut connection, is_new) = match self.pool.take() {
                     Some(connection) => (connection, false),
-                    None => (self.connect().await?, true),
+                    None => (Box::pin(self.connect()).await?, true),
                 };
                 match connection.send(request).await {
                     Ok(answer) => break (connection, answer),
@@ -232,16 +229,6 @@ impl Upstream {
             }
         }
     }
-}
-
-/// The head as a server takes it.
-fn prepared(mut parts: Parts) -> Parts {
-    if parts.uri.authority().is_some() {
-        let path = parts.uri.path_and_query().cloned();
-        parts.uri = Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
-    }
-    parts.version = http::Version::HTTP_11;
-    parts
 }
 
 fn unreachable(error: std::io::Error) -> Error {

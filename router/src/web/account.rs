@@ -80,7 +80,7 @@ pub(super) async fn end_session(
     let key = key.map_err(|_| Error::BadRequest("the form names no session"))?;
     let end = store.catalog.end_session_of(&signed_in.viewer.name, &key);
     timeout(PATIENCE, end).await??;
-    store.sessions.forget(&key).await;
+    store.sessions.forget(&key);
     back(Done::SessionEnded)
 }
 
