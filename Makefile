@@ -85,7 +85,7 @@ bench-operator: ## Measure the operator, COUNT="100 500 1000 10000", on a contro
 
 .PHONY: bench-router
 bench-router: ## Measure the router beside nginx, HAProxy and configurable-http-proxy, CASE="small sockets-1000"
-	e2e/bench/router.sh $(or $(CASE),small small-1000 10k 1m connects upload download sockets-1000 sockets-4000 endpoint churn table)
+	e2e/bench/router.sh $(or $(CASE),small small-1000 10k 1m connects upload download sockets-1000 sockets-4000 endpoint churn table instructions)
 
 ##@ Generate
 

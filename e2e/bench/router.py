@@ -159,15 +159,14 @@ class Stand:
         self.plane, self.binaries, self.peers, self.out = plane, binaries, peers, out
         self.processes = {}
         self.folder = plane.folder
-        self.client = plane.client()
         self.cookies = {}
 
     def prepare(self) -> None:
-        plane = self.plane
+        plane, client = self.plane, self.plane.client()
         plane.kubectl("create", "namespace", NAMESPACE)
         plane.kubectl("apply", "--filename", str(REPOSITORY / "config/crd"))
         plane.kubectl("wait", "--for=condition=Established", "--timeout=60s", "customresourcedefinition", "--all")
-        self.client.request("POST", APPS, {
+        client.request("POST", APPS, {
             "apiVersion": "wavestore.io/v1alpha1", "kind": "WaveApp", "metadata": {"name": "bench"},
             "spec": {"bundle": {"configMapRef": {"name": "none", "key": "none"}}, "owner": "admin", "visibility": "AllUsers"},
         })  # fmt: skip
@@ -175,10 +174,10 @@ class Stand:
             "app": {"name": "bench", "version": "1.0.0"}, "routingMode": "Domain", "digest": "0" * 64,
             "runtime": self.runtime(),
         }  # fmt: skip
-        self.client.request("PATCH", f"{APPS}/bench/status", {"status": status}, "application/merge-patch+json")
+        client.request("PATCH", f"{APPS}/bench/status", {"status": status}, "application/merge-patch+json")
         for name, port in (("files", UPSTREAM), ("echo", ECHO)):
-            self.client.request("POST", INSTANCES, instance(name))
-            self.client.request("POST", SLICES, endpoints(name, port))
+            client.request("POST", INSTANCES, instance(name))
+            client.request("POST", SLICES, endpoints(name, port))
         self._start_upstreams()
         self._start_peers()
 
@@ -386,6 +385,8 @@ def count_instructions(stand: Stand, proxy: str) -> dict:
     found = wrk(port, "/small", 50, lines)
     run("callgrind_control", "--instr=off", str(process.pid))
     stand.plane.stop(process)
+    stand.processes[proxy] = stand.plane.start(*old.args, environment=old.environment)
+    await_condition(60, proxy, serves, stand.processes[proxy])
     total = int(re.search(r"^totals: (\d+)", counts.read_text(), re.MULTILINE)[1])
     return {"requests": found["requests"], "instructions_each": total // found["requests"]}
 
@@ -475,7 +476,7 @@ def sockets_case(stand: Stand, count: int) -> dict:
 
 def endpoint_case(stand: Stand) -> dict:
     """From the API server's answer to the change of an endpoint to the first 200, with the change of the pod in between."""
-    client, seconds = stand.client, []
+    client, seconds = stand.plane.client(), []
     wanted = {"Host": host("files"), "Cookie": stand.cookies["files"]}
     for number in range(ENDPOINT_CHANGES):
         for ready in (False, True):
@@ -495,9 +496,10 @@ def table_case(stand: Stand) -> dict:
     """What thousands of instances cost: memory, the time of a request, and a new start."""
     before = wrk(ROUTER, "/small", 50, stand.headers("ours", "files"))
     idle = stand.rss_mib("ours")
+    client = stand.plane.client()
     for number in range(TABLE_SIZE):
-        stand.client.request("POST", INSTANCES, instance(f"other-{number:05}"))
-        stand.client.request("POST", SLICES, endpoints(f"other-{number:05}", UPSTREAM))
+        client.request("POST", INSTANCES, instance(f"other-{number:05}"))
+        client.request("POST", SLICES, endpoints(f"other-{number:05}", UPSTREAM))
         if number % 1000 == 999:
             say(f"{number + 1} of {TABLE_SIZE} instances are written")
     last = f"other-{TABLE_SIZE - 1:05}"

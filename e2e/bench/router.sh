@@ -4,9 +4,11 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../cluster/lib.sh"
 
 peers=$WAVESTORE_CACHE/bench-peers
-for program in haproxy nginx npm wrk; do
+needed=(haproxy nginx npm wrk)
+if [[ " $* " == *" instructions "* ]]; then needed+=(valgrind); fi
+for program in "${needed[@]}"; do
     if ! command -v "$program" >/dev/null && [[ ! -x /usr/sbin/$program ]]; then
-        echo "bench: $program is not installed: apt-get install haproxy nginx-light npm wrk" >&2
+        echo "bench: $program is not installed: apt-get install haproxy nginx-light npm wrk valgrind" >&2
         exit 1
     fi
 done

@@ -22,7 +22,7 @@ use super::state::{Change, OwnDomains, State};
 use crate::proxy::upstream::Connector;
 use crate::site::Site;
 
-/// How long changes are gathered before they are published.
+/// How long changes are gathered after some were published. The first one after a pause is in force at once.
 const DEBOUNCE: Duration = Duration::from_millis(20);
 
 /// A watch that ended. It never should.
@@ -75,9 +75,9 @@ pub(crate) async fn keep(
         apps: site.apps_domain().to_owned(),
     };
     let mut state = State::new(connector, domains);
+    let mut until = Instant::now();
     loop {
         let mut next = Some(changes.next().await.ok_or(WatchEnded)?);
-        let until = Instant::now() + DEBOUNCE;
         while let Some((kind, change)) = next.take() {
             state.observe(kind, change, health);
             if let Ok(change) = timeout_at(until, changes.next()).await {
@@ -85,6 +85,7 @@ pub(crate) async fn keep(
             }
         }
         state.publish(table, health);
+        until = Instant::now() + DEBOUNCE;
     }
 }
 
