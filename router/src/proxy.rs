@@ -138,12 +138,11 @@ fn answered(
 fn to_app(client: &Parts, arrival: &Arrival<'_>) -> Request<()> {
     let mut request = Request::new(());
     *request.method_mut() = client.method.clone();
-    *request.uri_mut() = match client.uri.authority() {
-        None => client.uri.clone(),
-        Some(_) => {
-            let path = client.uri.path_and_query().cloned();
-            Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")))
-        }
+    *request.uri_mut() = if client.uri.authority().is_some() {
+        let path = client.uri.path_and_query().cloned();
+        Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")))
+    } else {
+        client.uri.clone()
     };
     *request.headers_mut() = headers::outgoing(&client.headers, arrival);
     request

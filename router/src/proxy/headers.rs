@@ -72,7 +72,7 @@ pub(crate) fn outgoing(given: &HeaderMap, arrival: &Arrival<'_>) -> HeaderMap {
 /// Removes what belongs to one connection, in either direction, and what `strays`.
 pub(crate) fn strip(headers: &mut HeaderMap, strays: impl Fn(&str) -> bool) {
     let named = Named::by_connection(headers);
-    let names: Vec<HeaderName> = headers
+    let gone: Vec<HeaderName> = headers
         .keys()
         .filter(|name| {
             let name = name.as_str();
@@ -80,7 +80,7 @@ pub(crate) fn strip(headers: &mut HeaderMap, strays: impl Fn(&str) -> bool) {
         })
         .cloned()
         .collect();
-    for name in names {
+    for name in gone {
         headers.remove(name);
     }
 }
