@@ -94,14 +94,14 @@ impl<'a> Named<'a> {
         let names = lines
             .filter_map(|line| line.to_str().ok())
             .flat_map(|line| line.split(','));
-        let mut named = Self(Vec::new());
+        let mut of_connection = Self(Vec::new());
         for name in names.map(str::trim) {
             // Of thousands of names only those are kept, once, that there are headers of.
-            if headers.contains_key(name) && !named.contains(name) {
-                named.0.push(name);
+            if headers.contains_key(name) && !of_connection.contains(name) {
+                of_connection.0.push(name);
             }
         }
-        named
+        of_connection
     }
 
     fn contains(&self, name: &str) -> bool {
