@@ -6,9 +6,7 @@ use std::sync::Arc;
 use catalog::Scope;
 use futures::future::BoxFuture;
 use http::uri::{Authority, PathAndQuery};
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header,
-};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -25,7 +23,7 @@ use crate::origin::{Sender, is_unsafe, sender};
 use crate::permit::Permit;
 use crate::policy::Decision;
 use crate::proxy::Proxy;
-use crate::proxy::headers::Arrival;
+use crate::proxy::headers::{Arrival, REQUEST_ID};
 use crate::session::cookie::Cookies;
 use crate::session::visit::{self, Nonce};
 use crate::session::{LocalPath, Sessions};
@@ -35,9 +33,6 @@ use crate::target::{self, Form, Target};
 use crate::waiting::{PHASES_PATH, Phases};
 use crate::web::{Asked, failure};
 use crate::{Body, InstanceId, head, trace};
-
-/// Header that names a request in answers and logs.
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The store's own pages.
 pub(crate) type Pages =

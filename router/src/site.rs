@@ -240,6 +240,26 @@ mod tests {
     }
 
     #[test]
+    fn a_host_is_called_by_its_name_and_no_other() {
+        let site = Site::new("http://localhost:8080", "apps.test:8080").expect("a site");
+        let hosts = [
+            AppHost::Instance("sales".parse().expect("an id")),
+            AppHost::Instance("les".parse().expect("an id")),
+            AppHost::Shared,
+            AppHost::Own {
+                host: "sales.example.com".to_owned(),
+                alias: "sales".parse().expect("an id"),
+            },
+        ];
+        for host in &hosts {
+            for other in &hosts {
+                let is_called = site.is_called(host, &site.host_name(other));
+                assert_eq!(is_called, host == other, "{host:?} {other:?}");
+            }
+        }
+    }
+
+    #[test]
     fn urls_carry_scheme_and_port() {
         let id: InstanceId = "sales".parse().expect("an id");
         let local = Site::new("http://localhost:8080", "localhost:8080").expect("a site");

@@ -6,17 +6,16 @@ use http::header::{self, HeaderName};
 use http::{HeaderMap, HeaderValue};
 
 use super::cookies::strip_platform_cookies;
-use crate::client_address;
+use crate::client_address::{self, FORWARDED_FOR, FORWARDED_PROTO};
 
-/// What we tell an app of every request.
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// Header that names a request in requests, answers and logs.
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// How many of them there are, with those that are for upgrades and trailers.
+/// How many headers of ours a request may get, with those that are for upgrades and trailers.
 const OURS: usize = 10;
 
 /// Beginnings of names that only we may use, as those in [`is_reserved`].
@@ -90,12 +89,8 @@ struct Named<'a>(Vec<&'a str>);
 
 impl<'a> Named<'a> {
     fn by_connection(headers: &'a HeaderMap) -> Self {
-        let lines = headers.get_all(header::CONNECTION).into_iter(); // every line, not the first
-        let names = lines
-            .filter_map(|line| line.to_str().ok())
-            .flat_map(|line| line.split(','));
         let mut of_connection = Self(Vec::new());
-        for name in names.map(str::trim) {
+        for name in tokens(headers, header::CONNECTION) {
             // Of thousands of names only those are kept, once, that there are headers of.
             if headers.contains_key(name) && !of_connection.contains(name) {
                 of_connection.0.push(name);
@@ -109,14 +104,19 @@ impl<'a> Named<'a> {
     }
 }
 
-/// Whether the client takes trailers; it says so on its own connection only, so ask before hop-by-hop headers go.
-pub(crate) fn takes_trailers(headers: &HeaderMap) -> bool {
-    let mut codings = headers
-        .get_all(header::TE)
+/// Whether the client takes trailers; it says so on its own connection only.
+fn takes_trailers(headers: &HeaderMap) -> bool {
+    tokens(headers, header::TE).any(|coding| coding.eq_ignore_ascii_case("trailers"))
+}
+
+/// The elements of a list over all its lines, not the first alone.
+pub(super) fn tokens(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
+    headers
+        .get_all(name)
         .into_iter()
         .filter_map(|line| line.to_str().ok())
-        .flat_map(|line| line.split(','));
-    codings.any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
+        .flat_map(|line| line.split(','))
+        .map(str::trim)
 }
 
 /// Leaves in trailers, either way, what may come after a body. Some take them for headers, which were checked already.

@@ -5,6 +5,7 @@ use hyper::body::Incoming;
 
 use super::frames::Meter;
 use super::has_body;
+use super::headers::tokens;
 use crate::error::Error;
 
 /// An upgrade that a client asks for, or that both sides agree on.
@@ -73,15 +74,6 @@ impl Asked {
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(header::UPGRADE, self.0.clone());
     }
-}
-
-fn tokens(headers: &HeaderMap, name: header::HeaderName) -> impl Iterator<Item = &str> {
-    headers
-        .get_all(name)
-        .into_iter()
-        .filter_map(|line| line.to_str().ok())
-        .flat_map(|line| line.split(','))
-        .map(str::trim)
 }
 
 #[cfg(test)]
