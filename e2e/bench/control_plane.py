@@ -199,14 +199,17 @@ class ControlPlane:
             seconds[pathlib.Path(process.args[0]).name] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
         return seconds
 
-    def requests_by_agent(self, user: str) -> collections.Counter:
-        """How many requests `user` has made so far, by the first part of the user agent."""
+    def requests(self, user: str) -> collections.Counter:
+        """How many requests `user` has made so far, by the first part of the user agent and what was asked: `Helm`, `get secrets`."""
         count = collections.Counter()
         with self.audit_log.open() as lines:
             for line in lines:
                 event = json.loads(line)
                 if event["user"]["username"] == user:
-                    count[event.get("userAgent", "none").split("/")[0]] += 1
+                    agent = event.get("userAgent", "none").split("/")[0]
+                    of = event.get("objectRef")
+                    subject = "/".join(filter(None, [of["resource"], of.get("subresource")])) if of else event["requestURI"].split("?")[0]
+                    count[agent, f"{event['verb']} {subject}"] += 1
         return count
 
     def _certificates(self) -> None:
