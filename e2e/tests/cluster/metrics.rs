@@ -56,7 +56,7 @@ async fn operators_tell_prometheus_how_they_are() -> Result<()> {
             if value(text, "wavestore_operator_leader ")? > 0.0 {
                 leaders += 1;
                 let run =
-                    "wavestore_operator_helm_runs_total{verb=\"upgrade\",outcome=\"succeeded\"} ";
+                    "wavestore_operator_helm_runs_total{verb=\"install\",outcome=\"succeeded\"} ";
                 ensure!(value(text, run)? >= 1.0);
                 ensure!(value(text, "wavestore_operator_helm_cpu_seconds_total ")? > 0.0);
             }

@@ -1,4 +1,4 @@
-//! `helm upgrade --install`: brings a release to the spec, whether there is one already or not.
+//! `helm install` or `helm upgrade`: brings a release to the spec, whether there is one already or not.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -7,7 +7,7 @@ use crds::{Runtime, WaveInstanceSpec};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Error, Helm, releases};
+use super::{Error, Helm, process, releases};
 
 /// Revisions that Helm keeps of a release.
 const HISTORY: &str = "5";
@@ -37,12 +37,15 @@ pub(crate) async fn apply(
     let args = argv(release, revision, &helm.chart, &helm.namespace, keep);
     let output = helm.run(&args, values(spec, resolved)).await?;
     let release: Release = serde_json::from_slice(&output).map_err(|source| Error::Output {
-        command: "upgrade".to_owned(),
+        command: process::name(&args),
         source,
     })?;
     Ok(release.version)
 }
 
+/// The first revision is installed: an upgrade would list the release's records twice, which costs the API server more than
+/// anything else that Helm asks. Should somebody else install the release in this very moment, Helm refuses, and nothing is lost.
+///
 /// `--server-side=false` keeps Helm from owning fields, so that no other writer meets a conflict;
 /// `--take-ownership` adopts the `WaveInstance` that is there already, and what a dead run left.
 /// `--disable-openapi-validation` halves Helm's CPU time: the chart's fields are checked by a test, not again by every
@@ -55,8 +58,15 @@ fn argv(
     keep_values: bool,
 ) -> Vec<OsString> {
     let mark = releases::mark(revision);
-    let mut args: Vec<OsString> = ["upgrade", "--install", release].map(Into::into).to_vec();
-    args.push(chart.into());
+    let mut args: Vec<OsString> = if revision == 1 {
+        vec!["install".into()]
+    } else {
+        // Helm does not count a release as installed of which only superseded revisions are left.
+        ["upgrade", "--install", "--history-max", HISTORY]
+            .map(Into::into)
+            .to_vec()
+    };
+    args.extend([release.into(), chart.into()]);
     let flags = [
         "--namespace",
         namespace,
@@ -65,8 +75,6 @@ fn argv(
         "--disable-openapi-validation",
         "--labels",
         &mark,
-        "--history-max",
-        HISTORY,
         "--values",
         "-",
         "--output",
@@ -96,13 +104,14 @@ mod tests {
 
     #[test]
     fn arguments_are_these() {
-        let line = |keep| {
-            let args = argv("sales", 3, Path::new("/chart"), "wavestore", keep);
+        let line = |revision, keep| {
+            let args = argv("sales", revision, Path::new("/chart"), "wavestore", keep);
             let args: Vec<_> = args.iter().map(|arg| arg.to_string_lossy()).collect();
             args.join(" ")
         };
-        insta::assert_snapshot!(line(false), @"upgrade --install sales /chart --namespace wavestore --take-ownership --server-side=false --disable-openapi-validation --labels wavestore.io/revision=3 --history-max 5 --values - --output json");
-        insta::assert_snapshot!(line(true), @"upgrade --install sales /chart --namespace wavestore --take-ownership --server-side=false --disable-openapi-validation --labels wavestore.io/revision=3 --history-max 5 --values - --output json --reuse-values");
+        insta::assert_snapshot!(line(1, false), @"install sales /chart --namespace wavestore --take-ownership --server-side=false --disable-openapi-validation --labels wavestore.io/revision=1 --values - --output json");
+        insta::assert_snapshot!(line(3, false), @"upgrade --install --history-max 5 sales /chart --namespace wavestore --take-ownership --server-side=false --disable-openapi-validation --labels wavestore.io/revision=3 --values - --output json");
+        insta::assert_snapshot!(line(3, true), @"upgrade --install --history-max 5 sales /chart --namespace wavestore --take-ownership --server-side=false --disable-openapi-validation --labels wavestore.io/revision=3 --values - --output json --reuse-values");
     }
 
     #[test]

@@ -245,7 +245,7 @@ fn major(version: &str) -> Option<u64> {
 }
 
 /// The command among Helm's arguments, such as `upgrade`.
-fn name(args: &[OsString]) -> String {
+pub(super) fn name(args: &[OsString]) -> String {
     args.first()
         .map(|arg| arg.to_string_lossy().into_owned())
         .unwrap_or_default()

@@ -59,7 +59,9 @@ pub(crate) enum Outcome {
 )]
 #[strum(serialize_all = "snake_case")]
 pub(crate) enum Verb {
-    /// `helm upgrade --install`.
+    /// `helm install`.
+    Install,
+    /// `helm upgrade`.
     Upgrade,
     /// `helm uninstall`.
     Uninstall,
