@@ -341,14 +341,14 @@ impl Catalog {
     }
 
     /// Begins a change of an account that is there. One at a time in the whole store, so that what is read stays true.
-    async fn begin_change(&self) -> Result<DatabaseTransaction, Error> {
+    pub(crate) async fn begin_change(&self) -> Result<DatabaseTransaction, Error> {
         exclusive(&self.database, Lock::Accounts)
             .await
             .map_err(Error::database("change an account"))
     }
 }
 
-async fn commit_change(transaction: DatabaseTransaction) -> Result<(), Error> {
+pub(crate) async fn commit_change(transaction: DatabaseTransaction) -> Result<(), Error> {
     transaction
         .commit()
         .await
@@ -438,7 +438,10 @@ async fn insert_if_free(
     }
 }
 
-async fn by_name(database: &impl ConnectionTrait, name: &str) -> Result<Option<Account>, Error> {
+pub(crate) async fn by_name(
+    database: &impl ConnectionTrait,
+    name: &str,
+) -> Result<Option<Account>, Error> {
     Entity::find_by_id(name)
         .one(database)
         .await

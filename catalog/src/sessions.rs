@@ -12,9 +12,10 @@ use sea_orm::{
     QueryFilter as _, QueryOrder as _, QuerySelect as _, SelectTwo, SqlErr,
 };
 
+use crate::accounts::{by_name, commit_change};
 use crate::entities::sessions::{ActiveModel, Column, Entity, Model};
 use crate::entities::{accounts, spent, tickets, tokens};
-use crate::{Catalog, Error, Role, SessionId, SessionKey, timestamp};
+use crate::{Account, Catalog, Error, Role, SessionId, SessionKey, timestamp};
 
 /// How stale `last_seen_at` may get before [`Catalog::touch_sessions`] writes it.
 const TOUCH_INTERVAL: TimeDelta = TimeDelta::minutes(1);
@@ -76,36 +77,29 @@ impl Catalog {
     /// # Errors
     /// [`Error::SessionGone`] when its account or its parent does not exist (any more).
     pub async fn create_session(&self, session: &NewSession) -> Result<(), Error> {
-        let NewSession {
-            id,
-            account,
-            parent,
-            host,
-            created_at,
-            expires_at,
-            browser,
-        } = session;
-        let browser = browser
-            .as_deref()
-            .map(|browser| browser[..browser.floor_char_boundary(MAX_BROWSER)].to_owned());
-        let row = ActiveModel {
-            id_hash: Set(id.key().to_text()),
-            account: Set(account.clone()),
-            parent: Set(parent.map(SessionKey::to_text)),
-            host: Set(host.clone()),
-            created_at_ms: Set(timestamp::to_column(*created_at)),
-            expires_at_ms: Set(timestamp::to_column(*expires_at)),
-            last_seen_at_ms: Set(timestamp::to_column(*created_at)),
-            browser: Set(browser),
+        insert(&self.database, session).await
+    }
+
+    /// Makes a session for somebody whose password had the hash `proven`. Whoever replaces the password ends the sessions that
+    /// it has opened, and none can slip in between.
+    ///
+    /// # Errors
+    /// [`Error::SessionGone`] when the account has another password by now, is disabled, or does not exist (any more).
+    pub async fn create_session_by_password(
+        &self,
+        session: &NewSession,
+        proven: &str,
+    ) -> Result<(), Error> {
+        let transaction = self.begin_change().await?;
+        let account = by_name(&transaction, &session.account).await?;
+        let is_proven = |account: &Account| {
+            !account.disabled && account.password_hash.as_deref() == Some(proven)
         };
-        match Entity::insert(row)
-            .exec_without_returning(&self.database)
-            .await
-        {
-            Ok(_) => Ok(()),
-            Err(error) if is_reference_broken(&error) => Err(Error::SessionGone),
-            Err(error) => Err(Error::database("create a session")(error)),
+        if !account.as_ref().is_some_and(is_proven) {
+            return Err(Error::SessionGone);
         }
+        insert(&transaction, session).await?;
+        commit_change(transaction).await
     }
 
     /// The session, while it is in force: none when it ended or expired, when its parent did, or when its
@@ -294,6 +288,37 @@ impl Catalog {
         Condition::all()
             .add(Column::ExpiresAtMs.gt(timestamp::to_column(now)))
             .add(Column::LastSeenAtMs.gt(timestamp::to_column(idle_since)))
+    }
+}
+
+/// Writes a session down.
+async fn insert(database: &impl ConnectionTrait, session: &NewSession) -> Result<(), Error> {
+    let NewSession {
+        id,
+        account,
+        parent,
+        host,
+        created_at,
+        expires_at,
+        browser,
+    } = session;
+    let browser = browser
+        .as_deref()
+        .map(|browser| browser[..browser.floor_char_boundary(MAX_BROWSER)].to_owned());
+    let row = ActiveModel {
+        id_hash: Set(id.key().to_text()),
+        account: Set(account.clone()),
+        parent: Set(parent.map(SessionKey::to_text)),
+        host: Set(host.clone()),
+        created_at_ms: Set(timestamp::to_column(*created_at)),
+        expires_at_ms: Set(timestamp::to_column(*expires_at)),
+        last_seen_at_ms: Set(timestamp::to_column(*created_at)),
+        browser: Set(browser),
+    };
+    match Entity::insert(row).exec_without_returning(database).await {
+        Ok(_) => Ok(()),
+        Err(error) if is_reference_broken(&error) => Err(Error::SessionGone),
+        Err(error) => Err(Error::database("create a session")(error)),
     }
 }
 

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::{namespace::path, run};
 
-const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/cluster/control_plane.sh");
+const SCRIPT: &str = "cluster/control_plane.sh";
 
 /// A control plane that ends when it is dropped. Whatever a test does to it, it disturbs nobody.
 pub struct ControlPlane {

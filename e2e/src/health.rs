@@ -4,13 +4,10 @@ use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::run;
+use crate::{namespace::path, run};
 
 /// The `ConfigMap` of Argo CD with our health scripts.
-const ARGOCD_CM: &str = concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/../config/samples/argocd/argocd-cm.yaml"
-);
+const ARGOCD_CM: &str = "../config/samples/argocd/argocd-cm.yaml";
 
 /// How an object is doing, as others see it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -28,9 +25,10 @@ pub struct Health {
 /// # Errors
 /// Go is missing, or a script fails on an object.
 pub async fn health(objects: &[Value]) -> Result<Vec<Health>> {
-    const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/gitops");
+    const PROGRAM: &str = "gitops";
     let input = serde_json::to_string(objects)?;
-    let args = ["run", "-C", PROGRAM, ".", ARGOCD_CM];
+    let argocd = std::path::absolute(ARGOCD_CM)?;
+    let args = ["run", "-C", PROGRAM, ".", &path(&argocd)];
     let output = run("go", &args, Some(&input)).await?;
     ensure!(output.success, "{}", output.stderr);
     serde_json::from_str(&output.stdout).context("the verdicts are no JSON")

@@ -3,6 +3,9 @@
 //!
 //! The tests themselves are in `tests/cluster/`, which run against the store that `make up` made, in `tests/faults/` and in
 //! `tests/router/`.
+//!
+//! Files are named from this package's folder, where cargo runs tests. Checkouts may share what cargo has built, so no path of one
+//! may be in it.
 
 mod browser;
 mod command;

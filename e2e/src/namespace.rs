@@ -86,7 +86,7 @@ impl Namespace {
     /// # Errors
     /// The app does not become ready.
     pub async fn publish(&self, folder: &str, owner: &str) -> Result<Published> {
-        let apps = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("apps");
+        let apps = Path::new("apps");
         let target = tempfile::tempdir()?;
         let bundle = target.path().join("app.wave");
         let packed = run(

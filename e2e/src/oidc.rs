@@ -12,7 +12,7 @@ use tokio::{
 
 use crate::{PATIENCE, process::free_port};
 
-const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/oidc");
+const FOLDER: &str = "oidc";
 
 /// Name of the store at both providers.
 pub const CLIENT_ID: &str = "store";

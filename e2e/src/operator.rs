@@ -10,7 +10,7 @@ use crate::{
     process::{Process, Recipe, free_port, program, send},
 };
 
-const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../config/wave-instance");
+const CHART: &str = "../config/wave-instance";
 
 /// How an operator is started.
 pub struct Launch<'a> {
@@ -85,7 +85,7 @@ impl<'a> Launch<'a> {
             format!("--database-url=sqlite://{folder}/catalog.db"),
             format!("--blobs=file://{folder}/blobs"),
             format!("--import-dir={folder}/imports"),
-            format!("--chart={CHART}"),
+            format!("--chart={}", std::path::absolute(CHART)?.display()),
             format!("--health-port={health_port}"),
             "--instance-image=wavestore/instance:none".to_owned(),
         ];

@@ -242,7 +242,7 @@ async fn config(kubeconfig: &Path) -> Result<Config> {
 
 /// The programs' rights, as the store's chart has them in this namespace.
 async fn rights(namespace: &str) -> Result<String> {
-    const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../config/wavestore");
+    const CHART: &str = "../config/wavestore";
     let args = ["template", "wavestore", CHART, "--namespace", namespace];
     let rendered = succeed("helm", &args, None).await?;
     let documents = rendered.split("\n---").filter(|document| {

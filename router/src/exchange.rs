@@ -90,6 +90,8 @@ pub(crate) struct Exchange {
     sent: u64,
     /// Whether the answer was sent to its end.
     complete: bool,
+    /// Whether the metrics know of it already.
+    is_counted: bool,
     line: Option<Box<Line>>,
 }
 
@@ -145,7 +147,40 @@ impl Exchange {
             received: None,
             sent: 0,
             complete: false,
+            is_counted: false,
             line,
+        }
+    }
+
+    /// The rest of an exchange that has become a tunnel: its line is written when the tunnel has ended. It counts as a request
+    /// now, or sockets of hours would be in the durations of requests.
+    pub(crate) fn go_on(&mut self) -> Self {
+        Self {
+            journal: self.journal.clone(),
+            started: self.started,
+            kind: self.kind,
+            status: Some(StatusCode::SWITCHING_PROTOCOLS),
+            authorized: self.authorized,
+            answered: self.answered,
+            received: None,
+            sent: 0,
+            complete: false,
+            is_counted: true,
+            line: self.line.take(),
+        }
+    }
+
+    /// Notes what a tunnel has carried, and whether it ended as one of its sides wanted.
+    pub(crate) fn carried(&mut self, received: u64, sent: u64, complete: bool) {
+        self.received = Some(Arc::new(received.into()));
+        self.sent = sent;
+        self.complete = complete;
+    }
+
+    /// Notes who asks for a page of the store.
+    pub(crate) fn asked_by(&mut self, name: Arc<str>) {
+        if let Some(line) = &mut self.line {
+            line.user = Some(name);
         }
     }
 
@@ -163,6 +198,21 @@ impl Exchange {
     }
 }
 
+#[cfg(test)]
+impl Exchange {
+    /// One that is written nowhere.
+    pub(crate) fn for_tests() -> Self {
+        let journal = Arc::new(Journal {
+            metrics: Arc::default(),
+            access_log: None,
+        });
+        let request = Request::new(());
+        let client = [127, 0, 0, 1].into();
+        let asked = Asked::of(&request, client, TraceId::NONE);
+        Self::begin(&journal, &request, &asked)
+    }
+}
+
 impl Drop for Exchange {
     fn drop(&mut self) {
         let whole = self.started.elapsed();
@@ -170,15 +220,17 @@ impl Drop for Exchange {
             .received
             .as_ref()
             .map_or(0, |bytes| bytes.load(Ordering::Relaxed));
-        let metrics = &self.journal.metrics;
-        metrics.exchanged(self.kind, self.status, received, self.sent);
-        metrics.took(Phase::Whole, whole);
-        for (phase, took) in [
-            (Phase::Authorize, self.authorized),
-            (Phase::FirstByte, self.answered),
-        ] {
-            if let Some(took) = took {
-                metrics.took(phase, took);
+        if !self.is_counted {
+            let metrics = &self.journal.metrics;
+            metrics.exchanged(self.kind, self.status, received, self.sent);
+            metrics.took(Phase::Whole, whole);
+            for (phase, took) in [
+                (Phase::Authorize, self.authorized),
+                (Phase::FirstByte, self.answered),
+            ] {
+                if let Some(took) = took {
+                    metrics.took(phase, took);
+                }
             }
         }
         if let (Some(log), Some(line)) = (&self.journal.access_log, &self.line) {
@@ -243,5 +295,59 @@ impl hyper::body::Body for Answer {
 
     fn size_hint(&self) -> SizeHint {
         hyper::body::Body::size_hint(&self.body)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Output(Arc<parking_lot::Mutex<Vec<u8>>>);
+
+    impl io::Write for Output {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_tunnel_counts_when_it_opens_and_is_written_down_when_it_ends() {
+        let output = Output::default();
+        let metrics = Arc::new(Metrics::default());
+        let journal = Arc::new(Journal {
+            metrics: metrics.clone(),
+            access_log: Some(AccessLog::start(output.clone()).expect("a thread")),
+        });
+        let request = Request::new(());
+        let asked = Asked::of(&request, [127, 0, 0, 1].into(), TraceId::NONE);
+        let mut opened = Exchange::begin(&journal, &request, &asked);
+        opened.kind = Kind::Instance;
+        opened.asked_by("alice".into());
+        let mut tunnel = opened.go_on();
+        opened.status = Some(StatusCode::SWITCHING_PROTOCOLS);
+        drop(opened);
+        let counted = || {
+            let text = metrics.expose();
+            let line = "requests_total{target=\"instance\",status=\"1xx\"} 1\n";
+            assert!(text.contains(line), "{text}");
+        };
+        counted();
+        tunnel.carried(7, 42, true);
+        drop(tunnel);
+        counted();
+        drop(journal);
+        let text = String::from_utf8(output.0.lock().clone()).expect("text");
+        let line: Value = serde_json::from_str(&text).expect("one line");
+        let said = ["status", "bytes_in", "bytes_out", "complete", "user"];
+        let said = said.map(|name| line[name].to_string());
+        assert_eq!(said, ["101", "7", "42", "true", "\"alice\""]);
     }
 }

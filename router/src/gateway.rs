@@ -31,7 +31,7 @@ use crate::site::{AppHost, Site};
 use crate::table::Table;
 use crate::target::{self, Form, Target};
 use crate::waiting::{PHASES_PATH, Phases};
-use crate::web::{Asked, failure};
+use crate::web::{Asked, Asks, failure};
 use crate::{Body, InstanceId, head, trace};
 
 /// The store's own pages.
@@ -151,7 +151,7 @@ impl Gateway {
         let target = Target::parse(&self.site, own_host, authority.host(), request.uri().path());
         exchange.kind = Kind::from(&target);
         match target {
-            Target::Store => Ok(self.store(request, asked, authority).await),
+            Target::Store => Ok(self.store(request, asked, authority, exchange).await),
             Target::Instance { name, host, form } => {
                 let visit = Visit { name, host, form };
                 let arrival = Arrival {
@@ -176,10 +176,15 @@ impl Gateway {
         mut request: Request<Incoming>,
         asked: &Asked,
         authority: Authority,
+        exchange: &mut Exchange,
     ) -> Response<Body> {
         request.extensions_mut().insert(asked.clone());
         request.extensions_mut().insert(authority);
-        (self.pages)(request).await
+        let mut page = (self.pages)(request).await;
+        if let Some(Asks(name)) = page.extensions_mut().remove() {
+            exchange.asked_by(name);
+        }
+        page
     }
 
     async fn instance(

@@ -104,6 +104,7 @@ pub(crate) struct Metrics {
     received: Counter,
     sent: Counter,
     connections: Gauge,
+    pod_connections: Gauge,
     accepted: Counter,
     waits: Counter,
     scraped: Arc<OnceLock<Scraped>>,
@@ -137,7 +138,7 @@ impl Default for Metrics {
         let errors = Family::<OfError, Counter>::default();
         let (received, sent) = (Counter::default(), Counter::default());
         let (accepted, waits) = (Counter::default(), Counter::default());
-        let connections = Gauge::default();
+        let (connections, pod_connections) = (Gauge::default(), Gauge::default());
         ours.register("requests", "Requests that ended", requests.clone());
         ours.register_with_unit(
             "request_duration",
@@ -157,6 +158,11 @@ impl Default for Metrics {
             "connections",
             "Open connections from browsers, without WebSockets",
             connections.clone(),
+        );
+        ours.register(
+            "pod_connections",
+            "Open connections to pods, in use and kept for the next request, without WebSockets",
+            pod_connections.clone(),
         );
         ours.register(
             "connections_accepted",
@@ -204,6 +210,7 @@ impl Default for Metrics {
             received,
             sent,
             connections,
+            pod_connections,
             accepted,
             waits,
             scraped,
@@ -261,6 +268,12 @@ impl Metrics {
         self.accepted.inc();
         self.connections.inc();
         OpenConnection(self.connections.clone())
+    }
+
+    /// Counts a connection to a pod; it is open until the answer is dropped.
+    pub(crate) fn connected_to_pod(&self) -> OpenConnection {
+        self.pod_connections.inc();
+        OpenConnection(self.pod_connections.clone())
     }
 
     /// Counts a connection that is not served.

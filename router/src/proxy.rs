@@ -111,8 +111,9 @@ impl Proxy {
         prepare_response(response.headers_mut(), base, form);
         agreed.insert_into(response.headers_mut());
         let meter = agreed.meter();
+        let exchange = exchange.go_on();
         self.tunnels
-            .open(&self.table, permit, slots, meter, async move {
+            .open(&self.table, permit, slots, (meter, exchange), async move {
                 let (browser, app) = tokio::try_join!(downstream, app)?;
                 Ok((TokioIo::new(browser), TokioIo::new(app)))
             });

@@ -6,6 +6,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::GracefulConnection;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -32,6 +34,9 @@ use crate::{backoff, client_address};
 
 /// How long a client may take to send a request's head, and how long a connection waits for the next one.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a connection is kept on which no request comes. A client of HTTP/2 can answer our pings for ever.
+const IDLE_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// How long a client may take nothing of what it is sent.
 const WRITE_TIMEOUT: Duration = Duration::from_mins(1);
@@ -230,7 +235,10 @@ async fn serve_connection<S, H, F, B>(
     F: Future<Output = Response<B>> + Send + 'static,
     B: Body<Data = Bytes, Error = BoxError> + Send + 'static,
 {
+    let used = Arc::new(AtomicBool::new(true));
+    let asked = used.clone();
     let service = service_fn(move |request| {
+        asked.store(true, Ordering::Relaxed);
         let answer = handle(peer, request);
         async move { Ok::<_, Infallible>(answer.await) }
     });
@@ -239,16 +247,28 @@ async fn serve_connection<S, H, F, B>(
     let mut connection = pin!(builder.serve_connection_with_upgrades(io, service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
+        () = stop.cancelled() => finish(connection).await,
+        () = unused(&used, IDLE_TIMEOUT) => finish(connection).await,
     };
     if let Err(error) = ended {
         debug!(
             error = &*error as &dyn std::error::Error,
             "A connection from {peer} broke"
         );
+    }
+}
+
+/// Takes no more requests, and waits for the answers to those that came.
+async fn finish<C: GracefulConnection>(connection: Pin<&mut C>) -> Result<(), C::Error> {
+    let mut connection = connection;
+    connection.as_mut().graceful_shutdown();
+    connection.await
+}
+
+/// Waits until no request has come for `time`, or up to twice as long.
+async fn unused(used: &AtomicBool, time: Duration) {
+    while used.swap(false, Ordering::Relaxed) {
+        sleep(time).await;
     }
 }
 
@@ -411,6 +431,16 @@ mod tests {
         let written = tokio::time::timeout(HEADER_TIMEOUT, stream.write_all(&[0; 1000]));
         let error = written.await.expect("in time").expect_err("nobody reads");
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_unused_when_a_whole_time_has_brought_nothing() {
+        let used = AtomicBool::new(true);
+        let started = tokio::time::Instant::now();
+        unused(&used, SHORT).await;
+        assert!(started.elapsed() >= SHORT);
+        let at_once = tokio::time::timeout(SHORT, unused(&used, HEADER_TIMEOUT));
+        at_once.await.expect("nothing has come since");
     }
 
     #[tokio::test]

@@ -89,7 +89,9 @@ impl SignIn {
         if account.disabled {
             return Err(Error::AccountDisabled);
         }
-        let session = self.begin(&account.name, browser).await?;
+        let session = self.new_session(&account.name, browser)?;
+        timeout(PATIENCE, self.catalog.create_session(&session)).await??;
+        let session = told(session);
         let key = session.key();
         let noted = self.catalog.note_provider_session(&key, &at_provider);
         timeout(PATIENCE, noted).await??;
@@ -110,7 +112,15 @@ impl SignIn {
         {
             return Err(Error::PasswordExpired);
         }
-        self.begin(name, browser).await
+        let session = self.new_session(name, browser)?;
+        let proven = account.password_hash.as_deref().unwrap_or_default();
+        let created = self.catalog.create_session_by_password(&session, proven);
+        match timeout(PATIENCE, created).await? {
+            Ok(()) => Ok(told(session)),
+            // It was replaced, or the account disabled, in this very moment.
+            Err(catalog::Error::SessionGone) => Err(Error::WrongPassword),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// The account, for whoever knows its password.
@@ -147,11 +157,11 @@ impl SignIn {
         Ok(account)
     }
 
-    /// Makes a session for an account that has proved who it is.
-    async fn begin(&self, name: &str, browser: Option<String>) -> Result<SessionId, Error> {
+    /// A session for an account that has proved who it is.
+    fn new_session(&self, name: &str, browser: Option<String>) -> Result<NewSession, Error> {
         let now = Utc::now();
         let lifetime = TimeDelta::from_std(self.lifetime).unwrap_or(TimeDelta::MAX);
-        let session = NewSession {
+        Ok(NewSession {
             id: SessionId::random()?,
             account: name.to_owned(),
             parent: None,
@@ -161,11 +171,15 @@ impl SignIn {
             expires_at: now
                 .checked_add_signed(lifetime)
                 .unwrap_or(chrono::DateTime::<Utc>::MAX_UTC),
-        };
-        timeout(PATIENCE, self.catalog.create_session(&session)).await??;
-        info!(account.name = name, "Signed in {name}");
-        Ok(session.id)
+        })
     }
+}
+
+/// The secret of a session that is made.
+fn told(session: NewSession) -> SessionId {
+    let name = &session.account;
+    info!(account.name = name, "Signed in {name}");
+    session.id
 }
 
 /// Whether an instance's spec could name its owner like this.

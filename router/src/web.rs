@@ -1,6 +1,6 @@
 //! The store's own pages.
 //!
-//! `endpoint` lists every address. Each request is looked up there, its sender is put before the policy (`admit`), its form
+//! `endpoint` lists every address. Each request is looked up there, its sender is put before the policy (`Visitor::may`), its form
 //! is checked, and only then is it handled.
 
 mod account;
@@ -130,16 +130,24 @@ fn routes(store: Arc<Store>) -> BoxedFilter<(Reply,)> {
                     authority,
                 };
                 async move {
-                    let answer = respond(&store, &method, &call, body).await;
-                    answer.unwrap_or_else(|error| {
+                    let (asks, answer) = respond(&store, &method, &call, body).await;
+                    let mut reply = answer.unwrap_or_else(|error| {
                         log_failure(&error, &call.asked);
                         failure(&error, &call.asked, &store.site).map(Into::into)
-                    })
+                    });
+                    if let Some(asks) = asks {
+                        reply.extensions_mut().insert(asks);
+                    }
+                    reply
                 }
             },
         )
         .boxed()
 }
+
+/// Name of the one who asked for a page, told along with it.
+#[derive(Debug, Clone)]
+pub(crate) struct Asks(pub(crate) Arc<str>);
 
 /// One request, without its body.
 struct Call {
@@ -163,7 +171,7 @@ impl Call {
     }
 }
 
-/// Somebody whom the policy has let come to an endpoint: nobody else is handled.
+/// Somebody who comes to an endpoint; handled only when the policy lets them.
 struct Visitor {
     signed_in: Option<SignedIn>,
     /// Goes into the forms of the pages that are shown.
@@ -171,7 +179,12 @@ struct Visitor {
 }
 
 impl Visitor {
-    /// Puts the visitor before the policy once more.
+    fn name(&self) -> Option<Asks> {
+        let signed_in = self.signed_in.as_ref()?;
+        Some(Asks(signed_in.viewer.name.clone()))
+    }
+
+    /// Puts the visitor before the policy.
     fn may(&self, action: Action<'_>) -> Result<(), Error> {
         let viewer = self.signed_in.as_ref().map(|signed_in| &signed_in.viewer);
         match decide(viewer, action) {
@@ -205,20 +218,31 @@ async fn respond(
     method: &Method,
     call: &Call,
     body: impl Stream<Item = Result<impl Buf, warp::Error>>,
-) -> Result<Reply, Error> {
-    let endpoint = Endpoint::find(method, call.path.as_str())?;
-    let answer = match admit(store, endpoint, call).await {
-        Ok(visitor) => handle(store, endpoint, &visitor, call, body).await,
+) -> (Option<Asks>, Result<Reply, Error>) {
+    let endpoint = match Endpoint::find(method, call.path.as_str()) {
+        Ok(endpoint) => endpoint,
+        Err(error) => return (None, Err(error)),
+    };
+    let mut asks = None;
+    let answer = match identify(store, endpoint, call).await {
+        Ok(visitor) => {
+            asks = visitor.name();
+            match visitor.may(endpoint.action()) {
+                Ok(()) => handle(store, endpoint, &visitor, call, body).await,
+                Err(refused) => Err(refused),
+            }
+        }
         Err(error) => Err(error),
     };
-    match answer {
+    let answer = match answer {
         Err(Error::NotSignedIn) if call.asked.navigation => to_sign_in(endpoint, call),
         other => other,
-    }
+    };
+    (asks, answer)
 }
 
-/// Puts whoever asks before the policy.
-async fn admit(store: &Store, endpoint: Endpoint, call: &Call) -> Result<Visitor, Error> {
+/// Finds out who asks.
+async fn identify(store: &Store, endpoint: Endpoint, call: &Call) -> Result<Visitor, Error> {
     let headers = &call.headers;
     let cookies = store.cookies();
     let signed_in = match (bearer::shown(headers), cookies.session(headers)) {
@@ -243,12 +267,10 @@ async fn admit(store: &Store, endpoint: Endpoint, call: &Call) -> Result<Visitor
         // A session that is over still names the browser that signs out.
         _ => cookies.session(headers),
     };
-    let visitor = Visitor {
+    Ok(Visitor {
         signed_in,
         token: secret.map(FormToken::of),
-    };
-    visitor.may(endpoint.action())?;
-    Ok(visitor)
+    })
 }
 
 async fn handle(

@@ -57,7 +57,7 @@ fn start() -> Result<Server, String> {
         .tempdir()
         .expect("make a folder")
         .keep();
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/tests/postgres.sh");
+    let script = Path::new("src/tests/postgres.sh");
     let mut keeper = Command::new("sh")
         .arg(script)
         .arg(&folder)

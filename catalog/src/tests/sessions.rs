@@ -15,6 +15,7 @@ on_both_databases!(
     use_keeps_a_session_and_its_parent_alive,
     a_session_follows_its_account,
     a_session_needs_an_account_and_a_living_parent,
+    a_password_that_was_replaced_opens_no_session,
     children_end_with_their_parent,
     a_child_is_no_longer_in_force_than_its_parent,
     the_database_never_holds_the_secret,
@@ -231,6 +232,48 @@ async fn a_session_needs_an_account_and_a_living_parent(database: TestDatabase) 
     };
     let error = catalog.create_session(&child).await.expect_err("no parent");
     assert!(matches!(error, Error::SessionGone), "{error:?}");
+}
+
+async fn a_password_that_was_replaced_opens_no_session(database: TestDatabase) {
+    let catalog = database.open().await;
+    sign_up(&catalog, "alice", Role::Full).await;
+    for hash in ["a hash of another day", "a hash"] {
+        catalog
+            .set_password_hash("alice", hash, None, None)
+            .await
+            .expect("change");
+    }
+    let opened = sign_in();
+    catalog
+        .create_session_by_password(&opened, "a hash")
+        .await
+        .expect("it is the password");
+    assert!(in_force(&catalog, &opened.id.key(), noon()).await);
+
+    // Somebody has proved the old one, and it is replaced in this very moment.
+    catalog
+        .set_password_hash("alice", "another hash", None, None)
+        .await
+        .expect("change");
+    let late = catalog
+        .create_session_by_password(&sign_in(), "a hash")
+        .await;
+    let error = late.expect_err("it is replaced");
+    assert!(matches!(error, Error::SessionGone), "{error:?}");
+    assert!(
+        !in_force(&catalog, &opened.id.key(), noon()).await,
+        "those before are ended"
+    );
+    for (disabled, opens) in [(true, false), (false, true)] {
+        catalog
+            .set_account_disabled("alice", disabled)
+            .await
+            .expect("change");
+        let made = catalog
+            .create_session_by_password(&sign_in(), "another hash")
+            .await;
+        assert_eq!(made.is_ok(), opens, "{made:?}");
+    }
 }
 
 async fn children_end_with_their_parent(database: TestDatabase) {

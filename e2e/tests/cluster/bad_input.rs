@@ -244,7 +244,7 @@ async fn an_app_that_does_not_exist_is_named_to_kubectl_and_helm_users() -> Resu
     .await?;
     store.delete(name).await?;
 
-    let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/../config/wave-instance");
+    let chart = "../config/wave-instance";
     let refused = helm(&[
         "install",
         name,

@@ -9,8 +9,8 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
-const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../config/wave-instance");
-const SAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../config/samples");
+const CHART: &str = "../config/wave-instance";
+const SAMPLES: &str = "../config/samples";
 
 /// The name under which Flux applies.
 const FLUX: &str = "kustomize-controller";
@@ -73,7 +73,7 @@ async fn revisions(store: &Store, name: &str) -> Result<Vec<u32>> {
 
 /// Publishes the sample app under another name and version.
 async fn publish(store: &Store, resource: &str, app: (&str, &str)) -> Result<Published> {
-    let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/apps/hello"));
+    let folder = PathBuf::from("apps/hello");
     let read = |file: &str| std::fs::read_to_string(folder.join(file));
     let toml = read("app.toml")?
         .replace("Name = \"hello\"", &format!("Name = \"{}\"", app.0))

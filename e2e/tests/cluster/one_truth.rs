@@ -8,7 +8,7 @@ use e2e::{Store, eventually, helm, instance, kubectl};
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
-const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../config/wave-instance");
+const CHART: &str = "../config/wave-instance";
 
 async fn helm_install(store: &Store, name: &str) -> Result<()> {
     let values = format!("app.name=hello,app.version=1.0.0,owner={}", store.admin);

@@ -63,7 +63,7 @@ impl Settings {
     }
 
     fn operator(self) -> Self {
-        let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/../config/wave-instance");
+        let chart = "../config/wave-instance";
         self.with("--chart", chart)
             .with("--health-port", "18099")
             .with("--instance-image", "none:0")

@@ -119,11 +119,17 @@ async fn nobody_lets_it_sleep_and_a_visit_wakes_it() -> Result<()> {
     operator.restart().await?;
     ensure!(pods(&sandbox).await? == 0);
 
-    // A hundred visitors, one wake.
+    // A hundred visitors at two replicas, one wake.
     let before = generation(&sandbox).await?;
-    let mut admin = router.admin().await?;
-    admin.visit(&router.instance(NAME, "/")).await?;
-    let visits = (0..100).map(|_| {
+    let replica = sandbox.router().start().await?;
+    let mut visitors = Vec::new();
+    for router in [&router, &replica] {
+        let mut admin = router.admin().await?;
+        admin.visit(&router.instance(NAME, "/")).await?;
+        visitors.push((router, admin));
+    }
+    let visits = (0..100).map(|number: usize| {
+        let (router, admin) = &visitors[number % visitors.len()];
         let visit = admin.request(Method::GET, &router.instance(NAME, "/"));
         async { Ok::<_, anyhow::Error>(visit?.send().await?.status()) }
     });

@@ -15,7 +15,7 @@ use tokio::process::{Child, Command};
 
 use crate::release::{event, has_history, history, share, visibility};
 
-const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../config/wave-instance");
+const CHART: &str = "../config/wave-instance";
 
 /// How long the operator lets a helm command be.
 const HELM_TIMEOUT: Duration = Duration::from_secs(15);

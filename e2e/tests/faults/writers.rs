@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use crate::{dice, disk, setting};
 
-const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../config/wave-instance");
+const CHART: &str = "../config/wave-instance";
 
 /// Who writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

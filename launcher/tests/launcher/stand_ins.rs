@@ -14,7 +14,7 @@ use crate::store::{Store, digest};
 const APP: &str = "print('the app is imported', flush=True)\n";
 
 fn uv() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/launcher/stand-ins/uv")
+    std::path::absolute("tests/launcher/stand-ins/uv").expect("a current folder")
 }
 
 fn wave_bundle(app: &str, requirements: &str) -> Vec<u8> {

@@ -38,7 +38,7 @@ fn cache() -> PathBuf {
 
 /// Packs a sample app as its users would.
 fn pack(name: &str, into: &Path) -> Vec<u8> {
-    let apps = Path::new(env!("CARGO_MANIFEST_DIR")).join("../e2e/apps");
+    let apps = Path::new("../e2e/apps");
     let packed = Command::new("python3")
         .arg(apps.join("pack.py"))
         .arg(apps.join(name))

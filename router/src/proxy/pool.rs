@@ -26,6 +26,7 @@ use tokio::task::unconstrained;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::upstream::RequestBody;
+use crate::metrics::{Metrics, OpenConnection, Phase};
 
 /// Connections that are kept for the next request to a pod.
 const MAX_IDLE: usize = 64;
@@ -41,6 +42,7 @@ type Driver = http1::Connection<TokioIo<TcpStream>, RequestBody>;
 pub(super) struct Pool {
     address: SocketAddr,
     connect_timeout: Duration,
+    metrics: Arc<Metrics>,
     idle: Mutex<Idle>,
     /// Our own address, for those who bring a connection back.
     own: Weak<Self>,
@@ -59,6 +61,7 @@ pub(super) struct Connection {
     sender: http1::SendRequest<RequestBody>,
     /// None when the connection has ended: whoever waits for something of it is told by that.
     driver: Option<Driver>,
+    _counted: OpenConnection,
 }
 
 /// Why a request got no answer.
@@ -76,10 +79,15 @@ impl fmt::Debug for Pool {
 }
 
 impl Pool {
-    pub(super) fn new(address: SocketAddr, connect_timeout: Duration) -> Arc<Self> {
+    pub(super) fn new(
+        address: SocketAddr,
+        connect_timeout: Duration,
+        metrics: Arc<Metrics>,
+    ) -> Arc<Self> {
         Arc::new_cyclic(|own| Self {
             address,
             connect_timeout,
+            metrics,
             idle: Mutex::default(),
             own: own.clone(),
         })
@@ -106,11 +114,16 @@ impl Pool {
             let made = http1::handshake(TokioIo::new(stream)).await;
             made.map_err(io::Error::other)
         };
+        let started = Instant::now();
         let (sender, driver) = timeout(self.connect_timeout, connecting)
             .await
             .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-        let driver = Some(driver);
-        Ok(Box::new(Connection { sender, driver }))
+        self.metrics.took(Phase::Connect, started.elapsed());
+        Ok(Box::new(Connection {
+            sender,
+            driver: Some(driver),
+            _counted: self.metrics.connected_to_pod(),
+        }))
     }
 
     fn give_back(&self, mut connection: Box<Connection>) {
@@ -149,7 +162,7 @@ impl Connection {
         &mut self,
         request: Request<RequestBody>,
     ) -> Result<Response<Incoming>, Failed> {
-        let Self { sender, driver } = self;
+        let Self { sender, driver, .. } = self;
         let mut answer = pin!(unconstrained(sender.try_send_request(request)));
         let answer = poll_fn(|cx| {
             drive(driver, cx);

@@ -26,6 +26,7 @@ use crate::bearer::Bearers;
 use crate::body::BoxError;
 use crate::client_address::network;
 use crate::error::Error;
+use crate::exchange::Exchange;
 use crate::permit::Permit;
 use crate::session::Sessions;
 use crate::shares::{Share, Shares};
@@ -110,7 +111,7 @@ impl Tunnels {
         table: &Table,
         permit: Permit,
         slots: (OwnedSemaphorePermit, Slot),
-        meter: Meter,
+        (meter, exchange): (Meter, Exchange),
         sides: impl Future<Output = Result<(B, A), hyper::Error>> + Send + 'static,
     ) where
         B: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -122,20 +123,21 @@ impl Tunnels {
         let idle_timeout = self.idle_timeout;
         let tunnels = self.clone();
         self.tasks.spawn(async move {
+            let mut exchange = exchange;
+            let (mut up, mut down) = (Way::new(meter.clone()), Way::new(meter));
             let run = async {
                 let switched = tokio::select! {
                     () = close.cancelled() => return Ok(true),
                     switched = timeout(SWITCH_TIMEOUT, sides) => switched,
                 };
                 let (mut browser, app) = switched??;
-                let (mut up, mut down) = (meter.clone(), meter);
-                let meters = [&mut up, &mut down];
-                let carried = carry(&mut browser, app, idle_timeout, meters, &uses);
+                let ways = [&mut up, &mut down];
+                let carried = carry(&mut browser, app, idle_timeout, ways, &uses);
                 tokio::select! {
                     () = close.cancelled() => {}
                     ended = carried => return ended.map(|()| false).map_err(BoxError::from),
                 }
-                if tunnels.tasks.is_closed() && down.rests() {
+                if tunnels.tasks.is_closed() && down.meter.rests() {
                     let goodbye = async {
                         browser.write_all(&RESTART).await?;
                         browser.shutdown().await
@@ -144,7 +146,9 @@ impl Tunnels {
                 }
                 Ok::<bool, BoxError>(true)
             };
-            match run.await {
+            let ended = run.await;
+            exchange.carried(up.bytes, down.bytes, ended.is_ok());
+            match ended {
                 Ok(true) => debug!(instance.id = %id, "Closed a tunnel to instance {id}"),
                 Ok(false) => {}
                 Err(error) => {
@@ -287,12 +291,26 @@ impl Drop for Entry {
     }
 }
 
+/// One direction of a tunnel.
+struct Way {
+    /// What of it counts as use.
+    meter: Meter,
+    /// How much has passed.
+    bytes: u64,
+}
+
+impl Way {
+    fn new(meter: Meter) -> Self {
+        Self { meter, bytes: 0 }
+    }
+}
+
 /// Copies both ways until both sides are done, one breaks, or nothing moves for `idle_timeout`.
 async fn carry<B, A>(
     browser: B,
     app: A,
     idle_timeout: Duration,
-    [upward, downward]: [&mut Meter; 2],
+    [upward, downward]: [&mut Way; 2],
     uses: &Uses,
 ) -> io::Result<()>
 where
@@ -324,7 +342,7 @@ async fn copy(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     activity: &Activity,
-    meter: &mut Meter,
+    way: &mut Way,
     uses: &Uses,
 ) -> io::Result<()> {
     let mut buffer = vec![0; SMALL_BUFFER];
@@ -334,12 +352,13 @@ async fn copy(
             return to.shutdown().await;
         }
         // A write that is given up in the middle leaves nothing after which a frame of ours could come.
-        let before = std::mem::replace(meter, Meter::Bytes);
+        let before = std::mem::replace(&mut way.meter, Meter::Bytes);
         activity.bounded(to.write_all(&buffer[..read])).await?;
         activity.bounded(to.flush()).await?;
         activity.touch();
-        *meter = before;
-        if meter.passes(&buffer[..read]) {
+        way.meter = before;
+        way.bytes += u64::try_from(read).unwrap_or(u64::MAX);
+        if way.meter.passes(&buffer[..read]) {
             uses.note();
         }
         if read == buffer.len() && read < LARGE_BUFFER {
@@ -421,7 +440,7 @@ mod tests {
         let (mut browser, near) = duplex(64);
         let (far, mut app) = duplex(64);
         let start = Instant::now();
-        let [mut up, mut down] = [Meter::Bytes, Meter::Bytes];
+        let [mut up, mut down] = [Way::new(Meter::Bytes), Way::new(Meter::Bytes)];
         let carried = carry(near, far, idle, [&mut up, &mut down], &uses);
         let talk = async {
             let mut tick = interval(idle / 4);
@@ -447,7 +466,7 @@ mod tests {
         let (_browser, near) = duplex(64);
         let (far, app) = duplex(64);
         drop(app);
-        let [mut up, mut down] = [Meter::Bytes, Meter::Bytes];
+        let [mut up, mut down] = [Way::new(Meter::Bytes), Way::new(Meter::Bytes)];
         let carried = carry(
             near,
             far,
@@ -492,9 +511,13 @@ mod tests {
         let slots = slots(&tunnels);
         let (_browser, near) = duplex(64);
         let (far, _app) = duplex(64);
-        tunnels.open(&table, permit, slots, Meter::Bytes, async {
-            Ok((near, far))
-        });
+        tunnels.open(
+            &table,
+            permit,
+            slots,
+            (Meter::Bytes, Exchange::for_tests()),
+            async { Ok((near, far)) },
+        );
         let ended = timeout(LINGER, tunnels.tasks.wait()).await;
         ended.expect("it ends in time");
     }
@@ -506,9 +529,13 @@ mod tests {
         let slots = slots(&tunnels);
         let (browser, near) = duplex(64);
         let (far, app) = duplex(64);
-        tunnels.open(&table, permit, slots, Meter::Bytes, async {
-            Ok((near, far))
-        });
+        tunnels.open(
+            &table,
+            permit,
+            slots,
+            (Meter::Bytes, Exchange::for_tests()),
+            async { Ok((near, far)) },
+        );
 
         let asked = Notify::new();
         let silent = |_| {
@@ -537,7 +564,7 @@ mod tests {
         let uses = Uses::default();
         let (mut browser, near) = duplex(64);
         let (far, mut app) = duplex(64);
-        let [mut up, mut down] = [Meter::Bytes, Meter::Bytes];
+        let [mut up, mut down] = [Way::new(Meter::Bytes), Way::new(Meter::Bytes)];
         let carried = carry(near, far, IDLE, [&mut up, &mut down], &uses);
         let talk = async {
             browser.write_all(b"bye").await.expect("a write");

@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout_at};
 use super::pool::{AnswerBody, Connection, Failed, Pool};
 use super::upload::{Upload, UploadError};
 use crate::error::Error;
-use crate::metrics::{Metrics, Phase};
+use crate::metrics::Metrics;
 
 /// Requests that one pod may have open at once.
 const MAX_REQUESTS: usize = 1024;
@@ -74,7 +74,6 @@ pub(crate) struct Upstream {
     requests: Arc<Semaphore>,
     tunnels: Arc<Semaphore>,
     response_timeout: Duration,
-    metrics: Arc<Metrics>,
 }
 
 impl fmt::Debug for Upstream {
@@ -88,12 +87,15 @@ impl Upstream {
     #[must_use]
     pub(crate) fn new(key: UpstreamKey, connector: &Connector) -> Self {
         Self {
-            pool: Pool::new(key.address, connector.connect_timeout),
+            pool: Pool::new(
+                key.address,
+                connector.connect_timeout,
+                connector.metrics.clone(),
+            ),
             key,
             requests: Arc::new(Semaphore::new(MAX_REQUESTS)),
             tunnels: Arc::new(Semaphore::new(MAX_TUNNELS)),
             response_timeout: connector.response_timeout,
-            metrics: connector.metrics.clone(),
         }
     }
 
@@ -199,10 +201,7 @@ impl Upstream {
     }
 
     async fn connect(&self) -> Result<Box<Connection>, Error> {
-        let started = Instant::now();
-        let connection = self.pool.connect().await.map_err(unreachable)?;
-        self.metrics.took(Phase::Connect, started.elapsed());
-        Ok(connection)
+        self.pool.connect().await.map_err(unreachable)
     }
 
     /// Waits for an answer as long as the request moves, and then for as long as an app may be silent.

@@ -128,6 +128,71 @@ async fn a_length_beside_chunks_smuggles_nothing() {
     }
 }
 
+/// Shapes that hyper forgives and hides (docs/decisions/0008): the app gets one request, framed anew.
+#[tokio::test]
+async fn what_is_forgiven_is_framed_anew() {
+    let store = TestStore::start().await;
+    let host = "Host: python.apps.test:PORT";
+    let chunked = format!(
+        "POST /upload HTTP/1.1\r\n{host}\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+    );
+    let smuggled = "GET /smuggled HTTP/1.1\r\nHost: python.apps.test\r\n\r\n";
+    let cases = [
+        (
+            "lines that end with a bare LF",
+            format!("POST /upload HTTP/1.1\n{host}\nContent-Length: 3\nConnection: close\n\nabc"),
+        ),
+        (
+            "the same length twice",
+            format!(
+                "POST /upload HTTP/1.1\r\n{host}\r\nContent-Length: 3\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc{smuggled}"
+            ),
+        ),
+        (
+            "chunk extensions",
+            format!("{chunked}3;a=\"b\";c\r\nabc\r\n0;d\r\n\r\n{smuggled}"),
+        ),
+        (
+            "a chunk extension that ends with a bare LF",
+            format!("{chunked}3;a\nabc\r\n0\r\n\r\n{smuggled}"),
+        ),
+        (
+            "a chunk that is longer than it says",
+            format!("{chunked}3\r\nabcd\r\n0\r\n\r\n{smuggled}"),
+        ),
+        (
+            "a folded line",
+            format!(
+                "POST /upload HTTP/1.1\r\n{host}\r\nX-Own: a\r\n Content-Length: 40\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc{smuggled}"
+            ),
+        ),
+        (
+            "a bare CR in a line",
+            format!(
+                "POST /upload HTTP/1.1\r\n{host}\r\nX-Own: a\rContent-Length: 40\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc{smuggled}"
+            ),
+        ),
+    ];
+    for (name, request) in cases {
+        store.app.take_seen();
+        let answer = exchange(&store, &request).await;
+        let seen = store.app.take_seen();
+        assert!(seen.len() <= 1, "{name}: {seen:?}");
+        for seen in seen {
+            assert_eq!(seen.path, "/upload", "{name}");
+            let headers = &seen.headers;
+            let lengths = headers.get_all("content-length").iter().count();
+            let codings = headers.get_all("transfer-encoding").iter().count();
+            assert_eq!(lengths + codings, 1, "{name}: {headers:?}");
+            assert!(!headers.contains_key("x-own"), "{name}: {headers:?}");
+        }
+        assert!(
+            ["200", "400"].contains(&status(&answer)),
+            "{name}: {answer}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn an_upgrade_to_h2c_is_not_passed_on() {
     let store = TestStore::start().await;
