@@ -10,7 +10,7 @@ use e2e::{PATIENCE, Sandbox, eventually, run};
 
 /// The wrapper: `$0.armed` is there when the next run is to be held, `$0.held` when one is.
 const SCRIPT: &str = r#"#!/bin/sh
-if [ "$1" = upgrade ] && rm "$0.armed" 2>/dev/null; then
+if [ "$1" != version ] && rm "$0.armed" 2>/dev/null; then
     : >"$0.held"
     read -r _ <"$0.go"
 fi

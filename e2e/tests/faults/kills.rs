@@ -129,7 +129,8 @@ impl Lane {
 
     /// Begins the work, kills at the right moment, and starts the operator again.
     async fn kill(&mut self, work: Work, moment: Moment, victim: Victim, name: &str) -> Result<()> {
-        let held = matches!(moment, Moment::Before).then(|| self.proxy.hold(before_helm));
+        // In every case, or Helm could have ended before we look.
+        let held = self.proxy.hold(before_helm);
         match work {
             Work::Install => {
                 self.sandbox.apply(name, disk::instance()).await?;
@@ -140,21 +141,23 @@ impl Lane {
                 api.delete(name, &DeleteParams::default()).await?;
             }
         }
+        held.arrived().await?;
         let held = match moment {
-            Moment::Before => held,
+            Moment::Before => Some(held),
             Moment::During(delay) => {
+                drop(held);
                 self.helm_starts().await?;
                 last(delay).await;
                 None
             }
             Moment::After => {
+                drop(held);
                 self.helm_starts().await?;
-                Some(self.proxy.hold(written_by_the_operator))
+                let held = self.proxy.hold(written_by_the_operator);
+                held.arrived().await?;
+                Some(held)
             }
         };
-        if let Some(held) = &held {
-            held.arrived().await?;
-        }
         match victim {
             Victim::Operator => self.operator.kill().await?,
             Victim::Both => self.operator.kill_all().await?,
