@@ -51,6 +51,12 @@ impl Body {
     }
 }
 
+impl Default for Body {
+    fn default() -> Self {
+        Self::empty()
+    }
+}
+
 impl From<String> for Body {
     fn from(text: String) -> Self {
         Self::Full(Full::new(text.into()))

@@ -24,8 +24,9 @@ use crate::permit::Permit;
 use crate::policy::Decision;
 use crate::proxy::Proxy;
 use crate::proxy::headers::{Arrival, REQUEST_ID};
-use crate::session::cookie::Cookies;
-use crate::session::visit::{self, Nonce};
+use crate::redirect::redirect;
+use crate::session::cookie::{BrowserSecret, Cookies};
+use crate::session::visit::{self, NonceHash};
 use crate::session::{LocalPath, Sessions};
 use crate::site::{AppHost, Site};
 use crate::table::Table;
@@ -318,14 +319,10 @@ impl Gateway {
             .path_and_query()
             .map_or("/", |path| path.as_str());
         let path = LocalPath::or_root(path);
-        // Tabs that sign in at the same time share one nonce.
-        let nonce = match self.cookies.visit(request.headers()).and_then(Nonce::parse) {
-            Some(nonce) => nonce,
-            None => Nonce::random()?,
-        };
+        let nonce = BrowserSecret::held_or_new(self.cookies.visit(request.headers()))?;
         let mut response = redirect(
             StatusCode::FOUND,
-            &visit::start(&self.site, host, &path, nonce.hash()),
+            &visit::start(&self.site, host, &path, NonceHash::of(&nonce)),
         )?;
         response
             .headers_mut()
@@ -388,7 +385,7 @@ impl Gateway {
         let nonce = self
             .cookies
             .visit(request.headers())
-            .and_then(Nonce::parse)
+            .and_then(BrowserSecret::parse)
             .ok_or(Error::BadTicket)?;
         let session = self
             .sessions
@@ -404,21 +401,6 @@ impl Gateway {
         headers.append(header::SET_COOKIE, self.cookies.clear_visit());
         Ok(response)
     }
-}
-
-fn redirect(status: StatusCode, location: &str) -> Result<Response<Body>, Error> {
-    let location = HeaderValue::from_str(location)
-        .map_err(|_| Error::BadRequest("the address cannot be redirected"))?;
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(header::LOCATION, location);
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(
-        header::REFERRER_POLICY,
-        HeaderValue::from_static("same-origin"),
-    );
-    Ok(response)
 }
 
 /// One line for each error that somebody should see; clients' own mistakes are for debugging.

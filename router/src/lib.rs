@@ -27,6 +27,7 @@ mod permit;
 mod pod_log;
 mod policy;
 mod proxy;
+mod redirect;
 mod runtime;
 mod server;
 mod session;

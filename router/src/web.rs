@@ -22,7 +22,7 @@ use bytes::Buf;
 use catalog::{Blobs, Catalog, Scope, SessionKey};
 use futures::Stream;
 use http::uri::Authority;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
@@ -38,6 +38,7 @@ use crate::error::Error;
 use crate::gateway::{Pages, log_failure};
 use crate::origin::{Sender, sender};
 use crate::policy::{Action, Decision, decide};
+use crate::redirect::redirect;
 use crate::session::cookie::Cookies;
 use crate::session::{LocalPath, Sessions};
 use crate::sign_in::SignIn;
@@ -56,9 +57,6 @@ const PAGE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long one question to the catalog may take.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// How much is kept of what a browser says it is, in characters.
-const MAX_BROWSER: usize = 256;
 
 /// What the pages are made from.
 #[derive(Debug)]
@@ -159,10 +157,10 @@ struct Call {
 }
 
 impl Call {
-    /// What the browser says it is, cut to what is kept of a session.
+    /// What the browser says it is.
     fn browser(&self) -> Option<String> {
         let said = self.headers.get(header::USER_AGENT)?.to_str().ok()?;
-        Some(said.chars().take(MAX_BROWSER).collect())
+        Some(said.to_owned())
     }
 
     /// The first parameter of this name.
@@ -395,21 +393,6 @@ async fn end_session(store: &Store, signed_in: &SignedIn) -> Result<(), Error> {
         store.sessions.forget(&session);
     }
     Ok(())
-}
-
-fn redirect(status: StatusCode, location: &str) -> Result<Reply, Error> {
-    let location = HeaderValue::from_str(location)
-        .map_err(|_| Error::BadRequest("the address cannot be redirected"))?;
-    let mut reply = Reply::default();
-    *reply.status_mut() = status;
-    let headers = reply.headers_mut();
-    headers.insert(header::LOCATION, location);
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(
-        header::REFERRER_POLICY,
-        HeaderValue::from_static("same-origin"),
-    );
-    Ok(reply)
 }
 
 fn field(query: &str, name: &str) -> Option<String> {

@@ -103,8 +103,8 @@ mod tests {
 
     #[test]
     fn an_attempt_belongs_to_its_browser() {
-        let browser = BrowserSecret::random().expect("random bytes");
-        let other = BrowserSecret::random().expect("random bytes");
+        let browser = BrowserSecret::held_or_new(None).expect("random bytes");
+        let other = BrowserSecret::held_or_new(None).expect("random bytes");
         let next: LocalPath = "/visit?host=x".parse().expect("a path");
         let attempt = Attempt::start(&browser, next.clone()).expect("an attempt");
         let same = Attempt::resume(&browser, &attempt.state).expect("its own");
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn a_path_that_is_too_long_or_foreign_leads_to_the_first_page() {
-        let browser = BrowserSecret::random().expect("random bytes");
+        let browser = BrowserSecret::held_or_new(None).expect("random bytes");
         let long: LocalPath = format!("/{}", "a".repeat(MAX_PATH))
             .parse()
             .expect("a path");

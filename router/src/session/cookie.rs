@@ -34,9 +34,15 @@ impl BrowserSecret {
         well_formed.then(|| Self(text.to_owned()))
     }
 
-    /// Makes a new one.
-    pub(crate) fn random() -> Result<Self, Error> {
-        Ok(Self(TicketId::random()?.expose()))
+    /// The one that the browser holds, so that tabs which sign in at the same time share it, or else a new one.
+    ///
+    /// # Errors
+    /// No random bytes.
+    pub(crate) fn held_or_new(held: Option<&str>) -> Result<Self, Error> {
+        match held.and_then(Self::parse) {
+            Some(held) => Ok(held),
+            None => Ok(Self(TicketId::random()?.expose())),
+        }
     }
 
     pub(crate) fn expose(&self) -> &str {

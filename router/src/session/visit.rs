@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use tokio::time::timeout;
 use url::form_urlencoded;
 
+use super::cookie::BrowserSecret;
 use super::{LocalPath, Sessions};
 use crate::answers::PATIENCE;
 use crate::error::Error;
@@ -28,37 +29,15 @@ pub(crate) const SESSION_PATH: &str = "/.wavestore/session";
 /// How long a ticket is good.
 const TICKET_LIFETIME: TimeDelta = TimeDelta::seconds(30);
 
-/// A secret that binds a visit to one browser.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Nonce(String);
-
-impl Nonce {
-    /// Takes the one that the browser holds, if it is well formed.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        text.parse::<TicketId>()
-            .is_ok()
-            .then(|| Self(text.to_owned()))
-    }
-
-    /// Makes a new one.
-    pub(crate) fn random() -> Result<Self, Error> {
-        Ok(Self(TicketId::random()?.expose()))
-    }
-
-    pub(crate) fn expose(&self) -> &str {
-        &self.0
-    }
-
-    pub(crate) fn hash(&self) -> NonceHash {
-        NonceHash(Sha256::digest(self.0.as_bytes()).into())
-    }
-}
-
-/// SHA-256 of a [`Nonce`], which may be seen by others.
+/// SHA-256 of a visit's nonce, the secret that binds it to one browser. Others may see this.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NonceHash([u8; 32]);
 
 impl NonceHash {
+    pub(crate) fn of(nonce: &BrowserSecret) -> Self {
+        Self(Sha256::digest(nonce.expose().as_bytes()).into())
+    }
+
     pub(crate) fn parse(text: &str) -> Option<Self> {
         URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok().map(Self)
     }
@@ -109,11 +88,11 @@ impl Sessions {
         site: &Site,
         host: &AppHost,
         secret: &str,
-        nonce: &Nonce,
+        nonce: &BrowserSecret,
     ) -> Result<SessionId, Error> {
         let now = Utc::now();
         let host = site.host_name(host);
-        let id = bound(secret, nonce.hash())?;
+        let id = bound(secret, NonceHash::of(nonce))?;
         let ticket = timeout(PATIENCE, self.catalog.redeem_ticket(&id, &host, now)).await??;
         let parent = ticket.ok_or(Error::BadTicket)?.session;
         let child = NewSession {

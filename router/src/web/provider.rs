@@ -19,11 +19,7 @@ pub(super) async fn start(store: &Store, call: &Call) -> Result<Reply, Error> {
     let provider = provider(store)?;
     let next = LocalPath::or_root(&call.parameter("next").unwrap_or_default());
     let cookies = store.cookies();
-    let held = cookies.oidc(&call.headers).and_then(BrowserSecret::parse);
-    let secret = match held {
-        Some(secret) => secret,
-        None => BrowserSecret::random()?,
-    };
+    let secret = BrowserSecret::held_or_new(cookies.oidc(&call.headers))?;
     let location = provider.start(&secret, next).await?;
     let mut reply = redirect(StatusCode::FOUND, &location)?;
     reply

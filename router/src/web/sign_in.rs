@@ -38,17 +38,13 @@ fn show(
     failed: Option<(&str, &Error)>,
 ) -> Result<Reply, Error> {
     let cookies = store.cookies();
-    // Tabs that sign in at the same time share one secret.
-    let held = cookies.form(&call.headers).and_then(BrowserSecret::parse);
-    let (secret, is_new) = match held {
-        Some(secret) => (secret, false),
-        None => (BrowserSecret::random()?, true),
-    };
+    let held = cookies.form(&call.headers);
+    let secret = BrowserSecret::held_or_new(held)?;
     let token = FormToken::of(secret.expose());
     let provider = store.sign_in.provider().map(Provider::label);
     let page = pages::SignIn::new(&store.site, token, next, provider, failed).reply()?;
     let mut page = lead_to_own_host(store, next, page.map(Into::into));
-    if is_new {
+    if held != Some(secret.expose()) {
         let line = cookies.set_form(&secret);
         page.headers_mut().append(header::SET_COOKIE, line);
     }
