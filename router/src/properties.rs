@@ -97,14 +97,10 @@ pub fn rewriting<'a>(lines: impl Iterator<Item = (&'a [u8], &'a [u8])>) {
     for (name, value) in &headers {
         assert!(!has_secret(value), "{name}: {value:?}");
         let unified = name.as_str().replace('_', "-");
-        let claims = [
-            "x-forwarded-",
-            "x-auth-request-",
-            "x-wavestore-",
-            "remote-user",
-        ]
-        .iter()
-        .any(|claim| unified.starts_with(claim));
+        let claims = unified == "remote-user"
+            || ["x-forwarded-", "x-auth-request-", "x-wavestore-"]
+                .iter()
+                .any(|claim| unified.starts_with(claim));
         let known = ours.iter().any(|(ours, _)| *ours == name.as_str());
         assert!(!claims || known, "{name}");
         let belongs_here = [
