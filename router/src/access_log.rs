@@ -237,7 +237,7 @@ fn string(out: &mut Vec<u8>, text: &str) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use http::{HeaderValue, Method, StatusCode};
     use serde_json::{Value, json};
 
@@ -322,7 +322,7 @@ mod tests {
 
     /// Takes nothing until its lock is free.
     #[derive(Clone, Default)]
-    struct Slow(Arc<Mutex<Vec<u8>>>);
+    pub(crate) struct Slow(pub(crate) Arc<Mutex<Vec<u8>>>);
 
     impl Write for Slow {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

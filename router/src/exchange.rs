@@ -303,24 +303,11 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-
-    #[derive(Clone, Default)]
-    struct Output(Arc<parking_lot::Mutex<Vec<u8>>>);
-
-    impl io::Write for Output {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
+    use crate::access_log::tests::Slow;
 
     #[test]
     fn a_tunnel_counts_when_it_opens_and_is_written_down_when_it_ends() {
-        let output = Output::default();
+        let output = Slow::default();
         let metrics = Arc::new(Metrics::default());
         let journal = Arc::new(Journal {
             metrics: metrics.clone(),
