@@ -19,6 +19,7 @@ use super::plan::{Action, Plan, Reason};
 use super::record;
 use super::status;
 use crate::app::secrets;
+use crate::attempts::{delay, random};
 use crate::error::{Error, message};
 use crate::events::{FIELD_MANAGER, Tone};
 use crate::finalizer::{self, Change};
@@ -73,7 +74,8 @@ pub(super) async fn execute(
         ))),
         // Somebody may delete one, or a larger limit come.
         Action::Block if plan.reason == Reason::LimitExceeded => Ok(Done::Rested(Some(LATER))),
-        Action::Block | Action::Nothing | Action::Verify => Ok(Done::Rested(None)),
+        Action::Verify => Ok(Done::Rested(Some(LATER + delay(1, random())))),
+        Action::Block | Action::Nothing => Ok(Done::Rested(None)),
     }
 }
 
@@ -125,6 +127,7 @@ async fn apply(
         Ok(revision) => {
             ctx.memos.note(&name, |memo| {
                 memo.made = Some((revision, tokio::time::Instant::now()));
+                memo.compared = None;
             });
             ctx.runs.clear(&name);
             if let Some(drift) = seen

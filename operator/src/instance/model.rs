@@ -371,6 +371,7 @@ impl World {
                 self.set_status(run.revision, Status::Deployed);
                 if run.is_ours {
                     self.operator.made = Some((run.revision, clock));
+                    self.operator.compared = None;
                     self.operator.retry_at = 0;
                 }
                 true
@@ -433,6 +434,9 @@ impl World {
                 }
             }
             (None, _) => Objects::Absent,
+            (Some(_), None) if operator.made.is_some_and(|(made, _)| made == revision) => {
+                Objects::JustMade
+            }
             (Some(_), _) => Objects::Changed,
         };
         Observed {

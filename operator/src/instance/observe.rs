@@ -138,12 +138,17 @@ pub(super) fn observe(ctx: &Context, instance: &WaveInstance) -> Seen {
         .as_ref()
         .and_then(|status| status.release.as_ref())
         .and_then(|release| release.objects.as_ref());
+    let made = memo.made.map(|(revision, _)| revision);
+    let just_made = memo.compared.is_none()
+        && made.is_some()
+        && made == release.as_ref().map(|release| release.revision);
     let deleting = instance.metadata.deletion_timestamp.is_some();
     let objects = match &drift {
         _ if is_empty && (deleting || drift.is_none()) => Objects::Absent,
         Some(Some(_)) => Objects::Drifted,
         Some(None) => Objects::AsRendered,
         None if known.is_some() && known == fingerprint.as_ref() => Objects::AsRendered,
+        None if just_made => Objects::JustMade,
         None => Objects::Changed,
     };
     let failed = ctx.runs.failed(&name, generation);

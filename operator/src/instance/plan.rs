@@ -66,6 +66,8 @@ pub(crate) enum Objects {
     Absent,
     /// They have changed since they were compared with what the release has rendered, or never were.
     Changed,
+    /// Our own run has just made them, and nobody has compared them yet.
+    JustMade,
     /// They are as rendered.
     AsRendered,
     /// One is missing, or somebody has changed it.
@@ -118,6 +120,8 @@ pub(crate) enum Reason {
     SpecChanged,
     /// Objects are there that nobody has compared with the release yet.
     ObjectsChanged,
+    /// Objects are there that our own run has made, and that nobody has compared with the release yet.
+    ObjectsMade,
     /// An object of the release is missing or was changed.
     Drifted,
     /// Somebody has asked for it by annotation.
@@ -167,10 +171,11 @@ pub(crate) enum Reason {
 }
 
 impl Reason {
-    /// Whether a run of Helm for this reason gives way to those that somebody waits for.
+    /// Whether what is done for this reason gives way to runs of Helm that somebody waits for.
     pub(crate) fn can_wait(self) -> bool {
         match self {
-            Self::Drifted
+            Self::ObjectsMade
+            | Self::Drifted
             | Self::RunFailed
             | Self::Outdated
             | Self::StaleUninstall
@@ -250,6 +255,7 @@ fn plan_present(seen: &Observed) -> Plan {
         S::Deployed if !redeployed => apply(seen, A::Apply, R::Redeploy),
         S::Deployed => match seen.objects {
             Objects::Absent | Objects::Changed => to(A::Verify, R::ObjectsChanged),
+            Objects::JustMade => to(A::Verify, R::ObjectsMade),
             Objects::Drifted => apply(seen, keep, R::Drifted),
             Objects::AsRendered => match seen.scale {
                 Some(scale @ Scale::Suspend) => to(A::Scale(scale), R::Suspended),

@@ -161,7 +161,11 @@ async fn step(
                 // They change while we look.
                 return Ok(Action::requeue(PHASE_INTERVAL));
             }
-            // After an upgrade all of them are to be compared; what somebody waits for comes first.
+            // What somebody waits for comes first.
+            if plan.reason.can_wait() && ctx.helm.slot_to_spare().is_none() {
+                break (seen, plan);
+            }
+            // After an upgrade all of them are to be compared.
             let Some(_turn) = ctx.comparisons.turn(&name) else {
                 return Ok(Action::requeue(CALL));
             };
@@ -216,7 +220,7 @@ async fn step(
         }
         Done::Rested(after) => {
             let told = publish(&ctx, &instance, seen, plan).await?;
-            after.or(told)
+            after.into_iter().chain(told).min()
         }
     };
     ctx.errors.clear(&name);
@@ -326,7 +330,10 @@ fn is_judged(plan: Plan, seen: &Seen) -> bool {
         && !observed.deleting
         && observed.in_sync()
         && seen.deployment.is_some();
-    let runs_on = matches!(plan.action, plan::Action::Nothing | plan::Action::Scale(_));
+    let runs_on = matches!(
+        plan.action,
+        plan::Action::Nothing | plan::Action::Verify | plan::Action::Scale(_)
+    );
     runs_on || waited_for
 }
 

@@ -86,7 +86,7 @@ pub(super) fn in_short(seen: &Seen, old: &WaveInstanceStatus) -> Option<Instance
         status: release.status.to_string(),
         objects: match seen.observed.objects {
             Objects::AsRendered => seen.fingerprint.clone(),
-            Objects::Absent | Objects::Changed | Objects::Drifted => {
+            Objects::Absent | Objects::Changed | Objects::JustMade | Objects::Drifted => {
                 let same = |old: &&InstanceRelease| old.revision == release.revision;
                 let old = old.release.as_ref().filter(same);
                 old.and_then(|old| old.objects.clone())

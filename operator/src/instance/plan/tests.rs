@@ -241,7 +241,13 @@ fn plan_answers_every_observed_state() {
             R::SpecChanged,
         ),
         (
-            "just installed, or something was touched",
+            "just installed by our own run",
+            objects(seen(S::Deployed), Objects::JustMade),
+            A::Verify,
+            R::ObjectsMade,
+        ),
+        (
+            "the operator was restarted, or something was touched",
             objects(seen(S::Deployed), Objects::Changed),
             A::Verify,
             R::ObjectsChanged,
