@@ -13,6 +13,7 @@ mod picture;
 mod problem;
 mod quantity;
 mod read;
+mod requirements;
 mod timeout;
 mod unpack;
 
@@ -27,5 +28,6 @@ pub use picture::{Picture, PictureFormat};
 pub use problem::{Fault, Problem};
 pub use quantity::Quantity;
 pub use read::{Bundle, read};
+pub use requirements::Requirements;
 pub use timeout::InstanceTimeout;
-pub use unpack::unpack;
+pub use unpack::{Folder, unpack};

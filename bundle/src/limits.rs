@@ -31,6 +31,9 @@ impl Limits {
     /// Most screenshots; the rest is left out with a warning.
     pub const SCREENSHOTS: usize = 10;
 
+    /// Most bytes of `requirements.txt`; for a larger one no environment is built at import.
+    pub const REQUIREMENTS_BYTES: u64 = 1 << 20;
+
     /// Most bytes of the long description; a larger one is left out with a warning.
     pub const LONG_DESCRIPTION_BYTES: u64 = 256 << 10;
 }

@@ -6,7 +6,7 @@ use std::io::{Read, Seek, Write};
 use crate::archive::{Archive, Entry};
 use crate::manifest::hides;
 use crate::problem::{Fault, Problem};
-use crate::{APP_ROOT, EnvRules, Error, Limits, Manifest, Picture, PictureFormat};
+use crate::{APP_ROOT, EnvRules, Error, Limits, Manifest, Picture, PictureFormat, Requirements};
 
 const MANIFEST: &str = "app.toml";
 
@@ -26,6 +26,8 @@ pub struct Bundle {
     pub screenshots: Vec<Picture>,
     /// Text of the Markdown file that `[App] LongDescription` names.
     pub long_description: Option<String>,
+    /// What its `requirements.txt` asks for, if it has one.
+    pub requirements: Option<Requirements>,
     /// Paths of all files, in order.
     pub files: Vec<String>,
     /// Bytes that all files take unpacked.
@@ -39,12 +41,6 @@ impl Bundle {
         self.files
             .binary_search_by(|file| file.as_str().cmp(path))
             .is_ok()
-    }
-
-    /// Whether the app needs Python packages.
-    #[must_use]
-    pub fn has_requirements(&self) -> bool {
-        self.has_file("requirements.txt")
     }
 }
 
@@ -82,6 +78,9 @@ pub fn read(file: impl Read + Seek, limits: &Limits, rules: &EnvRules) -> Result
     let long_description = wanted.long_description.and_then(|index| {
         long_description(&entries[index].name, kept.remove(&index)?, &mut warnings)
     });
+    let requirements = wanted
+        .requirements
+        .and_then(|index| requirements(kept.remove(&index)?, &mut warnings));
     let mut files: Vec<String> = entries
         .iter()
         .filter(|entry| !entry.is_folder)
@@ -94,6 +93,7 @@ pub fn read(file: impl Read + Seek, limits: &Limits, rules: &EnvRules) -> Result
         icon,
         screenshots,
         long_description,
+        requirements,
         files,
         unpacked_bytes,
     })
@@ -232,11 +232,12 @@ fn closed_folder(mount: &str, manifest: &Manifest, entries: &[Entry]) -> Option<
     })
 }
 
-/// Indexes of the files whose content the store shows.
+/// Indexes of the files whose content the store shows, or acts by.
 struct Wanted {
     icons: Vec<usize>,
     screenshots: Vec<usize>,
     long_description: Option<usize>,
+    requirements: Option<usize>,
 }
 
 impl Wanted {
@@ -265,15 +266,18 @@ impl Wanted {
             icons,
             screenshots,
             long_description,
+            requirements: position(entries, Requirements::FILE),
         }
     }
 
-    /// Most bytes to keep of the file at `index`; `None` for files that the store does not show.
+    /// Most bytes to keep of the file at `index`; `None` for all other files.
     fn limit(&self, index: usize) -> Option<u64> {
         if self.icons.contains(&index) || self.screenshots.contains(&index) {
             Some(Limits::PICTURE_BYTES)
         } else if self.long_description == Some(index) {
             Some(Limits::LONG_DESCRIPTION_BYTES)
+        } else if self.requirements == Some(index) {
+            Some(Limits::REQUIREMENTS_BYTES)
         } else {
             None
         }
@@ -347,6 +351,17 @@ fn long_description(
         return None;
     };
     Some(text.trim_start_matches('\u{feff}').to_owned())
+}
+
+fn requirements(bytes: Option<Vec<u8>>, warnings: &mut Vec<String>) -> Option<Requirements> {
+    if bytes.is_none() {
+        let limit = Limits::REQUIREMENTS_BYTES;
+        warnings.push(format!(
+            "no environment is built for `{}`: it is larger than {limit} bytes",
+            Requirements::FILE
+        ));
+    }
+    bytes.map(|bytes| Requirements::from_bytes(&bytes))
 }
 
 /// Keeps what is written up to a limit; beyond it, keeps nothing.

@@ -25,21 +25,20 @@ const PROGRAM_MODE: u32 = 0o755;
 pub fn unpack(file: impl Read + Seek, into: &Path, limits: &Limits) -> Result<(), Error> {
     let mut archive = Archive::open(file, limits)?;
     fs::create_dir_all(into).map_err(|source| write_error(into, source))?;
-    let mut folders = Folders {
-        root: into,
-        known: HashSet::new(),
-    };
+    let mut folder = Folder::new(into);
     for index in 0..archive.entries().len() {
-        let entry = archive.entries()[index].clone();
-        let path = into.join(&entry.name);
-        if entry.is_folder {
-            folders.make(&entry.name)?;
+        let Entry {
+            name,
+            is_folder,
+            is_executable,
+            ..
+        } = archive.entries()[index].clone();
+        if is_folder {
+            folder.make(&name)?;
             continue;
         }
-        if let Some((folder, _)) = entry.name.rsplit_once('/') {
-            folders.make(folder)?;
-        }
-        if let Some(mut out) = create(&path, &entry)? {
+        let path = into.join(&name);
+        if let Some(mut out) = folder.create(&name, is_executable)? {
             archive.copy(index, &mut out, |source| write_error(&path, source))?;
         } else {
             archive.copy(index, &mut io::sink(), |source| write_error(&path, source))?;
@@ -48,39 +47,61 @@ pub fn unpack(file: impl Read + Seek, into: &Path, limits: &Limits) -> Result<()
     Ok(())
 }
 
-/// Opens a new file at `path`; `None` when something is mounted there.
-fn create(path: &Path, entry: &Entry) -> Result<Option<fs::File>, Error> {
-    match fs::remove_file(path) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) if error.kind() == io::ErrorKind::ResourceBusy => return Ok(None),
-        Err(source) => return Err(write_error(path, source)),
-    }
-    let mode = if entry.is_executable {
-        PROGRAM_MODE
-    } else {
-        FILE_MODE
-    };
-    // `create_new` never follows a link.
-    let file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(path)
-        .map_err(|source| write_error(path, source))?;
-    Ok(Some(file))
-}
-
-/// The folders below `root` that are known to be real ones.
-struct Folders<'a> {
-    root: &'a Path,
+/// A folder in which files are made, and never anywhere else: no path leads out of it through a link.
+#[derive(Debug)]
+pub struct Folder {
+    root: PathBuf,
+    /// Folders below it that are known to be real ones.
     known: HashSet<PathBuf>,
 }
 
-impl Folders<'_> {
+impl Folder {
+    /// The folder `root`, which is there.
+    #[must_use]
+    pub fn new(root: &Path) -> Self {
+        Self {
+            root: root.to_owned(),
+            known: HashSet::new(),
+        }
+    }
+
+    /// Opens a new file, in place of what has that name; `None` when something is mounted there. `name` has plain parts
+    /// only, with `/` between them.
+    ///
+    /// # Errors
+    /// [`Error::Write`]; also when a folder on the way is a link.
+    pub fn create(&mut self, name: &str, is_executable: bool) -> Result<Option<fs::File>, Error> {
+        if let Some((folder, _)) = name.rsplit_once('/') {
+            self.make(folder)?;
+        }
+        let path = self.root.join(name);
+        match fs::remove_file(&path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => return Ok(None),
+            Err(source) => return Err(write_error(&path, source)),
+        }
+        let mode = if is_executable {
+            PROGRAM_MODE
+        } else {
+            FILE_MODE
+        };
+        // `create_new` never follows a link.
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(mode)
+            .open(&path)
+            .map_err(|source| write_error(&path, source))?;
+        Ok(Some(file))
+    }
+
     /// Makes the folder `name` and those above it; refuses to pass through links.
     fn make(&mut self, name: &str) -> Result<(), Error> {
-        let mut path = self.root.to_owned();
+        if self.known.contains(&self.root.join(name)) {
+            return Ok(());
+        }
+        let mut path = self.root.clone();
         for part in name.split('/') {
             path.push(part);
             if self.known.contains(&path) {

@@ -110,7 +110,7 @@ fn a_bundle_gives_what_the_store_shows() {
         bundle.warnings,
         ["`static/screenshot.svg` is left out: it is neither PNG nor JPEG"]
     );
-    assert!(bundle.has_requirements());
+    assert!(bundle.requirements.is_some());
     assert!(!bundle.has_file("packages.txt"));
     assert_eq!(bundle.files.len(), 9);
 }

@@ -1,7 +1,8 @@
-//! `Blobs`: bundles and their pictures in an object store, under the bundle's digest. What is there never
-//! changes, so writing it twice is the same as once.
+//! `Blobs`: bundles and their pictures in an object store, under the bundle's digest, and environments under their keys.
+//! What is there never changes, so writing it twice is the same as once.
 
 mod key;
+mod upload;
 
 use std::fmt;
 use std::io;
@@ -9,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use chrono::{DateTime, Utc};
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::local::LocalFileSystem;
@@ -21,8 +23,9 @@ use tokio::io::AsyncReadExt as _;
 use tokio_util::io::ReaderStream;
 use url::Url;
 
-use crate::{Digest, Error};
+use crate::{Digest, EnvironmentKey, Error};
 use key::ObjectKey;
+pub use upload::Upload;
 
 /// How much of a bundle is in memory while it is stored. S3 refuses parts below 5 MiB.
 const PART_BYTES: usize = 8 * 1024 * 1024;
@@ -170,6 +173,71 @@ impl Blobs {
             self.delete(&asset.location).await?;
         }
         self.delete(&ObjectKey::Bundle(digest).path()?).await
+    }
+
+    /// Begins to store an environment; nothing when one is there already. What it is made of is not known before, so
+    /// whoever uses it has to know its digest from elsewhere.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn put_environment(&self, key: &EnvironmentKey) -> Result<Option<Upload>, Error> {
+        if self.has_environment(key).await? {
+            return Ok(None);
+        }
+        let path = ObjectKey::Environment(key).path()?;
+        Upload::begin(self.store.as_ref(), path).await.map(Some)
+    }
+
+    /// The environment with this key, if it is there.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn environment(&self, key: &EnvironmentKey) -> Result<Option<Blob>, Error> {
+        self.get(ObjectKey::Environment(key)).await
+    }
+
+    /// Whether there is an environment with this key.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn has_environment(&self, key: &EnvironmentKey) -> Result<bool, Error> {
+        let path = ObjectKey::Environment(key).path()?;
+        match self.store.head(&path).await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(blob_error("look for", &path, error)),
+        }
+    }
+
+    /// All environments that were stored before `time`.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn environments_before(
+        &self,
+        time: DateTime<Utc>,
+    ) -> Result<Vec<EnvironmentKey>, Error> {
+        let folder = object_store::path::Path::from(key::ENVIRONMENTS);
+        let listed = self.store.list(Some(&folder));
+        listed
+            .try_filter_map(async |object| {
+                let key = object
+                    .location
+                    .filename()
+                    .and_then(|name| name.parse::<EnvironmentKey>().ok());
+                Ok(key.filter(|_| object.last_modified < time))
+            })
+            .try_collect()
+            .await
+            .map_err(|error| blob_error("list", &folder, error))
+    }
+
+    /// Deletes an environment. Deleting what is gone is no error.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn delete_environment(&self, key: &EnvironmentKey) -> Result<(), Error> {
+        self.delete(&ObjectKey::Environment(key).path()?).await
     }
 
     async fn delete(&self, path: &object_store::path::Path) -> Result<(), Error> {

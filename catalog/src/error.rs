@@ -100,6 +100,9 @@ pub enum Error {
     /// Text that is no digest.
     #[error("`{0}` is not a digest")]
     InvalidDigest(String),
+    /// Text that is no key of an environment.
+    #[error("`{0}` is not the key of an environment")]
+    InvalidEnvironmentKey(String),
     /// Text that is no id of a session, ticket or token. The text is not repeated, since it may be secret.
     #[error("the id is not well formed")]
     InvalidId,
@@ -229,6 +232,7 @@ impl Error {
                 Some("fetch the bundle again; it was cut short or changed on its way".to_owned())
             }
             Self::Database { .. }
+            | Self::InvalidEnvironmentKey(_)
             | Self::InvalidId
             | Self::Random { .. }
             | Self::ReadFile { .. }

@@ -1,5 +1,5 @@
 //! What the store knows about apps and people: apps' metadata, accounts, sessions, tickets and tokens in a
-//! database ([`Catalog`]: Postgres or SQLite), bundles and their pictures in an object store ([`Blobs`]).
+//! database ([`Catalog`]: Postgres or SQLite), bundles, their pictures and environments in an object store ([`Blobs`]).
 //!
 //! Instances do not belong here: the Kubernetes API alone knows what runs. Neither do passwords' hashing
 //! and cookies, which are the router's.
@@ -12,6 +12,7 @@ mod catalog;
 mod connection;
 mod digest;
 mod entities;
+mod environment_key;
 mod error;
 mod migrations;
 mod provider_sessions;
@@ -28,10 +29,11 @@ mod tests;
 
 pub use accounts::{Account, NewAccount, Person, Role, Subject};
 pub use apps::{App, Viewer};
-pub use blobs::{Blob, Blobs};
+pub use blobs::{Blob, Blobs, Upload};
 pub use catalog::Catalog;
 pub use crds::{Lifecycle, Visibility};
 pub use digest::Digest;
+pub use environment_key::EnvironmentKey;
 pub use error::{Cause, Error};
 pub use provider_sessions::ProviderSession;
 pub use secrets::{SessionId, SessionKey, TicketId, TokenId, TokenKey};

@@ -2,11 +2,14 @@
 
 use object_store::path::Path;
 
-use crate::{Digest, Error};
+use crate::{Digest, EnvironmentKey, Error};
 
 /// Longest name in bytes, as it stands in the path. File systems allow 255, and the folder backend appends
 /// to it while it writes.
 const LONGEST_NAME: usize = 200;
+
+/// The folder with all environments.
+pub(crate) const ENVIRONMENTS: &str = "envs";
 
 /// What an object is.
 #[derive(Debug, Clone, Copy)]
@@ -17,6 +20,8 @@ pub(crate) enum ObjectKey<'a> {
     Asset(&'a Digest, &'a str),
     /// The folder with all pictures of a bundle.
     Assets(&'a Digest),
+    /// An environment.
+    Environment(&'a EnvironmentKey),
 }
 
 impl ObjectKey<'_> {
@@ -27,6 +32,7 @@ impl ObjectKey<'_> {
                 Path::from_iter(["bundles", "sha256", &format!("{}.wave", digest.hex())])
             }
             Self::Assets(digest) => Path::from_iter(["assets", "sha256", &digest.hex()]),
+            Self::Environment(key) => Path::from_iter([ENVIRONMENTS, &key.to_string()]),
             Self::Asset(digest, name) => {
                 let invalid = |reason| Error::InvalidAssetName {
                     name: name.to_owned(),

@@ -7,7 +7,7 @@ use futures::TryStreamExt as _;
 use futures::future::join_all;
 use tempfile::TempDir;
 
-use crate::{Blob, Blobs, Digest};
+use crate::{Blob, Blobs, Digest, EnvironmentKey};
 
 /// A blob store, and a folder beside it for files to be stored.
 struct TestBlobs {
@@ -262,6 +262,42 @@ async fn deleting_an_app_takes_its_bundle_and_assets_and_no_others() {
             format!("bundles/sha256/{}.wave", two.hex()),
         ]
     );
+}
+
+#[tokio::test]
+async fn an_environment_is_stored_once_and_as_a_whole() {
+    let test = TestBlobs::open();
+    let key = EnvironmentKey::from_sha256([0xab; 32]);
+    let begin = async || test.blobs.put_environment(&key).await.expect("begin");
+    let content = large();
+    let pieces = |size| content.chunks(size).map(Bytes::copy_from_slice);
+
+    let mut upload = begin().await.expect("none is there");
+    for piece in pieces(1 << 20).take(9) {
+        upload.write(piece).await.expect("write");
+    }
+    assert!(!test.blobs.has_environment(&key).await.expect("look"));
+    upload.abort().await;
+    assert_eq!(test.stored(), Vec::<String>::new());
+
+    let mut upload = begin().await.expect("none is there");
+    for piece in pieces(10_000_000) {
+        upload.write(piece).await.expect("write");
+    }
+    assert_eq!(upload.finish().await.expect("finish"), Digest::of(&content));
+    assert_eq!(test.stored(), [format!("envs/{key}")]);
+    let stored = read(test.blobs.environment(&key).await.expect("look")).await;
+    assert!(stored == content);
+    assert!(begin().await.is_none(), "it is there");
+
+    let (now, day) = (chrono::Utc::now(), chrono::TimeDelta::days(1));
+    let before = async |time| test.blobs.environments_before(time).await.expect("list");
+    assert_eq!(before(now - day).await, []);
+    assert_eq!(before(now + day).await, [key]);
+    for _ in 0..2 {
+        test.blobs.delete_environment(&key).await.expect("delete");
+    }
+    assert_eq!(before(now + day).await, []);
 }
 
 #[test]
