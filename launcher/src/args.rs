@@ -1,38 +1,72 @@
 //! Flags and variables. Nothing below reads the environment by itself.
 
+use std::env;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::Parser as _;
 use tracing_subscriber::EnvFilter;
 
 use crate::digest::Digest;
+use crate::environment::EnvironmentKey;
 use crate::files::AppFiles;
 use crate::settings::{AppArgs, BaseUrl, Mode};
 use crate::store_url::StoreUrl;
 
-/// PID 1 of an instance's pod: fetches, installs, starts and watches one app.
+/// What the launcher is to do.
+#[derive(Debug)]
+pub enum Task {
+    /// To run an app.
+    Run(Box<Args>),
+    /// To build an environment: `wavestore-launcher build`.
+    Build(Box<BuildArgs>),
+}
+
+impl Task {
+    /// Reads the command line. Ends the process when it makes no sense.
+    #[must_use]
+    pub fn parse() -> Self {
+        let mut words: Vec<OsString> = env::args_os().collect();
+        if words.get(1).is_some_and(|word| word == BUILD) {
+            words.remove(1);
+            Self::Build(Box::new(BuildArgs::parse_from(words)))
+        } else {
+            Self::Run(Box::new(Args::parse_from(words)))
+        }
+    }
+}
+
+/// The first word of the command line that asks for an environment.
+const BUILD: &str = "build";
+
+/// PID 1 of an instance's pod: fetches, installs, starts and watches one app. `wavestore-launcher build --help` tells how
+/// it builds an environment instead.
 #[derive(Debug, clap::Parser)]
 #[command(name = "wavestore-launcher", version)]
 pub struct Args {
+    #[command(flatten)]
+    pub(crate) site: SiteArgs,
+
+    /// Key of the environment that was built for the app at import. Without it uv installs what the app requires.
+    #[arg(
+        long,
+        env = "WAVESTORE_ENVIRONMENT_KEY",
+        requires = "environment_digest"
+    )]
+    pub(crate) environment_key: Option<EnvironmentKey>,
+
+    /// Digest that this environment must have, `sha256:` and 64 hexadecimal digits.
+    #[arg(
+        long,
+        env = "WAVESTORE_ENVIRONMENT_DIGEST",
+        requires = "environment_key"
+    )]
+    pub(crate) environment_digest: Option<Digest>,
+
     /// Name of the instance.
     #[arg(long, env = "WAVESTORE_INSTANCE")]
     pub(crate) instance: String,
-
-    /// Digest of the app's bundle, `sha256:` and 64 hexadecimal digits.
-    #[arg(long, env = "WAVESTORE_BUNDLE_DIGEST")]
-    pub(crate) bundle_digest: Digest,
-
-    /// The store's internal address, from which the bundle is fetched. Plain HTTP: it never leaves the cluster.
-    #[arg(long, env = "WAVESTORE_STORE_URL")]
-    pub(crate) store_url: StoreUrl,
-
-    /// File that holds the token by which the store knows this pod. It is read again for every try.
-    #[arg(
-        long,
-        env = "WAVESTORE_TOKEN_FILE",
-        default_value = "/var/run/secrets/wavestore/token"
-    )]
-    pub(crate) token_file: PathBuf,
 
     /// What to start: the Wave server and a Wave app, or any Python web server.
     #[arg(long, env = "WAVESTORE_APP_MODE", default_value = "Wave")]
@@ -69,6 +103,50 @@ pub struct Args {
     /// Port, on the loopback interface only, on which a Wave app is reached by the Wave server.
     #[arg(long, env = "WAVESTORE_INTERNAL_PORT", default_value_t = 10103, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) internal_port: u16,
+
+    /// How long the app and the Wave server together may take to stop before they are killed.
+    #[arg(long, env = "WAVESTORE_GRACE", default_value = "20s", value_parser = humantime::parse_duration)]
+    pub(crate) grace: Duration,
+
+    /// How long an app that was ready may be silent, though its process lives, before it is started again.
+    #[arg(long, env = "WAVESTORE_SILENCE", default_value = "1m", value_parser = humantime::parse_duration)]
+    pub(crate) silence: Duration,
+
+    /// How often in a row the app may fail to start, before it ever was ready, until the launcher gives up.
+    #[arg(long, env = "WAVESTORE_START_ATTEMPTS", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) start_attempts: u32,
+}
+
+/// Makes the environment of an app once, and stores it for all its instances.
+#[derive(Debug, clap::Parser)]
+#[command(name = "wavestore-launcher build", version)]
+pub struct BuildArgs {
+    #[command(flatten)]
+    pub(crate) site: SiteArgs,
+
+    /// Key under which the environment is stored.
+    #[arg(long, env = "WAVESTORE_ENVIRONMENT_KEY")]
+    pub(crate) environment_key: EnvironmentKey,
+}
+
+/// What every task needs: where the bundle comes from, folders, programs.
+#[derive(Debug, clap::Args)]
+pub(crate) struct SiteArgs {
+    /// Digest of the app's bundle, `sha256:` and 64 hexadecimal digits.
+    #[arg(long, env = "WAVESTORE_BUNDLE_DIGEST")]
+    pub(crate) bundle_digest: Digest,
+
+    /// The store's internal address, from which the bundle is fetched. Plain HTTP: it never leaves the cluster.
+    #[arg(long, env = "WAVESTORE_STORE_URL")]
+    pub(crate) store_url: StoreUrl,
+
+    /// File that holds the token by which the store knows this pod. It is read again for every try.
+    #[arg(
+        long,
+        env = "WAVESTORE_TOKEN_FILE",
+        default_value = "/var/run/secrets/wavestore/token"
+    )]
+    pub(crate) token_file: PathBuf,
 
     /// Folder that the bundle is unpacked into.
     #[arg(long, env = "WAVESTORE_APP_DIR", default_value = "/app")]
@@ -111,18 +189,6 @@ pub struct Args {
     #[arg(long, env = "WAVESTORE_FETCH_DEADLINE", default_value = "2m", value_parser = humantime::parse_duration)]
     pub(crate) fetch_deadline: Duration,
 
-    /// How long the app and the Wave server together may take to stop before they are killed.
-    #[arg(long, env = "WAVESTORE_GRACE", default_value = "20s", value_parser = humantime::parse_duration)]
-    pub(crate) grace: Duration,
-
-    /// How long an app that was ready may be silent, though its process lives, before it is started again.
-    #[arg(long, env = "WAVESTORE_SILENCE", default_value = "1m", value_parser = humantime::parse_duration)]
-    pub(crate) silence: Duration,
-
-    /// How often in a row the app may fail to start, before it ever was ready, until the launcher gives up.
-    #[arg(long, env = "WAVESTORE_START_ATTEMPTS", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) start_attempts: u32,
-
     /// Least level of the launcher's own log lines, or a filter such as `info,launcher::family=debug`.
     #[arg(long, env = "WAVESTORE_LOG", default_value = "info")]
     pub(crate) log: EnvFilter,
@@ -132,10 +198,11 @@ pub struct Args {
 mod tests {
     use clap::CommandFactory as _;
 
-    use super::Args;
+    use super::{Args, BuildArgs};
 
     #[test]
     fn the_flags_are_consistent() {
         Args::command().debug_assert();
+        BuildArgs::command().debug_assert();
     }
 }

@@ -3,8 +3,10 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use bundle::Requirements;
+
 use crate::process::Plan;
-use crate::settings::{App, BaseUrl, Settings};
+use crate::settings::{App, BaseUrl, Settings, Site};
 use crate::variables::{self, Variables};
 
 /// How long waved keeps a client's place while its browser reconnects. Its default of 5 s is shorter than
@@ -38,53 +40,80 @@ fn set(variables: &mut Variables, name: &str, value: impl Into<OsString>) {
 }
 
 /// Tells the version of the Python interpreter.
-pub(crate) fn python_version(settings: &Settings) -> Plan {
+pub(crate) fn python_version(site: &Site) -> Plan {
     Plan {
-        program: settings.python.clone(),
+        program: site.python.clone(),
         args: words(["--version"]),
         folder: PathBuf::from("/"),
-        variables: variables::for_uv(&settings.variables, &settings.folders.cache),
+        variables: variables::for_uv(&site.variables, &site.folders.cache),
     }
 }
 
 /// Makes an empty virtual environment, in place of any other.
-pub(crate) fn venv(settings: &Settings) -> Plan {
+pub(crate) fn venv(site: &Site) -> Plan {
     let mut args = words([
         "venv",
         "--quiet",
         "--no-config",
         "--no-project",
         "--clear",
+        "--relocatable",
         "--python",
     ]);
-    args.push(settings.python.clone().into());
-    args.push(settings.folders.venv.clone().into());
+    args.push(site.python.clone().into());
+    args.push(site.folders.venv.clone().into());
     Plan {
-        program: settings.uv.clone(),
+        program: site.uv.clone(),
         args,
         // Not the app's folder, whose `.python-version` is not for us.
         folder: PathBuf::from("/"),
-        variables: variables::for_uv(&settings.variables, &settings.folders.cache),
+        variables: variables::for_uv(&site.variables, &site.folders.cache),
     }
 }
 
-/// Installs what the app requires. Bytecode is not compiled ahead: that takes seconds for all modules, and
-/// Python does it for those that the app imports.
-pub(crate) fn install(settings: &Settings) -> Plan {
+/// When modules are compiled to bytecode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bytecode {
+    /// By Python, those that the app imports: to compile all takes seconds, for which somebody waits.
+    AtImport,
+    /// All of them now, for everybody who comes.
+    Ahead,
+}
+
+/// Installs what the app requires.
+pub(crate) fn install(site: &Site, bytecode: Bytecode) -> Plan {
     let mut args = words(["pip", "install", "--no-config", "--python"]);
-    args.push(settings.folders.venv.join("bin/python").into());
-    args.extend(words(["--requirements", "requirements.txt"]));
+    args.push(site.folders.venv.join("bin/python").into());
+    let mut variables = variables::for_uv(&site.variables, &site.folders.cache);
+    if bytecode == Bytecode::Ahead {
+        args.push("--compile-bytecode".into());
+        // By default it is good for sources of one time, and packed files have none.
+        set(&mut variables, "PYC_INVALIDATION_MODE", "UNCHECKED_HASH");
+    }
+    args.extend(words(["--requirements", Requirements::FILE]));
     Plan {
-        program: settings.uv.clone(),
+        program: site.uv.clone(),
         args,
-        folder: settings.folders.app.clone(),
-        variables: variables::for_uv(&settings.variables, &settings.folders.cache),
+        folder: site.folders.app.clone(),
+        variables,
+    }
+}
+
+/// Tells the exact versions of all that is installed.
+pub(crate) fn freeze(site: &Site) -> Plan {
+    let mut args = words(["pip", "freeze", "--no-config", "--python"]);
+    args.push(site.folders.venv.join("bin/python").into());
+    Plan {
+        program: site.uv.clone(),
+        args,
+        folder: PathBuf::from("/"),
+        variables: variables::for_uv(&site.variables, &site.folders.cache),
     }
 }
 
 /// Starts waved, in the folder that has its `www` and, other than the app's, no `.env` for it to read.
 pub(crate) fn waved(settings: &Settings, base_url: &BaseUrl, keys: &Keys) -> Plan {
-    let mut variables = variables::for_waved(&settings.variables);
+    let mut variables = variables::for_waved(&settings.site.variables);
     let reconnect = OsString::from("H2O_WAVE_RECONNECT_TIMEOUT");
     variables
         .entry(reconnect)
@@ -99,16 +128,16 @@ pub(crate) fn waved(settings: &Settings, base_url: &BaseUrl, keys: &Keys) -> Pla
     set(&mut variables, "H2O_WAVE_ACCESS_KEY_ID", &keys.id);
     set(&mut variables, "H2O_WAVE_ACCESS_KEY_SECRET", &keys.secret);
     Plan {
-        program: settings.folders.venv.join("waved"),
+        program: settings.site.folders.venv.join("waved"),
         args: Vec::new(),
-        folder: settings.folders.venv.clone(),
+        folder: settings.site.folders.venv.clone(),
         variables,
     }
 }
 
 /// Starts the app.
 pub(crate) fn app(settings: &Settings, keys: &Keys) -> Plan {
-    let mut variables = variables::for_app(&settings.variables, &settings.folders.venv);
+    let mut variables = variables::for_app(&settings.site.variables, &settings.site.folders.venv);
     let args = match &settings.app {
         App::Wave { module, base_url } => {
             let own = format!("http://127.0.0.1:{}", settings.internal_port);
@@ -128,7 +157,7 @@ pub(crate) fn app(settings: &Settings, keys: &Keys) -> Plan {
             // As `wave run` does: uploads by the app are copied, past waved's limit of a request.
             variables
                 .entry("H2O_WAVE_WAVED_DIR".into())
-                .or_insert_with(|| settings.folders.venv.clone().into());
+                .or_insert_with(|| settings.site.folders.venv.clone().into());
             let mut args = words(["-m", "uvicorn"]);
             args.push(format!("{module}:main").into());
             args.extend(words(["--host", "127.0.0.1", "--port"]));
@@ -146,9 +175,9 @@ pub(crate) fn app(settings: &Settings, keys: &Keys) -> Plan {
         }
     };
     Plan {
-        program: settings.folders.venv.join("bin/python"),
+        program: settings.site.folders.venv.join("bin/python"),
         args,
-        folder: settings.folders.app.clone(),
+        folder: settings.site.folders.app.clone(),
         variables,
     }
 }
@@ -180,12 +209,26 @@ mod tests {
         let keys = Keys::new(&[0xab; 48]);
         let waved = waved(&settings, base_url, &keys);
         let app = app(&settings, &keys);
-        let lines = [&venv(&settings), &install(&settings), &waved, &app].map(line);
+        let site = &settings.site;
+        let ahead = install(site, Bytecode::Ahead);
+        let lines = [
+            &venv(site),
+            &install(site, Bytecode::AtImport),
+            &ahead,
+            &waved,
+            &app,
+        ]
+        .map(line);
+        assert_eq!(
+            value(&ahead, "PYC_INVALIDATION_MODE"),
+            Some("UNCHECKED_HASH")
+        );
         assert_eq!(
             lines,
             [
-                "/$ uv venv --quiet --no-config --no-project --clear --python python3 /resources/venv",
+                "/$ uv venv --quiet --no-config --no-project --clear --relocatable --python python3 /resources/venv",
                 "/app$ uv pip install --no-config --python /resources/venv/bin/python --requirements requirements.txt",
+                "/app$ uv pip install --no-config --python /resources/venv/bin/python --compile-bytecode --requirements requirements.txt",
                 "/resources/venv$ /resources/venv/waved",
                 "/app$ /resources/venv/bin/python -m uvicorn app:main --host 127.0.0.1 --port 10103",
             ]

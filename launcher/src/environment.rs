@@ -1,26 +1,42 @@
-//! The app's Python environment, made by uv and kept for the next container of the same pod.
+//! The app's Python environment: brought from the store, where a job has built it at import, or made by uv here. It is kept for
+//! the next container of the same pod.
 
+mod archive;
 mod fingerprint;
+mod key;
+mod restore;
 
+use std::env;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::sync::Arc;
 
+use bundle::Requirements;
 use parking_lot::Mutex;
+use sha2::{Digest as _, Sha256};
 use tracing::{info, warn};
 
-use crate::commands;
-use crate::error::Error;
+use crate::commands::{self, Bytecode};
+use crate::digest::Digest;
+use crate::error::{Error, chain};
 use crate::phase::Board;
 use crate::process::{Ended, Host, OnLine, Plan, Process};
 use crate::reason;
-use crate::settings::{App, Settings};
+use crate::settings::{App, Prepared, Settings, Site};
 
 use fingerprint::fingerprint;
+pub(crate) use key::EnvironmentKey;
 
-/// Holds the fingerprint of what the environment was made from, once it is complete.
+/// Holds the fingerprint of what the environment was made from, or the digest of the one that it was brought from, once it is
+/// complete.
 const MARKER: &str = ".wavestore-environment";
 
-const REQUIREMENTS: &str = "requirements.txt";
+/// The exact versions of all that is in an environment, for who looks into it.
+const LOCK: &str = "requirements.lock";
+
+/// Of what is written of a packed environment at a time.
+const PACK_BUFFER: usize = 256 << 10;
 
 /// First words of the lines by which uv tells its progress.
 const PROGRESS: [&str; 6] = [
@@ -32,23 +48,36 @@ const PROGRESS: [&str; 6] = [
     "Updating",
 ];
 
-/// Makes the environment, unless it is there already.
+/// Makes the environment, unless it is there already: from the one that was built at import, or else by uv.
 pub(crate) async fn prepare(
     settings: &Settings,
     host: &Host,
     board: &Arc<Board>,
 ) -> Result<(), Error> {
-    warn_of_packages(&settings.folders.app).await;
-    let requirements = read_requirements(&settings.folders.app).await?;
-    let python = python_version(settings, host).await?;
-    let wanted = fingerprint(&python, requirements.as_deref(), &settings.digest);
-    let marker = settings.folders.venv.join(MARKER);
-    let present = tokio::fs::read_to_string(&marker).await;
-    if present.is_ok_and(|text| text.trim() == wanted) {
+    let site = &settings.site;
+    warn_of_packages(&site.folders.app).await;
+    let requirements = read_requirements(&site.folders.app).await?;
+    let python = python_version(site, host).await?;
+    let own = fingerprint(&python, requirements.as_ref(), &site.digest);
+    let built = settings
+        .prepared
+        .map(|prepared| prepared.digest.to_string());
+    let marker = site.folders.venv.join(MARKER);
+    let present = tokio::fs::read_to_string(&marker).await.ok();
+    let present = present.as_deref().map(str::trim);
+    if present.is_some_and(|present| present == own || Some(present) == built.as_deref()) {
         info!("The Python environment is there already");
     } else {
-        build(settings, host, board, requirements.is_some()).await?;
-        tokio::fs::write(&marker, format!("{wanted}\n"))
+        let made = match &settings.prepared {
+            Some(prepared) if restore(site, host, prepared, &python).await? => {
+                prepared.digest.to_string()
+            }
+            Some(_) | None => {
+                install(site, host, board, requirements.as_ref(), Bytecode::AtImport).await?;
+                own
+            }
+        };
+        tokio::fs::write(&marker, format!("{made}\n"))
             .await
             .map_err(|source| Error::File {
                 verb: "write",
@@ -57,16 +86,50 @@ pub(crate) async fn prepare(
             })?;
     }
     match &settings.app {
-        App::Wave { .. } => check_wave(&settings.folders.venv),
+        App::Wave { .. } => check_wave(&site.folders.venv),
         App::Python { .. } => Ok(()),
     }
 }
 
-async fn build(
-    settings: &Settings,
+/// Brings the environment that was built at import. Whatever is wrong with it, the app can do without: false then.
+async fn restore(
+    site: &Site,
+    host: &Host,
+    prepared: &Prepared,
+    python: &str,
+) -> Result<bool, Error> {
+    let key = prepared.key;
+    make_venv(site, host, &quiet()).await?;
+    match restore::restore(site, prepared, &made_for(python)).await {
+        Ok(size_bytes) => {
+            info!(
+                environment.size_bytes = size_bytes,
+                "The Python environment is the one that was built at import, {key}"
+            );
+            Ok(true)
+        }
+        Err(failure) => {
+            warn!(
+                "The environment that was built at import, {key}, cannot be used, so packages are installed here: {}",
+                chain(&failure)
+            );
+            Ok(false)
+        }
+    }
+}
+
+/// What an environment that is made here can be used for.
+fn made_for(python: &str) -> String {
+    format!("{python} {} {}", env::consts::OS, env::consts::ARCH)
+}
+
+/// Installs what the app requires into an environment of its own.
+async fn install(
+    site: &Site,
     host: &Host,
     board: &Arc<Board>,
-    has_requirements: bool,
+    requirements: Option<&Requirements>,
+    bytecode: Bytecode,
 ) -> Result<(), Error> {
     let on_line: OnLine = Arc::new({
         let board = Arc::clone(board);
@@ -79,12 +142,9 @@ async fn build(
             }
         }
     });
-    let made = run(&commands::venv(settings), host, &on_line).await?;
-    if !made.exit.is_success() {
-        return Err(Error::Environment(failure(&made)));
-    }
-    if has_requirements {
-        let installed = run(&commands::install(settings), host, &on_line).await?;
+    make_venv(site, host, &on_line).await?;
+    if requirements.is_some() {
+        let installed = run(&commands::install(site, bytecode), host, &on_line).await?;
         if !installed.exit.is_success() {
             return Err(Error::Install(failure(&installed)));
         }
@@ -92,8 +152,102 @@ async fn build(
         info!("The bundle has no requirements.txt: nothing to install");
     }
     // Only ours: a shared cache (UV_CACHE_DIR) is not there. The environment has links to the same files.
-    let _ = tokio::fs::remove_dir_all(&settings.folders.cache).await;
+    let _ = tokio::fs::remove_dir_all(&site.folders.cache).await;
     Ok(())
+}
+
+async fn make_venv(site: &Site, host: &Host, on_line: &OnLine) -> Result<(), Error> {
+    let made = run(&commands::venv(site), host, on_line).await?;
+    if made.exit.is_success() {
+        Ok(())
+    } else {
+        Err(Error::Environment(failure(&made)))
+    }
+}
+
+fn quiet() -> OnLine {
+    Arc::new(|_line| {})
+}
+
+/// A packed environment.
+pub(crate) struct Packed {
+    pub(crate) digest: Digest,
+    pub(crate) size: u64,
+}
+
+/// Makes the environment of the bundle that is there, and packs it, with the exact versions of all that is in it.
+pub(crate) async fn build(site: &Site, host: &Host, board: &Arc<Board>) -> Result<Packed, Error> {
+    let folders = &site.folders;
+    let requirements = read_requirements(&folders.app).await?;
+    let python = python_version(site, host).await?;
+    install(site, host, board, requirements.as_ref(), Bytecode::Ahead).await?;
+    let lock = folders.venv.join(LOCK);
+    let versions = versions(site, host).await?;
+    tokio::fs::write(&lock, versions)
+        .await
+        .map_err(|source| Error::File {
+            verb: "write",
+            path: lock,
+            source,
+        })?;
+    let packing = tokio::task::spawn_blocking({
+        let (venv, into) = (folders.venv.clone(), folders.packed.clone());
+        move || pack(&venv, &made_for(&python), &into)
+    });
+    let packed = packing.await.expect("packing does not panic");
+    packed.map_err(Error::Pack)
+}
+
+fn pack(venv: &Path, made_for: &str, into: &Path) -> io::Result<Packed> {
+    let mut out = Hashed {
+        file: BufWriter::with_capacity(PACK_BUFFER, File::create(into)?),
+        hasher: Sha256::new(),
+        size: 0,
+    };
+    archive::pack(venv, made_for, &mut out)?;
+    let bytes: [u8; 32] = out.hasher.finalize().into();
+    Ok(Packed {
+        digest: Digest::from(bytes),
+        size: out.size,
+    })
+}
+
+/// A file whose digest is known when it is written.
+struct Hashed {
+    file: BufWriter<File>,
+    hasher: Sha256,
+    size: u64,
+}
+
+impl Write for Hashed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.file.write(bytes)?;
+        self.hasher.update(&bytes[..count]);
+        self.size += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// The exact versions of all that is installed, a line for each.
+async fn versions(site: &Site, host: &Host) -> Result<String, Error> {
+    let lines = Arc::new(Mutex::new(String::new()));
+    let on_line: OnLine = Arc::new({
+        let lines = Arc::clone(&lines);
+        move |line: &str| {
+            let mut lines = lines.lock();
+            lines.push_str(line);
+            lines.push('\n');
+        }
+    });
+    let ended = run(&commands::freeze(site), host, &on_line).await?;
+    if !ended.exit.is_success() {
+        return Err(Error::Environment(failure(&ended)));
+    }
+    Ok(lines.lock().clone())
 }
 
 fn failure(ended: &Ended) -> String {
@@ -108,18 +262,18 @@ async fn run(plan: &Plan, host: &Host, on_line: &OnLine) -> Result<Ended, Error>
     Ok(Process::start(plan, host, on_line)?.finish().await)
 }
 
-async fn python_version(settings: &Settings, host: &Host) -> Result<String, Error> {
+async fn python_version(site: &Site, host: &Host) -> Result<String, Error> {
     let version = Arc::new(Mutex::new(String::new()));
     let on_line: OnLine = Arc::new({
         let version = Arc::clone(&version);
         move |line: &str| line.trim().clone_into(&mut version.lock())
     });
-    let ended = run(&commands::python_version(settings), host, &on_line).await?;
+    let ended = run(&commands::python_version(site), host, &on_line).await?;
     let version = version.lock().clone();
     if ended.exit.is_success() {
         Ok(version)
     } else {
-        let python = settings.python.display();
+        let python = site.python.display();
         let exit = ended.exit;
         Err(Error::Environment(format!(
             "`{python} --version` {exit}: {version}"
@@ -127,10 +281,10 @@ async fn python_version(settings: &Settings, host: &Host) -> Result<String, Erro
     }
 }
 
-async fn read_requirements(app: &Path) -> Result<Option<String>, Error> {
-    let path = app.join(REQUIREMENTS);
+async fn read_requirements(app: &Path) -> Result<Option<Requirements>, Error> {
+    let path = app.join(Requirements::FILE);
     match tokio::fs::read(&path).await {
-        Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+        Ok(bytes) => Ok(Some(Requirements::from_bytes(&bytes))),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(Error::File {
             verb: "read",

@@ -47,6 +47,25 @@ pub enum Error {
         #[source]
         source: Box<fetch::Failure>,
     },
+    /// The environment that was built could not be stored.
+    #[error("could not store the environment at `{store}` ({tries} tries in {seconds} s)")]
+    Store {
+        /// Address of the store.
+        store: String,
+        /// How often it was tried.
+        tries: u32,
+        /// Seconds from the first try to the last.
+        seconds: u64,
+        /// Why the last try failed.
+        #[source]
+        source: Box<fetch::Failure>,
+    },
+    /// The environment that was built could not be packed.
+    #[error("could not pack the environment")]
+    Pack(#[source] io::Error),
+    /// A signal ended the building of an environment.
+    #[error("stopped before the environment was built")]
+    Stopped,
     /// The bundle could not be unpacked.
     #[error("could not unpack bundle `{digest}`")]
     Unpack {
@@ -115,7 +134,9 @@ impl Error {
             Self::Listen { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
                 "another process in the pod listens there; choose another port".to_owned()
             }
-            Self::Fetch { source, .. } => return source.hint().map(str::to_owned),
+            Self::Fetch { source, .. } | Self::Store { source, .. } => {
+                return source.hint().map(str::to_owned);
+            }
             Self::Unpack { source, .. } => return source.hint(),
             Self::Spawn { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 "the image must have `uv` and `python3` on the PATH".to_owned()
@@ -131,6 +152,8 @@ impl Error {
             | Self::Setup { .. }
             | Self::Listen { .. }
             | Self::File { .. }
+            | Self::Pack(_)
+            | Self::Stopped
             | Self::Spawn { .. }
             | Self::Environment(_)
             | Self::Install(_) => return None,
@@ -147,6 +170,9 @@ impl Error {
             Self::Setup { .. }
             | Self::Listen { .. }
             | Self::Fetch { .. }
+            | Self::Store { .. }
+            | Self::Pack(_)
+            | Self::Stopped
             | Self::Unpack { .. }
             | Self::File { .. }
             | Self::Spawn { .. }
@@ -159,7 +185,7 @@ impl Error {
 }
 
 /// An error and its causes on one line.
-pub(crate) fn chain(error: &Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

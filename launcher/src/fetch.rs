@@ -1,4 +1,5 @@
-//! Fetches the bundle from the store and verifies its digest on the way.
+//! The store's internal port: bundles and environments come from there, their digests verified on the way, and a job's
+//! environment goes there.
 //!
 //! The store knows a pod from its watches, which may lag behind the pod's start; so a refusal is no
 //! final word until the deadline.
@@ -7,9 +8,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use http::{Request, Response, StatusCode, header};
-use http_body_util::{BodyExt as _, Empty};
-use hyper::body::{Bytes, Incoming};
+use futures::TryStreamExt as _;
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Empty, Limited, StreamBody};
+use hyper::body::{Body, Bytes, Frame, Incoming};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use sha2::{Digest as _, Sha256};
@@ -17,17 +19,21 @@ use tokio::fs::File;
 use tokio::io::{AsyncWriteExt as _, BufWriter};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
+use tokio_util::io::ReaderStream;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
 use crate::backoff;
 use crate::digest::Digest;
+use crate::environment::EnvironmentKey;
 use crate::error::{Error, chain};
 use crate::store_url::StoreUrl;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// From the request to the response's headers.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// From the beginning of an environment's way to the store until the answer.
+const UPLOAD_TIMEOUT: Duration = Duration::from_mins(10);
 /// Between two pieces of the body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -37,6 +43,10 @@ const LONGEST_DELAY: Duration = Duration::from_secs(10);
 const WRITE_BUFFER: usize = 256 << 10;
 /// A projected token is about one kilobyte.
 const TOKEN_BYTES: usize = 64 << 10;
+/// More than a digest has.
+const DIGEST_BYTES: usize = 256;
+
+const USER_AGENT: &str = "wavestore-launcher";
 
 /// Why one try failed. None of these holds the token.
 #[derive(Debug, thiserror::Error)]
@@ -62,19 +72,31 @@ pub enum Failure {
     /// The store said no.
     #[error("the store answered `{0}`")]
     Refused(StatusCode),
-    /// More than a bundle may have.
-    #[error("the bundle is larger than {limit} bytes")]
+    /// More than there may be.
+    #[error("the store sent more than {limit} bytes")]
     TooLarge {
         /// The limit in bytes.
         limit: u64,
     },
-    /// Not the bundle that was asked for.
+    /// Not what was asked for.
     #[error("the store sent a file with the digest `{actual}` instead of `{expected}`")]
     WrongDigest {
         /// What was asked for.
         expected: String,
         /// What came.
         actual: String,
+    },
+    /// An answer that makes no sense.
+    #[error("the store answered something else than a digest")]
+    Answer,
+    /// The environment that is to be stored could not be read.
+    #[error("could not read `{}`", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
     },
     /// The bundle could not be stored.
     #[error("could not write `{}`", path.display())]
@@ -103,7 +125,11 @@ impl Failure {
                             | StatusCode::TOO_MANY_REQUESTS
                     )
             }
-            Self::TooLarge { .. } | Self::WrongDigest { .. } | Self::Write { .. } => false,
+            Self::TooLarge { .. }
+            | Self::WrongDigest { .. }
+            | Self::Answer
+            | Self::Read { .. }
+            | Self::Write { .. } => false,
         }
     }
 
@@ -112,11 +138,11 @@ impl Failure {
             Self::Refused(StatusCode::UNAUTHORIZED) => Some(
                 "the store does not accept the pod's token: is the store's own API access in order?",
             ),
-            Self::Refused(StatusCode::FORBIDDEN) => Some(
-                "the store says that this instance does not run this bundle: redeploy the instance",
-            ),
+            Self::Refused(StatusCode::FORBIDDEN) => {
+                Some("the store says that this pod has no part in it: redeploy the instance")
+            }
             Self::Refused(StatusCode::NOT_FOUND) => {
-                Some("the bundle is not in the store's blob store: import the app again")
+                Some("it is not in the store's blob store: import the app again")
             }
             Self::Connect(_) | Self::Silent(_) => {
                 Some("is the store's router running, and may this pod reach its internal port?")
@@ -129,6 +155,8 @@ impl Failure {
             | Self::Refused(_)
             | Self::TooLarge { .. }
             | Self::WrongDigest { .. }
+            | Self::Answer
+            | Self::Read { .. }
             | Self::Write { .. } => None,
         }
     }
@@ -150,40 +178,88 @@ fn retry(
 /// The task that moves the bytes of one connection.
 type Connection = AbortOnDropHandle<hyper::Result<()>>;
 
-/// What to fetch, where from and where to.
-pub(crate) struct Download<'a> {
-    pub(crate) store: &'a StoreUrl,
-    pub(crate) digest: &'a Digest,
+/// The way to the store.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Store<'a> {
+    pub(crate) url: &'a StoreUrl,
+    /// Holds the token by which the store knows this pod.
     pub(crate) token_file: &'a Path,
-    /// Most bytes.
-    pub(crate) limit: u64,
-    pub(crate) into: &'a Path,
-    /// How long to try.
+    /// How long to try what may pass.
     pub(crate) deadline: Duration,
 }
 
-impl Download<'_> {
-    /// Fetches the bundle, trying again until the deadline. `tell` hears why a try failed.
-    pub(crate) async fn run(&self, tell: impl Fn(&str)) -> Result<(), Error> {
+/// How often something was tried: the store's address, tries, seconds, and why the last one failed.
+type GivenUp = (String, u32, u64, Box<Failure>);
+
+impl Store<'_> {
+    /// Asks for what is at `path`, once. No more than `limit` bytes of it are taken.
+    pub(crate) async fn get(&self, path: &str, limit: u64) -> Result<Answer, Failure> {
+        let request = Request::get(path).body(Empty::<Bytes>::new());
+        let request = request.expect("our own paths are valid");
+        let (response, connection) = self.ask(request, ANSWER_TIMEOUT).await?;
+        if response.status() != StatusCode::OK {
+            return Err(Failure::Refused(response.status()));
+        }
+        Ok(Answer {
+            body: response.into_body(),
+            limit,
+            size: 0,
+            hasher: Sha256::new(),
+            _connection: connection,
+        })
+    }
+
+    /// Sends a request; what comes after the head of the answer comes as long as the connection is held.
+    async fn ask<B>(
+        &self,
+        mut request: Request<B>,
+        patience: Duration,
+    ) -> Result<(Response<Incoming>, Connection), Failure>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let token = self.token().await?;
+        let connect = TcpStream::connect(self.url.address());
+        let stream = timeout(CONNECT_TIMEOUT, connect)
+            .await
+            .map_err(|_| Failure::Silent(CONNECT_TIMEOUT))?
+            .map_err(Failure::Connect)?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(Failure::Broken)?;
+        let connection = AbortOnDropHandle::new(tokio::spawn(connection));
+        let host = HeaderValue::try_from(self.url.authority());
+        let headers = request.headers_mut();
+        headers.insert(header::HOST, host.expect("a store URL has a host"));
+        headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+        headers.insert(header::AUTHORIZATION, token);
+        let response = timeout(patience, sender.send_request(request))
+            .await
+            .map_err(|_| Failure::Silent(patience))?
+            .map_err(Failure::Broken)?;
+        Ok((response, connection))
+    }
+
+    /// Tries again until the deadline what may pass. `tell` hears why a try failed.
+    async fn persist<T>(
+        &self,
+        tell: impl Fn(&str),
+        attempt: impl AsyncFn() -> Result<T, Failure>,
+        give_up: impl Fn(GivenUp) -> Error,
+    ) -> Result<T, Error> {
         let start = Instant::now();
         let mut tries = 0;
         loop {
             tries += 1;
-            let failure = match self.once().await {
-                Ok(size) => {
-                    info!(bundle.size_bytes = size, "Fetched bundle {}", self.digest);
-                    return Ok(());
-                }
+            let failure = match attempt().await {
+                Ok(done) => return Ok(done),
                 Err(failure) => failure,
             };
             let elapsed = start.elapsed();
             let delay = retry(&failure, tries, elapsed, self.deadline, backoff::dice());
-            let error = Error::Fetch {
-                store: self.store.to_string(),
-                tries,
-                seconds: elapsed.as_secs(),
-                source: Box::new(failure),
-            };
+            let seconds = elapsed.as_secs();
+            let error = give_up((self.url.to_string(), tries, seconds, Box::new(failure)));
             let Some(delay) = delay else {
                 return Err(error);
             };
@@ -194,75 +270,8 @@ impl Download<'_> {
         }
     }
 
-    /// Fetches the bundle once. Returns its size.
-    async fn once(&self) -> Result<u64, Failure> {
-        let (response, _connection) = self.request().await?;
-        let mut body = response.into_body();
-        let write_error = |source| Failure::Write {
-            path: self.into.to_owned(),
-            source,
-        };
-        let file = File::create(self.into).await.map_err(write_error)?;
-        let mut file = BufWriter::with_capacity(WRITE_BUFFER, file);
-        let mut hasher = Sha256::new();
-        let mut size = 0;
-        loop {
-            let frame = timeout(BODY_TIMEOUT, body.frame())
-                .await
-                .map_err(|_| Failure::Silent(BODY_TIMEOUT))?;
-            let Some(frame) = frame else { break };
-            let Ok(data) = frame.map_err(Failure::Broken)?.into_data() else {
-                continue;
-            };
-            size += data.len() as u64;
-            if size > self.limit {
-                return Err(Failure::TooLarge { limit: self.limit });
-            }
-            hasher.update(&data);
-            file.write_all(&data).await.map_err(write_error)?;
-        }
-        file.shutdown().await.map_err(write_error)?;
-        let bytes: [u8; 32] = hasher.finalize().into();
-        let actual = Digest::from(bytes);
-        if actual != *self.digest {
-            return Err(Failure::WrongDigest {
-                expected: self.digest.to_string(),
-                actual: actual.to_string(),
-            });
-        }
-        Ok(size)
-    }
-
-    /// Asks for the bundle. The body comes as long as the connection is held.
-    async fn request(&self) -> Result<(Response<Incoming>, Connection), Failure> {
-        let token = self.token().await?;
-        let connect = TcpStream::connect(self.store.address());
-        let stream = timeout(CONNECT_TIMEOUT, connect)
-            .await
-            .map_err(|_| Failure::Silent(CONNECT_TIMEOUT))?
-            .map_err(Failure::Connect)?;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(Failure::Broken)?;
-        let connection = AbortOnDropHandle::new(tokio::spawn(connection));
-        let request = Request::get(StoreUrl::bundle_path(self.digest))
-            .header(header::HOST, self.store.authority())
-            .header(header::USER_AGENT, "wavestore-launcher")
-            .header(header::AUTHORIZATION, token)
-            .body(Empty::<Bytes>::new())
-            .expect("a digest makes a path, and a store URL a host");
-        let response = timeout(ANSWER_TIMEOUT, sender.send_request(request))
-            .await
-            .map_err(|_| Failure::Silent(ANSWER_TIMEOUT))?
-            .map_err(Failure::Broken)?;
-        if response.status() != StatusCode::OK {
-            return Err(Failure::Refused(response.status()));
-        }
-        Ok((response, connection))
-    }
-
     /// Reads the token. It is replaced in the pod long before it expires, so it is read for each try.
-    async fn token(&self) -> Result<header::HeaderValue, Failure> {
+    async fn token(&self) -> Result<HeaderValue, Failure> {
         let error = |source| Failure::Token {
             path: self.token_file.to_owned(),
             source,
@@ -272,11 +281,155 @@ impl Download<'_> {
             .map_err(error)?;
         let text = text.trim();
         let value = (text.len() <= TOKEN_BYTES)
-            .then(|| header::HeaderValue::try_from(format!("Bearer {text}")).ok())
+            .then(|| HeaderValue::try_from(format!("Bearer {text}")).ok())
             .flatten();
         let mut value = value.ok_or_else(|| error(io::ErrorKind::InvalidData.into()))?;
         value.set_sensitive(true);
         Ok(value)
+    }
+}
+
+/// What the store sends, piece by piece.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    body: Incoming,
+    limit: u64,
+    size: u64,
+    hasher: Sha256,
+    _connection: Connection,
+}
+
+impl Answer {
+    /// The next piece; nothing at the end.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
+        loop {
+            let frame = timeout(BODY_TIMEOUT, self.body.frame())
+                .await
+                .map_err(|_| Failure::Silent(BODY_TIMEOUT))?;
+            let Some(frame) = frame else { return Ok(None) };
+            let Ok(piece) = frame.map_err(Failure::Broken)?.into_data() else {
+                continue;
+            };
+            self.size += piece.len() as u64;
+            if self.size > self.limit {
+                return Err(Failure::TooLarge { limit: self.limit });
+            }
+            self.hasher.update(&piece);
+            return Ok(Some(piece));
+        }
+    }
+
+    /// Whether all that came is what was expected; answers how much it was.
+    pub(crate) fn verify(self, expected: &Digest) -> Result<u64, Failure> {
+        let bytes: [u8; 32] = self.hasher.finalize().into();
+        check(expected, Digest::from(bytes))?;
+        Ok(self.size)
+    }
+}
+
+fn check(expected: &Digest, actual: Digest) -> Result<(), Failure> {
+    if actual == *expected {
+        return Ok(());
+    }
+    Err(Failure::WrongDigest {
+        expected: expected.to_string(),
+        actual: actual.to_string(),
+    })
+}
+
+/// A bundle to fetch, and where to.
+pub(crate) struct Download<'a> {
+    pub(crate) store: Store<'a>,
+    pub(crate) digest: &'a Digest,
+    /// Most bytes.
+    pub(crate) limit: u64,
+    pub(crate) into: &'a Path,
+}
+
+impl Download<'_> {
+    /// Fetches the bundle, trying again until the deadline. `tell` hears why a try failed.
+    pub(crate) async fn run(&self, tell: impl Fn(&str)) -> Result<(), Error> {
+        let fetched = self.store.persist(
+            tell,
+            async || self.once().await,
+            |(store, tries, seconds, source)| Error::Fetch {
+                store,
+                tries,
+                seconds,
+                source,
+            },
+        );
+        let size = fetched.await?;
+        info!(bundle.size_bytes = size, "Fetched bundle {}", self.digest);
+        Ok(())
+    }
+
+    /// Fetches the bundle once. Returns its size.
+    async fn once(&self) -> Result<u64, Failure> {
+        let path = StoreUrl::bundle_path(self.digest);
+        let mut answer = self.store.get(&path, self.limit).await?;
+        let write_error = |source| Failure::Write {
+            path: self.into.to_owned(),
+            source,
+        };
+        let file = File::create(self.into).await.map_err(write_error)?;
+        let mut file = BufWriter::with_capacity(WRITE_BUFFER, file);
+        while let Some(piece) = answer.next().await? {
+            file.write_all(&piece).await.map_err(write_error)?;
+        }
+        file.shutdown().await.map_err(write_error)?;
+        answer.verify(self.digest)
+    }
+}
+
+/// An environment to store.
+pub(crate) struct Upload<'a> {
+    pub(crate) store: Store<'a>,
+    pub(crate) key: &'a EnvironmentKey,
+    pub(crate) file: &'a Path,
+    /// The file's.
+    pub(crate) digest: &'a Digest,
+}
+
+impl Upload<'_> {
+    /// Stores the environment, trying again until the deadline.
+    pub(crate) async fn run(&self) -> Result<(), Error> {
+        let stored = self.store.persist(
+            |_reason| {},
+            async || self.once().await,
+            |(store, tries, seconds, source)| Error::Store {
+                store,
+                tries,
+                seconds,
+                source,
+            },
+        );
+        stored.await
+    }
+
+    async fn once(&self) -> Result<(), Failure> {
+        let read_error = |source| Failure::Read {
+            path: self.file.to_owned(),
+            source,
+        };
+        let file = File::open(self.file).await.map_err(read_error)?;
+        let size = file.metadata().await.map_err(read_error)?.len();
+        let pieces = ReaderStream::with_capacity(file, WRITE_BUFFER).map_ok(Frame::data);
+        let request = Request::put(StoreUrl::environment_path(self.key))
+            .header(header::CONTENT_LENGTH, size)
+            .body(StreamBody::new(pieces))
+            .expect("our own paths are valid");
+        let (response, _connection) = self.store.ask(request, UPLOAD_TIMEOUT).await?;
+        if response.status() != StatusCode::CREATED {
+            return Err(Failure::Refused(response.status()));
+        }
+        let answer = Limited::new(response.into_body(), DIGEST_BYTES);
+        let answer = answer.collect().await.map_err(|_| Failure::Answer)?;
+        let actual = std::str::from_utf8(&answer.to_bytes())
+            .ok()
+            .and_then(|text| text.trim().parse().ok())
+            .ok_or(Failure::Answer)?;
+        check(self.digest, actual)
     }
 }
 

@@ -1,9 +1,7 @@
-//! `wavestore-launcher`: PID 1 of an instance's pod.
+//! `wavestore-launcher`: PID 1 of an instance's pod, and of the jobs that build environments.
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 fn main() -> ExitCode {
-    launcher::report(launcher::start(launcher::Args::parse()))
+    launcher::report(launcher::start(launcher::Task::parse()))
 }

@@ -10,9 +10,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info};
 
-use crate::args::Args;
+use crate::args::{BuildArgs, Task};
+use crate::build;
 use crate::certificates;
-use crate::environment;
+use crate::environment::{self, EnvironmentKey};
 use crate::error::{Error, chain};
 use crate::family::Family;
 use crate::front::Front;
@@ -21,7 +22,7 @@ use crate::output::Output;
 use crate::phase::{Board, Phase};
 use crate::probes;
 use crate::process::Host;
-use crate::settings::{App, Settings};
+use crate::settings::{App, Settings, Site};
 use crate::signals::StopSignals;
 use crate::sourcing;
 use crate::supervise::Supervisor;
@@ -33,39 +34,58 @@ const THREADS: usize = 2;
 /// Longest wait for what cannot be interrupted, such as unpacking.
 const LEAVE: Duration = Duration::from_secs(1);
 
-/// Runs the launcher until its app ends or a signal comes.
+/// Does what the launcher is asked to: runs an app until that ends or a signal comes, or builds an environment.
 ///
 /// # Errors
-/// Whatever keeps the app from running. It is in the termination message too.
-pub fn start(args: Args) -> Result<(), Error> {
-    let mut settings = Settings::new(args, env::vars_os().collect())?;
+/// Whatever keeps it from that. It is in the termination message too.
+pub fn start(task: Task) -> Result<(), Error> {
+    let variables = env::vars_os().collect();
+    match task {
+        Task::Run(args) => {
+            let mut settings = Settings::new(*args, variables)?;
+            let result = begin(&mut settings.site).and_then(|()| execute(run(&settings)));
+            end(&settings.site, result)
+        }
+        Task::Build(args) => {
+            let BuildArgs {
+                site,
+                environment_key,
+            } = *args;
+            let mut site = Site::new(site, variables);
+            let result = begin(&mut site).and_then(|()| execute(build(&site, environment_key)));
+            let report = end(&site, result)?;
+            termination::write(&site.termination_log, &report);
+            Ok(())
+        }
+    }
+}
+
+fn begin(site: &mut Site) -> Result<(), Error> {
     tracing_subscriber::fmt()
-        .with_env_filter(settings.log.clone())
+        .with_env_filter(site.log.clone())
         .with_writer(io::stderr)
         .with_ansi(false)
         .with_target(false)
         .init();
-    let result = trust(&mut settings).and_then(|()| execute(&settings));
+    let variables = mem::take(&mut site.variables);
+    site.variables = certificates::trust(variables, &site.ca_file, &site.folders.scratch)?;
+    Ok(())
+}
+
+fn end<T>(site: &Site, result: Result<T, Error>) -> Result<T, Error> {
     if let Err(error) = &result {
-        termination::write(&settings.termination_log, error);
+        termination::write(&site.termination_log, &termination::message(error));
     }
     result
 }
 
-fn trust(settings: &mut Settings) -> Result<(), Error> {
-    let variables = mem::take(&mut settings.variables);
-    settings.variables =
-        certificates::trust(variables, &settings.ca_file, &settings.folders.scratch)?;
-    Ok(())
-}
-
-fn execute(settings: &Settings) -> Result<(), Error> {
+fn execute<T>(task: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)
         .enable_all()
         .build()
         .map_err(setup("the runtime"))?;
-    let result = runtime.block_on(run(settings));
+    let result = runtime.block_on(task);
     runtime.shutdown_timeout(LEAVE);
     result
 }
@@ -75,15 +95,9 @@ fn setup(what: &'static str) -> impl FnOnce(io::Error) -> Error {
 }
 
 async fn run(settings: &Settings) -> Result<(), Error> {
-    info!(instance.id = settings.instance, bundle.digest = %settings.digest, "Starting");
-    if let Err(error) = Family::adopt() {
-        debug!("Orphans go to another process: {error}");
-    }
+    info!(instance.id = settings.instance, bundle.digest = %settings.site.digest, "Starting");
     let board = Arc::new(Board::new());
-    let host = Host {
-        family: Arc::new(Family::default()),
-        output: Output::start(),
-    };
+    let host = host();
     let relay_to = match &settings.app {
         App::Wave { .. } => None,
         App::Python { port, .. } => Some(*port),
@@ -113,6 +127,42 @@ async fn run(settings: &Settings) -> Result<(), Error> {
         Err(error) => board.failed(&chain(error)),
     }
     front.close().await;
+    stop.cancel();
+    leave.cancel();
+    tasks.close();
+    tasks.wait().await;
+    host.output.finish().await;
+    result
+}
+
+/// What processes are started in; orphans come to us.
+fn host() -> Host {
+    if let Err(error) = Family::adopt() {
+        debug!("Orphans go to another process: {error}");
+    }
+    Host {
+        family: Arc::new(Family::default()),
+        output: Output::start(),
+    }
+}
+
+/// Builds an environment; returns what the operator is to know of it.
+async fn build(site: &Site, key: EnvironmentKey) -> Result<String, Error> {
+    let host = host();
+    let signals = StopSignals::listen().map_err(setup("the signals"))?;
+    let reaper = Arc::clone(&host.family)
+        .reaper()
+        .map_err(setup("the reaper of orphans"))?;
+    let stop = CancellationToken::new();
+    let leave = CancellationToken::new();
+    let tasks = TaskTracker::new();
+    tasks.spawn(signals.cancel(stop.clone()));
+    tasks.spawn(reaper.run(leave.clone()));
+    let result = tokio::select! {
+        biased;
+        () = stop.cancelled() => Err(Error::Stopped),
+        built = build::build(site, &key, &host) => built,
+    };
     stop.cancel();
     leave.cancel();
     tasks.close();

@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 
-use crate::args::Args;
+use crate::args::{Args, SiteArgs};
 use crate::digest::Digest;
+use crate::environment::EnvironmentKey;
 use crate::error::Error;
+use crate::fetch::Store;
 use crate::files::AppFiles;
 use crate::store_url::StoreUrl;
 use crate::variables::Variables;
@@ -92,44 +94,109 @@ pub(crate) struct Folders {
     pub(crate) venv: PathBuf,
     /// uv's cache, on the same file system as the environment, so that files are linked, not copied.
     pub(crate) cache: PathBuf,
+    /// The packed environment, where there is room for it.
+    pub(crate) packed: PathBuf,
     /// Downloads.
     pub(crate) scratch: PathBuf,
 }
 
-/// Everything the launcher was told.
+/// What every task needs: where the bundle comes from, folders, programs.
 #[derive(Debug)]
-pub(crate) struct Settings {
-    pub(crate) instance: String,
+pub(crate) struct Site {
+    /// Digest of the bundle.
     pub(crate) digest: Digest,
     pub(crate) store_url: StoreUrl,
     pub(crate) token_file: PathBuf,
-    pub(crate) app: App,
-    pub(crate) files: AppFiles,
-    pub(crate) port: u16,
-    pub(crate) health_port: u16,
-    pub(crate) internal_port: u16,
     pub(crate) folders: Folders,
     pub(crate) uv: PathBuf,
     pub(crate) python: PathBuf,
     pub(crate) ca_file: PathBuf,
     pub(crate) termination_log: PathBuf,
     pub(crate) fetch_deadline: Duration,
-    pub(crate) grace: Duration,
-    pub(crate) silence: Duration,
-    pub(crate) start_attempts: u32,
     pub(crate) log: EnvFilter,
     /// The environment that the launcher was started with.
     pub(crate) variables: Variables,
+}
+
+impl Site {
+    pub(crate) fn new(args: SiteArgs, variables: Variables) -> Self {
+        let SiteArgs {
+            bundle_digest,
+            store_url,
+            token_file,
+            app_dir,
+            resources_dir,
+            scratch_dir,
+            uv,
+            python,
+            ca_file,
+            termination_log,
+            fetch_deadline,
+            log,
+        } = args;
+        Self {
+            digest: bundle_digest,
+            store_url,
+            token_file,
+            folders: Folders {
+                app: app_dir,
+                venv: resources_dir.join("venv"),
+                cache: resources_dir.join("uv-cache"),
+                packed: resources_dir.join("environment.tar.zst"),
+                scratch: scratch_dir,
+            },
+            uv,
+            python,
+            ca_file,
+            termination_log,
+            fetch_deadline,
+            log,
+            variables,
+        }
+    }
+
+    /// The way to the store.
+    pub(crate) fn store(&self) -> Store<'_> {
+        Store {
+            url: &self.store_url,
+            token_file: &self.token_file,
+            deadline: self.fetch_deadline,
+        }
+    }
+}
+
+/// An environment that the store has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Prepared {
+    pub(crate) key: EnvironmentKey,
+    /// What it must have: the operator's word, not the store's.
+    pub(crate) digest: Digest,
+}
+
+/// Everything that a launcher was told which runs an app.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) site: Site,
+    pub(crate) instance: String,
+    pub(crate) prepared: Option<Prepared>,
+    pub(crate) app: App,
+    pub(crate) files: AppFiles,
+    pub(crate) port: u16,
+    pub(crate) health_port: u16,
+    pub(crate) internal_port: u16,
+    pub(crate) grace: Duration,
+    pub(crate) silence: Duration,
+    pub(crate) start_attempts: u32,
 }
 
 impl Settings {
     /// Checks what clap cannot.
     pub(crate) fn new(args: Args, variables: Variables) -> Result<Self, Error> {
         let Args {
+            site,
+            environment_key,
+            environment_digest,
             instance,
-            bundle_digest,
-            store_url,
-            token_file,
             app_mode,
             app_module,
             arguments: AppArgs(arguments),
@@ -139,18 +206,9 @@ impl Settings {
             port,
             health_port,
             internal_port,
-            app_dir,
-            resources_dir,
-            scratch_dir,
-            uv,
-            python,
-            ca_file,
-            termination_log,
-            fetch_deadline,
             grace,
             silence,
             start_attempts,
-            log,
         } = args;
 
         let module = module_name(&app_module);
@@ -180,31 +238,19 @@ impl Settings {
         }
 
         Ok(Self {
+            site: Site::new(site, variables),
             instance,
-            digest: bundle_digest,
-            store_url,
-            token_file,
+            prepared: environment_key
+                .zip(environment_digest)
+                .map(|(key, digest)| Prepared { key, digest }),
             app,
             files: app_files,
             port,
             health_port,
             internal_port,
-            folders: Folders {
-                app: app_dir,
-                venv: resources_dir.join("venv"),
-                cache: resources_dir.join("uv-cache"),
-                scratch: scratch_dir,
-            },
-            uv,
-            python,
-            ca_file,
-            termination_log,
-            fetch_deadline,
             grace,
             silence,
             start_attempts,
-            log,
-            variables,
         })
     }
 }

@@ -10,7 +10,7 @@ use crate::digest::Digest;
 use crate::error::Error;
 use crate::fetch::Download;
 use crate::phase::Board;
-use crate::settings::Settings;
+use crate::settings::{Settings, Site};
 
 /// Says which bundle the folder holds, once it holds all of it.
 const MARKER: &str = ".wavestore-bundle";
@@ -20,14 +20,15 @@ const MARKER: &str = ".wavestore-bundle";
 ///
 /// Files that the app itself wrote stay either way.
 pub(crate) async fn source(settings: &Settings, board: &Board) -> Result<(), Error> {
-    bring(settings, board).await?;
+    bring(&settings.site, board).await?;
     // A few links take no time.
-    settings.files.link(&settings.folders.app)
+    settings.files.link(&settings.site.folders.app)
 }
 
-async fn bring(settings: &Settings, board: &Board) -> Result<(), Error> {
-    let folder = &settings.folders.app;
-    let digest = settings.digest;
+/// The same without those files.
+pub(crate) async fn bring(site: &Site, board: &Board) -> Result<(), Error> {
+    let folder = &site.folders.app;
+    let digest = site.digest;
     let marker = folder.join(MARKER);
     let present = tokio::fs::read_to_string(&marker).await;
     if present.is_ok_and(|text| text.trim() == digest.to_string()) {
@@ -35,14 +36,12 @@ async fn bring(settings: &Settings, board: &Board) -> Result<(), Error> {
         return Ok(());
     }
     let limits = Limits::default();
-    let archive = settings.folders.scratch.join("wavestore-bundle.zip");
+    let archive = site.folders.scratch.join("wavestore-bundle.zip");
     let download = Download {
-        store: &settings.store_url,
+        store: site.store(),
         digest: &digest,
-        token_file: &settings.token_file,
         limit: limits.archive_bytes,
         into: &archive,
-        deadline: settings.fetch_deadline,
     };
     download.run(|reason| board.tell(reason)).await?;
 

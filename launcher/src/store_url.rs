@@ -1,4 +1,4 @@
-//! `StoreUrl`: where the bundle is fetched.
+//! `StoreUrl`: where bundles and environments are.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,6 +6,7 @@ use std::str::FromStr;
 use http::Uri;
 
 use crate::digest::Digest;
+use crate::environment::EnvironmentKey;
 
 /// Address of the store's internal port: `http://host[:port]`, without a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +33,11 @@ impl StoreUrl {
     /// Path of a bundle.
     pub(crate) fn bundle_path(digest: &Digest) -> String {
         format!("/v1/bundles/{digest}")
+    }
+
+    /// Path of an environment.
+    pub(crate) fn environment_path(key: &EnvironmentKey) -> String {
+        format!("/v1/environments/{key}")
     }
 }
 

@@ -12,20 +12,21 @@ use crate::tail::cut;
 /// Kubernetes keeps this much of it.
 const BYTES: usize = 4096;
 
-/// Writes why the launcher gives up.
-pub(crate) fn write(file: &Path, error: &Error) {
+/// Writes what the launcher leaves behind.
+pub(crate) fn write(file: &Path, text: &str) {
     // Outside of Kubernetes there is no such file, and none is made in `/dev`.
     let written = OpenOptions::new()
         .write(true)
         .truncate(true)
         .open(file)
-        .and_then(|mut file| file.write_all(message(error).as_bytes()));
+        .and_then(|mut file| file.write_all(text.as_bytes()));
     if let Err(error) = written {
         debug!("Could not write `{}`: {error}", file.display());
     }
 }
 
-fn message(error: &Error) -> String {
+/// Why the launcher gives up, and what to do about it.
+pub(crate) fn message(error: &Error) -> String {
     let mut text = chain(error);
     if let Some(hint) = error.hint() {
         text.push_str("\nhint: ");

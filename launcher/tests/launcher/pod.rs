@@ -74,11 +74,25 @@ impl Pod {
         command
             .env("WAVESTORE_INSTANCE", "sales")
             .env("WAVESTORE_APP_MODULE", "app")
-            .arg(format!("--bundle-digest={digest}"))
-            .arg(format!("--store-url={store}"))
             .arg(format!("--port={}", self.port))
             .arg(format!("--health-port={}", self.health_port))
-            .arg(format!("--internal-port={}", self.internal_port))
+            .arg(format!("--internal-port={}", self.internal_port));
+        self.site(&mut command, digest, store, uv);
+        command
+    }
+
+    /// The command that builds an environment.
+    pub(crate) fn build(&self, digest: &str, store: &str, uv: &Path, key: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wavestore-launcher"));
+        command.arg("build").env("WAVESTORE_ENVIRONMENT_KEY", key);
+        self.site(&mut command, digest, store, uv);
+        command
+    }
+
+    fn site(&self, command: &mut Command, digest: &str, store: &str, uv: &Path) {
+        command
+            .arg(format!("--bundle-digest={digest}"))
+            .arg(format!("--store-url={store}"))
             .arg("--token-file")
             .arg(self.path("token"))
             .arg("--app-dir")
@@ -91,7 +105,6 @@ impl Pod {
             .arg(self.path("termination"))
             .arg("--uv")
             .arg(uv);
-        command
     }
 
     /// Starts a launcher.

@@ -342,6 +342,112 @@ fn the_next_container_of_a_pod_starts_without_store_and_uv() {
     again.wait_until_ready();
 }
 
+const KEY: &str = "abababababababababababababababababababab";
+
+/// Builds the environment of a bundle in a pod of its own; returns its digest.
+fn build(body: &[u8], store: &Store) -> String {
+    let job = Pod::new();
+    let address = format!("http://{}", store.address);
+    let mut builder = job.start(job.build(&digest(body), &address, &uv(), KEY));
+    assert_eq!(builder.exit_code(), Some(0), "{}", builder.log());
+    let report: serde_json::Value = serde_json::from_str(&job.termination()).unwrap();
+    assert!(
+        !builder.log().contains("first-token"),
+        "the token is in the log"
+    );
+    report["digest"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn an_instance_starts_from_the_environment_that_was_built_and_from_no_other() {
+    let body = wave_bundle(APP, "h2o-wave\n");
+    let store = Store::start(body.clone(), &[]);
+    let built = build(&body, &store);
+    let path = format!("/v1/environments/{KEY}");
+    let stored = store.environments.lock().unwrap()[&path].clone();
+    assert_eq!(digest(&stored), built);
+    assert_eq!(build(&body, &store), built, "twice the same");
+
+    let start = |pod: &Pod| {
+        let mut command = pod.command(&digest(&body), &format!("http://{}", store.address), &uv());
+        command
+            .env("WAVESTORE_ENVIRONMENT_KEY", KEY)
+            .env("WAVESTORE_ENVIRONMENT_DIGEST", &built);
+        let launcher = pod.start(command);
+        launcher.wait_until_ready();
+        launcher
+    };
+    let restored = "the one that was built at import";
+    let pod = Pod::new();
+    let mut launcher = start(&pod);
+    let log = launcher.log();
+    assert!(log.contains(restored) && !log.contains("Resolved"), "{log}");
+    let lock = fs::read_to_string(pod.path("resources/venv/requirements.lock")).unwrap();
+    assert_eq!(lock, "h2o-wave==1.8.16\n");
+    launcher.send(Signal::SIGTERM);
+    assert_eq!(launcher.exit_code(), Some(0));
+    let log = start(&pod).log();
+    assert!(log.contains("there already"), "{log}");
+
+    let mut changed = stored.clone();
+    *changed.last_mut().unwrap() ^= 1;
+    let cases = [
+        ("another one", Some(changed), "could not"),
+        (
+            "cut short",
+            Some(stored[..stored.len() / 2].to_vec()),
+            "could not",
+        ),
+        ("no archive", Some(b"PK".to_vec()), "could not unpack it"),
+        (
+            "gone",
+            None,
+            "could not fetch it: the store answered `404 Not Found`",
+        ),
+    ];
+    for (name, environment, words) in cases {
+        let mut environments = store.environments.lock().unwrap();
+        match environment {
+            Some(environment) => environments.insert(path.clone(), environment),
+            None => environments.remove(&path),
+        };
+        drop(environments);
+        let pod = Pod::new();
+        let log = start(&pod).log();
+        assert!(!log.contains(restored), "{name}: {log}");
+        let told = format!("{KEY}, cannot be used, so packages are installed here: {words}");
+        assert!(log.contains(&told), "{name}: {log}");
+        assert!(log.contains("Resolved"), "{name}: {log}");
+    }
+}
+
+#[test]
+fn a_build_that_fails_leaves_uvs_words_and_stores_nothing() {
+    let job = Pod::new();
+    let body = wave_bundle(APP, "no-such-package==9.9.9\n");
+    let store = Store::start(body.clone(), &[]);
+    let address = format!("http://{}", store.address);
+    let mut builder = job.start(job.build(&digest(&body), &address, &uv(), KEY));
+    assert_eq!(builder.exit_code(), Some(1));
+    assert_eq!(
+        job.termination(),
+        "could not install `requirements.txt`: No solution found when resolving dependencies: \
+         Because no-such-package was not found in the package registry, no."
+    );
+    assert!(store.environments.lock().unwrap().is_empty());
+}
+
+#[test]
+fn an_environment_is_stored_when_the_store_is_back() {
+    let job = Pod::new();
+    let body = wave_bundle(APP, "h2o-wave\n");
+    let store = Store::start(body.clone(), &[503, 403, 503]);
+    let address = format!("http://{}", store.address);
+    let mut builder = job.start(job.build(&digest(&body), &address, &uv(), KEY));
+    assert_eq!(builder.exit_code(), Some(0), "{}", builder.log());
+    assert_eq!(store.environments.lock().unwrap().len(), 1);
+}
+
 #[test]
 fn files_from_outside_the_bundle_are_there_in_the_next_container_too() {
     let pod = Pod::new();

@@ -1,6 +1,7 @@
 //! A store that answers as told.
 
-use std::io::{BufRead, BufReader, Write};
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Read as _, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -10,11 +11,15 @@ use sha2::{Digest as _, Sha256};
 /// What the store was asked: path and token.
 pub(crate) type Asked = Arc<Mutex<Vec<(String, String)>>>;
 
-/// Serves one bundle on a thread that ends with the test's process.
+/// Serves one bundle, and takes and gives environments, on a thread that ends with the test's process.
 pub(crate) struct Store {
     pub(crate) address: SocketAddr,
     pub(crate) asked: Asked,
+    /// By their paths.
+    pub(crate) environments: Environments,
 }
+
+pub(crate) type Environments = Arc<Mutex<HashMap<String, Vec<u8>>>>;
 
 impl Store {
     /// Answers with `refusals` first, one a request, then always with `body`.
@@ -22,10 +27,12 @@ impl Store {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let asked = Asked::default();
+        let environments = Environments::default();
         let mut refusals = refusals.to_vec();
         refusals.reverse();
         thread::spawn({
             let asked = Arc::clone(&asked);
+            let environments = Arc::clone(&environments);
             move || {
                 for stream in listener.incoming() {
                     let mut stream = BufReader::new(stream.unwrap());
@@ -45,22 +52,40 @@ impl Store {
                         .find_map(|line| line.strip_prefix("authorization: "));
                     let token = token.unwrap_or_default().to_owned();
                     asked.lock().unwrap().push((path.to_owned(), token));
-                    let out = stream.get_mut();
-                    let (code, body) = match refusals.pop() {
-                        Some(code) => (code, &[][..]),
-                        None => (200, &body[..]),
+                    let length = lines
+                        .iter()
+                        .find_map(|line| line.strip_prefix("content-length: "))
+                        .map_or(0, |length| length.parse().unwrap());
+                    let mut sent = vec![0; length];
+                    stream.read_exact(&mut sent).unwrap();
+                    let mut environments = environments.lock().unwrap();
+                    let is_put = lines[0].starts_with("PUT ");
+                    let (code, body) = match (refusals.pop(), environments.get(path)) {
+                        (Some(code), _) => (code, Vec::new()),
+                        (None, _) if is_put => (201, digest(&sent).into_bytes()),
+                        (None, Some(environment)) => (200, environment.clone()),
+                        (None, None) if path.starts_with("/v1/environments/") => (404, Vec::new()),
+                        (None, None) => (200, body.clone()),
                     };
+                    if is_put && code == 201 {
+                        environments.insert(path.to_owned(), sent);
+                    }
+                    let out = stream.get_mut();
                     let head = format!(
                         "HTTP/1.1 {code} x\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
                         body.len()
                     );
                     // The launcher may be gone already.
                     let _ = out.write_all(head.as_bytes());
-                    let _ = out.write_all(body);
+                    let _ = out.write_all(&body);
                 }
             }
         });
-        Self { address, asked }
+        Self {
+            address,
+            asked,
+            environments,
+        }
     }
 }
 

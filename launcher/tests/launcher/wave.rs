@@ -86,6 +86,53 @@ fn a_real_wave_app_runs_heals_and_stops() {
     );
 }
 
+#[test]
+fn a_real_environment_that_was_built_elsewhere_runs_here() {
+    let (job, pod) = (Pod::new(), Pod::new());
+    let body = pack("hello", &pod.path("hello.wave"));
+    let store = Store::start(body.clone(), &[]);
+    let address = format!("http://{}", store.address);
+    let key = "ab".repeat(20);
+    let mut builder = job.start(job.build(&digest(&body), &address, &uv(), &key));
+    assert_eq!(builder.exit_code(), Some(0), "{}", builder.log());
+    let report: serde_json::Value = serde_json::from_str(&job.termination()).unwrap();
+    let built = report["digest"].as_str().unwrap();
+    drop(job);
+
+    // What would have to be installed could not be.
+    let mut command = pod.command(&digest(&body), &address, &uv());
+    command
+        .env("UV_OFFLINE", "1")
+        .env("WAVESTORE_ENVIRONMENT_KEY", &key)
+        .env("WAVESTORE_ENVIRONMENT_DIGEST", built);
+    let launcher = pod.start(command);
+    launcher.wait_until_ready();
+    assert_eq!(get(pod.port, "/").unwrap().code, 200);
+    let venv = pod.path("resources/venv");
+    let lock = fs::read_to_string(venv.join("requirements.lock")).unwrap();
+    assert!(lock.contains("h2o-wave==1.8.16"), "{lock}");
+    let modules = glob(&venv, "__init__.py");
+    let compiled = glob(&venv, ".pyc");
+    assert!(
+        compiled > modules,
+        "{compiled} compiled modules for {modules} packages"
+    );
+}
+
+/// How many files have names with this end.
+fn glob(folder: &Path, end: &str) -> usize {
+    let entries = fs::read_dir(folder).unwrap().map(Result::unwrap);
+    entries
+        .map(|entry| {
+            if entry.file_type().unwrap().is_dir() {
+                glob(&entry.path(), end)
+            } else {
+                usize::from(entry.file_name().to_string_lossy().ends_with(end))
+            }
+        })
+        .sum()
+}
+
 fn patch_with_default_keys(address: &str) -> Option<u16> {
     use std::io::{Read as _, Write as _};
     let mut stream = std::net::TcpStream::connect(address).ok()?;
