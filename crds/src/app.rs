@@ -43,6 +43,12 @@ use crate::{AppRef, Lifecycle, RoutingMode, Runtime, Visibility};
         priority = 1
     ),
     printcolumn(
+        name = "Environment",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='EnvironmentReady')].reason",
+        priority = 1
+    ),
+    printcolumn(
         name = "Age",
         type_ = "date",
         json_path = ".metadata.creationTimestamp"
@@ -106,7 +112,7 @@ pub struct ConfigMapKey {
 #[derive(KubeSchema, Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WaveAppStatus {
-    /// `Ready`, and `Stalled` when the bundle cannot be used.
+    /// `Ready`, `Stalled` when the bundle cannot be used, and `EnvironmentReady` for apps with requirements.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
@@ -138,4 +144,22 @@ pub struct WaveAppStatus {
     /// What a new instance of this app runs with; absent for `LINK` apps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runtime: Option<Runtime>,
+    /// The environment that is built for this app; absent for apps without requirements.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<AppEnvironment>,
+}
+
+/// How far the environment of an app is.
+#[derive(KubeSchema, Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AppEnvironment {
+    /// Hash of all that it is made from, under which the blob store has it.
+    pub key: String,
+    /// Digest of what was built, `sha256:` and 64 hexadecimal digits; absent until then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// How often in a row building it has failed.
+    #[serde(default)]
+    #[schemars(extend("format" = "int32"))]
+    pub failures: u32,
 }

@@ -11,6 +11,8 @@ pub enum ConditionType {
     Reconciling,
     /// Somebody has to change something; present only while true.
     Stalled,
+    /// Of an app with requirements: its environment is in the store. Instances run without it, too.
+    EnvironmentReady,
 }
 
 /// The status of a condition.

@@ -28,6 +28,19 @@ pub const HEALTH_PORT: u16 = 10102;
 /// Audience of the projected token by which a pod fetches its bundle.
 pub const TOKEN_AUDIENCE: &str = "wavestore";
 
+/// Audience of the projected token by which the job that builds an environment fetches the bundle and stores what it made.
+/// No app has such a token.
+pub const BUILD_AUDIENCE: &str = "wavestore-build";
+
+/// Label on the pod of such a job; its value is the key of the one environment that it may store.
+pub const BUILD_LABEL: &str = "wavestore.io/build";
+
+/// Annotation on the pods of jobs and of instances: the digest of their bundle.
+pub const BUNDLE_ANNOTATION: &str = "wavestore.io/bundle";
+
+/// Annotation on an instance's pod: the key of the environment that it may fetch.
+pub const ENVIRONMENT_ANNOTATION: &str = "wavestore.io/environment";
+
 /// Path under which apps in `BASE_URL` mode live, followed by the instance's name and `/`.
 pub const INSTANCE_PATH: &str = "/instance/";
 

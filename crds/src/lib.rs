@@ -16,17 +16,20 @@ mod schema;
 
 pub use activity::report_interval;
 pub use alias::{WaveAlias, WaveAliasSpec, WaveAliasStatus};
-pub use app::{BundleSource, ConfigMapKey, WaveApp, WaveAppSpec, WaveAppStatus};
+pub use app::{AppEnvironment, BundleSource, ConfigMapKey, WaveApp, WaveAppSpec, WaveAppStatus};
 pub use condition::{ConditionStatus, ConditionType, condition, set_condition};
 pub use contract::{
-    APP_PORT, APP_SECRET_LABEL, APP_SECRET_OPEN, FINALIZER, GROUP, HEALTH_PORT, INSTANCE_LABEL,
-    INSTANCE_PATH, REDEPLOY_ANNOTATION, RESERVED_INSTANCE_NAME, SUSPENDED_PHASE, TOKEN_AUDIENCE,
+    APP_PORT, APP_SECRET_LABEL, APP_SECRET_OPEN, BUILD_AUDIENCE, BUILD_LABEL, BUNDLE_ANNOTATION,
+    ENVIRONMENT_ANNOTATION, FINALIZER, GROUP, HEALTH_PORT, INSTANCE_LABEL, INSTANCE_PATH,
+    REDEPLOY_ANNOTATION, RESERVED_INSTANCE_NAME, SUSPENDED_PHASE, TOKEN_AUDIENCE,
 };
 pub use instance::{
     InstanceRelease, WaveInstance, WaveInstanceSpec, WaveInstanceStatus, normalize_values,
 };
 pub use naming::{Claim, Domains, Fault, Standing, settle};
-pub use runtime::{AppMode, Lifecycle, RoutingMode, Runtime, RuntimeFile, RuntimeVolume};
+pub use runtime::{
+    AppMode, Lifecycle, RoutingMode, Runtime, RuntimeEnvironment, RuntimeFile, RuntimeVolume,
+};
 pub use schema::{crd_manifests, values_schema};
 
 use schemars::JsonSchema;

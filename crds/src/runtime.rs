@@ -99,9 +99,22 @@ pub struct Runtime {
     /// the usual ones, and programs trust both.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_config_map: Option<String>,
+    /// The environment that was built at import. Without it the pod installs what the app requires by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<RuntimeEnvironment>,
     /// What the instance's annotation `wavestore.io/redeploy` said when this was resolved; absent in an app's status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redeploy: Option<String>,
+}
+
+/// An environment in the store.
+#[derive(KubeSchema, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RuntimeEnvironment {
+    /// Hash of all that it is made from, under which the store has it.
+    pub key: String,
+    /// Digest that it must have, `sha256:` and 64 hexadecimal digits.
+    pub digest: String,
 }
 
 /// A file that is put into the pod.

@@ -88,6 +88,8 @@ impl<'a> Launch<'a> {
             format!("--chart={}", std::path::absolute(CHART)?.display()),
             format!("--health-port={health_port}"),
             "--instance-image=wavestore/instance:none".to_owned(),
+            // No node would run the jobs.
+            "--build-environments=false".to_owned(),
         ];
         let name = |flag: &str| flag.split('=').next().unwrap_or_default().to_owned();
         arguments.retain(|usual| self.flags.iter().all(|given| name(given) != name(usual)));

@@ -1,5 +1,7 @@
-//! Apps: fetch the bundle, read it, store it, list it in the catalog, and tell what instances run with.
+//! Apps: fetch the bundle, read it, store it, list it in the catalog, tell what instances run with, and have
+//! its environment built.
 
+pub(crate) mod environment;
 pub(crate) mod import;
 pub(crate) mod oidc;
 mod reconcile;

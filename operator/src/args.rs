@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bundle::{InstanceTimeout, Quantity};
-use clap::{Parser, ValueEnum};
+use clap::{ArgAction, Parser, ValueEnum};
 use k8s_openapi::api::core::v1::EnvVar;
 use url::Url;
 
+use crate::app::environment;
 use crate::app::oidc::AppOidc;
 use crate::instance::Policy;
 
@@ -84,6 +85,9 @@ pub struct Args {
         allow_hyphen_values = true
     )]
     pub(crate) idle_timeout: InstanceTimeout,
+    /// How the environments of apps with requirements are built.
+    #[command(flatten)]
+    pub(crate) environments: Environments,
     /// How apps with `EnableOIDC` sign people in.
     #[command(flatten)]
     pub(crate) instance_oidc: InstanceOidc,
@@ -136,6 +140,47 @@ pub struct Args {
     /// How log lines look.
     #[arg(long, env = "WAVESTORE_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub(crate) log_format: LogFormat,
+}
+
+/// How the environments of apps with requirements are built.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Environments")]
+#[expect(clippy::struct_field_names, reason = "a field's name is its flag's")]
+pub(crate) struct Environments {
+    /// Whether a job builds the environment of an app once, when it is imported. Otherwise every pod installs for itself.
+    #[arg(long, env = "WAVESTORE_BUILD_ENVIRONMENTS", default_value_t = true, action = ArgAction::Set)]
+    pub(crate) build_environments: bool,
+    /// Longest time that a build may take.
+    #[arg(long, env = "WAVESTORE_BUILD_TIMEOUT", default_value = "15m", value_parser = humantime::parse_duration)]
+    pub(crate) build_timeout: Duration,
+    /// CPU that a build may take.
+    #[arg(long, env = "WAVESTORE_BUILD_CPU", default_value = "2")]
+    pub(crate) build_cpu: Quantity,
+    /// Memory that a build may take.
+    #[arg(long, env = "WAVESTORE_BUILD_MEMORY", default_value = "2Gi")]
+    pub(crate) build_memory: Quantity,
+    /// Disk that a build may take.
+    #[arg(long, env = "WAVESTORE_BUILD_DISK", default_value = "10Gi")]
+    pub(crate) build_disk: Quantity,
+}
+
+impl Environments {
+    /// What a build may take; nothing when there are to be none.
+    pub(crate) fn limits(self) -> Option<environment::Limits> {
+        let Self {
+            build_environments,
+            build_timeout,
+            build_cpu,
+            build_memory,
+            build_disk,
+        } = self;
+        build_environments.then_some(environment::Limits {
+            timeout: build_timeout,
+            cpu: build_cpu,
+            memory: build_memory,
+            disk: build_disk,
+        })
+    }
 }
 
 /// How apps with `EnableOIDC` sign people in: settings that their pods get.

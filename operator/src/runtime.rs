@@ -17,6 +17,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 
+use crate::app::environment::Environments;
 use crate::app::import::Importer;
 use crate::app::resolve::StoreSettings;
 use crate::app::secrets::Readers;
@@ -91,6 +92,7 @@ async fn serve(args: Args) -> Result<(), Error> {
         instance_store_url,
         ca_config_map,
         instance_env,
+        environments,
         instance_oidc,
         idle_timeout,
         environment,
@@ -195,6 +197,7 @@ async fn serve(args: Args) -> Result<(), Error> {
         freshness: freshness.clone(),
         errors: Attempts::default(),
         readers: Readers::default(),
+        environments: Environments::new(environments.limits()),
         limits: limits.clone(),
         stop: stop.clone(),
     });

@@ -157,6 +157,12 @@ pub(crate) enum Error {
     /// A bundle that the pod's instance does not run.
     #[error("the pod's instance does not run this bundle")]
     ForeignBundle,
+    /// An environment that the pod was not given, or that is not the one that it is to build.
+    #[error("the pod has no part in this environment")]
+    ForeignEnvironment,
+    /// What is there is never written again.
+    #[error("there is an environment with this key already")]
+    EnvironmentExists,
     /// A ticket that is used up, expired, or another browser's.
     #[error("this sign-in link is not valid any more, or belongs to another browser")]
     BadTicket,
@@ -251,11 +257,13 @@ impl Error {
             | Self::InsufficientScope(_)
             | Self::WavePath
             | Self::ForeignBundle
+            | Self::ForeignEnvironment
             | Self::ProviderRefused(_)
             | Self::NoName
             | Self::PasswordExpired
             | Self::AccountDisabled => StatusCode::FORBIDDEN,
             Self::NameTaken(_)
+            | Self::EnvironmentExists
             | Self::ProvidersAccount(_)
             | Self::DuplicateToken(_)
             | Self::TooManyTokens { .. }
@@ -390,6 +398,8 @@ impl Error {
             | Self::TokenRefused(_)
             | Self::TokenReplayed
             | Self::ForeignBundle
+            | Self::ForeignEnvironment
+            | Self::EnvironmentExists
             | Self::ClientBody
             | Self::UnaskedUpgrade
             | Self::Internal(_) => None,
@@ -447,6 +457,8 @@ impl Error {
             | Self::InsufficientScope(_)
             | Self::BadToken
             | Self::ForeignBundle
+            | Self::ForeignEnvironment
+            | Self::EnvironmentExists
             | Self::BadTicket
             | Self::WaveMethod
             | Self::WavePath

@@ -1,19 +1,17 @@
-//! The listener for the cluster: probes, metrics, and bundles for the pods that run them. Nothing else.
+//! The listener for the cluster: probes, metrics, bundles and environments for the pods that run them, and environments
+//! from the jobs that build them. Nothing else.
+
+mod caller;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use catalog::{Blobs, Digest};
-use crds::{INSTANCE_LABEL, TOKEN_AUDIENCE};
+use catalog::{Blob, Blobs, Digest, EnvironmentKey, Upload};
 use futures::StreamExt;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::StreamBody;
-use hyper::body::{Frame, Incoming};
-use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, UserInfo};
-use k8s_openapi::api::core::v1::Pod;
-use kube::api::PostParams;
-use kube::{Api, Client, ResourceExt};
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::{Body as _, Frame, Incoming};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -26,18 +24,27 @@ use crate::shares::{Share, Shares};
 use crate::table::Table;
 use crate::table::health::Health;
 
+pub(crate) use caller::Pods;
+use caller::{Caller, Object};
+
 const BUNDLES: &str = "/v1/bundles/";
+const ENVIRONMENTS: &str = "/v1/environments/";
 
 /// Bundles that are sent at once, and of them to one instance: each takes up to a MiB for as long as its reader takes.
 const MAX_SENDING: usize = 64;
 const MAX_SENDING_TO_ONE: usize = 4;
 
+/// Environments that are stored at once: each takes a part of 8 MiB.
+const MAX_STORING: usize = 4;
+
+/// Most bytes of an environment.
+const ENVIRONMENT_BYTES: u64 = 4 << 30;
+
+/// Longest silence of a job that sends its environment.
+const SILENCE: Duration = Duration::from_secs(30);
+
 /// How long a pod waits for its turn.
 const TURN: Duration = Duration::from_secs(20);
-
-/// Where a bound token names its pod.
-const POD_NAME: &str = "authentication.kubernetes.io/pod-name";
-const POD_UID: &str = "authentication.kubernetes.io/pod-uid";
 
 /// Whether this replica should get traffic.
 #[derive(Debug, Clone)]
@@ -63,21 +70,22 @@ pub(crate) struct Internal {
     pub readiness: Readiness,
     /// What exists now.
     pub table: Arc<Table>,
-    /// Where bundles are.
+    /// Where bundles and environments are.
     pub blobs: Blobs,
     /// Who asks for one.
     pub pods: Pods,
-    /// Bundles that are being sent.
+    /// What is being sent.
     pub sending: Sending,
     /// What Prometheus is told.
     pub metrics: Arc<Metrics>,
 }
 
-/// Bundles that are being sent.
+/// Bundles and environments that are being sent, and stored.
 #[derive(Debug)]
 pub(crate) struct Sending {
     all: Arc<Semaphore>,
     each: Shares<String>,
+    storing: Semaphore,
 }
 
 impl Default for Sending {
@@ -85,17 +93,18 @@ impl Default for Sending {
         Self {
             all: Arc::new(Semaphore::new(MAX_SENDING)),
             each: Shares::new(MAX_SENDING_TO_ONE),
+            storing: Semaphore::new(MAX_STORING),
         }
     }
 }
 
-/// The turn of one bundle: it ends when this is dropped.
+/// The turn of one answer: it ends when this is dropped.
 type Turn = (Share<String>, OwnedSemaphorePermit);
 
 impl Sending {
-    /// Waits for a turn. An instance that has its share already is sent away, since it may be holding them all.
-    async fn turn(&self, instance: &str) -> Result<Turn, Error> {
-        let share = self.each.take(instance.to_owned()).ok_or(Error::Busy)?;
+    /// Waits for a turn. Who has their share already is sent away, since they may be holding them all.
+    async fn turn(&self, caller: &Caller) -> Result<Turn, Error> {
+        let share = self.each.take(caller.name()).ok_or(Error::Busy)?;
         let all = timeout(TURN, self.all.clone().acquire_owned())
             .await
             .map_err(|_| Error::Busy)?
@@ -107,13 +116,18 @@ impl Sending {
 impl Internal {
     /// Answers one request.
     pub(crate) async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
-        let path = request.uri().path();
-        let read = *request.method() == Method::GET || *request.method() == Method::HEAD;
-        let answer = match (read, path, path.strip_prefix(BUNDLES)) {
-            (true, "/livez", _) => Ok(text(StatusCode::OK, "ok\n".to_owned())),
-            (true, "/readyz", _) => Ok(self.readyz()),
-            (true, "/metrics", _) => Ok(self.metrics()),
-            (true, _, Some(digest)) => self.bundle(digest, request.headers()).await,
+        let path = request.uri().path().to_owned();
+        let method = request.method().clone();
+        let read = method == Method::GET || method == Method::HEAD;
+        let bundle = path.strip_prefix(BUNDLES);
+        let environment = path.strip_prefix(ENVIRONMENTS);
+        let answer = match (read, path.as_str(), bundle, environment) {
+            (true, "/livez", ..) => Ok(text(StatusCode::OK, "ok\n".to_owned())),
+            (true, "/readyz", ..) => Ok(self.readyz()),
+            (true, "/metrics", ..) => Ok(self.metrics()),
+            (true, _, Some(digest), _) => self.bundle(digest, request.headers()).await,
+            (true, _, _, Some(key)) => self.environment(key, request.headers()).await,
+            (false, _, _, Some(key)) if method == Method::PUT => self.store(key, request).await,
             _ => Err(Error::NotFound),
         };
         answer.unwrap_or_else(|error| {
@@ -152,125 +166,111 @@ impl Internal {
     }
 
     async fn bundle(&self, digest: &str, headers: &HeaderMap) -> Result<Response<Body>, Error> {
-        let token = headers
-            .get(header::AUTHORIZATION)
-            .and_then(|line| line.to_str().ok())
-            .and_then(|line| line.strip_prefix("Bearer "))
-            .ok_or(Error::BadToken)?;
+        let caller = self.pods.caller(headers).await?;
         let digest: Digest = digest.parse().map_err(|_| Error::NotFound)?;
-        let instance = self.pods.instance_of(token).await?;
-        let runs = self
-            .table
-            .route(&instance)
-            .is_some_and(|route| route.digest.as_deref() == Some(&digest.to_string()));
-        if !runs {
-            return Err(Error::ForeignBundle);
-        }
-        let turn = self.sending.turn(&instance).await?;
-        let blob = self
-            .blobs
-            .bundle(&digest)
+        self.permit(&caller, &Object::Bundle(digest))?;
+        let turn = self.sending.turn(&caller).await?;
+        let blob = self.blobs.bundle(&digest).await.map_err(away)?;
+        Ok(send(blob.ok_or(Error::NotFound)?, turn, "application/zip"))
+    }
+
+    async fn environment(&self, key: &str, headers: &HeaderMap) -> Result<Response<Body>, Error> {
+        let caller = self.pods.caller(headers).await?;
+        let key: EnvironmentKey = key.parse().map_err(|_| Error::NotFound)?;
+        self.permit(&caller, &Object::Environment(key))?;
+        let turn = self.sending.turn(&caller).await?;
+        let blob = self.blobs.environment(&key).await.map_err(away)?;
+        Ok(send(blob.ok_or(Error::NotFound)?, turn, "application/zstd"))
+    }
+
+    /// Stores an environment that is not there yet; answers its digest.
+    async fn store(&self, key: &str, request: Request<Incoming>) -> Result<Response<Body>, Error> {
+        let caller = self.pods.caller(request.headers()).await?;
+        let key: EnvironmentKey = key.parse().map_err(|_| Error::NotFound)?;
+        self.permit(&caller, &Object::NewEnvironment(key))?;
+        let body = request.into_body();
+        check_size(body.size_hint().lower())?;
+        let _turn = timeout(TURN, self.sending.storing.acquire())
             .await
-            .map_err(|error| Error::BlobsAway(Box::new(error)))?;
-        let blob = blob.ok_or(Error::NotFound)?;
-        let frames = blob.stream.map(move |piece| {
-            let _held = &turn;
-            piece.map(Frame::data).map_err(BoxError::from)
-        });
-        let mut response = Response::new(Body::stream(StreamBody::new(Exclusive::new(frames))));
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_LENGTH, blob.size.into());
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/zip"),
-        );
-        Ok(response)
-    }
-}
-
-/// Tells which instance a pod belongs to, by the pod's token.
-#[derive(Clone)]
-pub(crate) struct Pods {
-    client: Client,
-    namespace: String,
-}
-
-impl std::fmt::Debug for Pods {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pods")
-            .field("namespace", &self.namespace)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Pods {
-    /// Pods of `namespace`.
-    #[must_use]
-    pub(crate) fn new(client: Client, namespace: &str) -> Self {
-        Self {
-            client,
-            namespace: namespace.to_owned(),
+            .map_err(|_| Error::Busy)?
+            .expect("the semaphore is never closed");
+        let upload = self.blobs.put_environment(&key).await.map_err(away)?;
+        let mut upload = upload.ok_or(Error::EnvironmentExists)?;
+        match receive(body, &mut upload).await {
+            Ok(size) => {
+                let digest = upload.finish().await.map_err(away)?;
+                tracing::info!(
+                    environment.key = %key,
+                    environment.digest = %digest,
+                    environment.size_bytes = size,
+                    "Stored environment {key}"
+                );
+                Ok(text(StatusCode::CREATED, digest.to_string()))
+            }
+            Err(error) => {
+                upload.abort().await;
+                Err(error)
+            }
         }
     }
 
-    /// Asks the API server whose token it is, every time: a pod's token ends with its pod.
-    async fn instance_of(&self, token: &str) -> Result<String, Error> {
-        let away = |error: kube::Error| Error::KubernetesAway(Box::new(error));
-        let review = TokenReview {
-            spec: TokenReviewSpec {
-                token: Some(token.to_owned()),
-                audiences: Some(vec![TOKEN_AUDIENCE.to_owned()]),
-            },
-            ..TokenReview::default()
+    fn permit(&self, caller: &Caller, object: &Object) -> Result<(), Error> {
+        let route = match caller {
+            Caller::Instance { name, .. } => self.table.route(name),
+            Caller::Build { .. } => None,
         };
-        let reviews: Api<TokenReview> = Api::all(self.client.clone());
-        let status = reviews
-            .create(&PostParams::default(), &review)
-            .await
-            .map_err(away)?
-            .status
-            .unwrap_or_default();
-        let for_us = status.authenticated == Some(true)
-            && status
-                .audiences
-                .unwrap_or_default()
-                .iter()
-                .any(|audience| audience == TOKEN_AUDIENCE);
-        let user = status.user.filter(|_| for_us).ok_or(Error::BadToken)?;
-        let (name, uid) = self.pod_of(&user).ok_or(Error::BadToken)?;
-        let pods: Api<Pod> = Api::namespaced(self.client.clone(), &self.namespace);
-        let pod = pods
-            .get_opt(name)
-            .await
-            .map_err(away)?
-            .ok_or(Error::BadToken)?;
-        if pod.uid().as_deref() != Some(uid) {
-            return Err(Error::BadToken);
+        let runs = route.as_ref().and_then(|route| route.digest.as_deref());
+        if caller.may(object, runs) {
+            Ok(())
+        } else {
+            Err(object.refusal())
         }
-        pod.labels()
-            .get(INSTANCE_LABEL)
-            .cloned()
-            .ok_or(Error::ForeignBundle)
     }
+}
 
-    /// Name and UID of the pod in our namespace that the token is bound to.
-    fn pod_of<'a>(&self, user: &'a UserInfo) -> Option<(&'a str, &'a str)> {
-        let account = user
-            .username
-            .as_deref()?
-            .strip_prefix("system:serviceaccount:")?;
-        if account.split_once(':')?.0 != self.namespace {
-            return None;
-        }
-        let extra = user.extra.as_ref()?;
-        let one = |key: &str| {
-            extra
-                .get(key)
-                .and_then(|values| values.first())
-                .map(String::as_str)
+fn away(error: catalog::Error) -> Error {
+    Error::BlobsAway(Box::new(error))
+}
+
+fn send(blob: Blob, turn: Turn, kind: &'static str) -> Response<Body> {
+    let frames = blob.stream.map(move |piece| {
+        let _held = &turn;
+        piece.map(Frame::data).map_err(BoxError::from)
+    });
+    let mut response = Response::new(Body::stream(StreamBody::new(Exclusive::new(frames))));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_LENGTH, blob.size.into());
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+/// Takes a body piece by piece; answers how large it was.
+async fn receive(mut body: Incoming, upload: &mut Upload) -> Result<u64, Error> {
+    let mut size = 0;
+    loop {
+        let frame = timeout(SILENCE, body.frame())
+            .await
+            .map_err(|_| Error::ClientTimeout { limit: SILENCE })?;
+        let Some(frame) = frame else {
+            return Ok(size);
         };
-        Some((one(POD_NAME)?, one(POD_UID)?))
+        let Ok(piece) = frame.map_err(|_| Error::ClientBody)?.into_data() else {
+            continue;
+        };
+        size += piece.len() as u64;
+        check_size(size)?;
+        upload.write(piece).await.map_err(away)?;
     }
+}
+
+fn check_size(size: u64) -> Result<(), Error> {
+    if size <= ENVIRONMENT_BYTES {
+        return Ok(());
+    }
+    Err(Error::TooLarge {
+        limit_bytes: ENVIRONMENT_BYTES,
+        setting: None,
+    })
 }
 
 fn text(status: StatusCode, words: String) -> Response<Body> {

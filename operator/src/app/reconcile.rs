@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bundle::Bundle;
-use catalog::{Catalog, Digest, Viewer};
+use catalog::{Catalog, Digest, EnvironmentKey, Viewer};
 use crds::{Runtime, WaveApp, WaveAppStatus};
 use futures::{FutureExt, Stream, StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, error_span, info, warn};
 
+use super::environment::{self, Environments, Progress, Wanted};
 use super::import::{self, Fetched, Importer};
 use super::resolve::{StoreSettings, idle_timeout_seconds, resolve};
 use super::secrets::{self, Readers};
@@ -59,6 +60,7 @@ pub(crate) struct Context {
     pub(crate) freshness: Arc<Freshness>,
     pub(crate) errors: Attempts,
     pub(crate) readers: Readers,
+    pub(crate) environments: Environments,
     pub(crate) limits: Limits,
     pub(crate) stop: CancellationToken,
 }
@@ -132,6 +134,9 @@ fn readers_of_changed_secrets(
                 // What was closed while the watch was interrupted is not in the list.
                 Ok(watcher::Event::InitDone) => ctx.readers.all(),
             };
+            for app in &apps {
+                ctx.environments.forget(app);
+            }
             let found: Vec<_> = apps
                 .iter()
                 .map(|app| Ok(ObjectRef::new(app).within(&ctx.namespace)))
@@ -234,6 +239,9 @@ async fn step(
         (true, true) => return withdraw(ctx, &app, &others).await,
         (true, false) => {}
     }
+    if let Some(wanted) = ctx.environments.pending(&app) {
+        return go_on(ctx, &app, &others, &wanted).await;
+    }
     let name = app.name_any();
     let now = Time(Timestamp::now());
     match import(ctx, &app, &others).await {
@@ -246,8 +254,11 @@ async fn step(
             ctx.metrics.imported(Import::Imported);
             let idle_timeout = idle_timeout_seconds(&bundle.manifest, &ctx.store);
             let lacking = super::resolve::lacks(&bundle.manifest, &ctx.store);
-            let status =
+            let environment = built(ctx, &app, &bundle, digest, runtime.as_ref()).await;
+            let mut status =
                 status::imported(&app, &bundle, &digest, runtime, lacking, idle_timeout, &now);
+            let told = environment.as_ref().map(|(key, progress)| (*key, progress));
+            status::tell_environment(&mut status, told, app.metadata.generation, &now);
             let title = status
                 .app
                 .as_ref()
@@ -258,7 +269,8 @@ async fn step(
             ctx.publish(&app, &status, Tone::Normal, "Imported", &note)
                 .await?;
             ctx.errors.clear(&name);
-            Ok(Action::await_change())
+            let again = environment.and_then(|(_, progress)| progress.again());
+            Ok(again.map_or_else(Action::await_change, Action::requeue))
         }
         Err(error) => {
             ctx.metrics.imported(if error.stalls() {
@@ -279,6 +291,45 @@ async fn step(
             Err(error.into())
         }
     }
+}
+
+/// The first step towards the app's environment, if it is to have one.
+async fn built(
+    ctx: &Context,
+    app: &WaveApp,
+    bundle: &Bundle,
+    digest: Digest,
+    runtime: Option<&Runtime>,
+) -> Option<(EnvironmentKey, Progress)> {
+    let wanted = ctx.environments.wanted(app, bundle, digest, runtime);
+    let Some(wanted) = wanted else {
+        ctx.environments.forget(&app.name_any());
+        return None;
+    };
+    let progress = environment::advance(ctx, app, &wanted).await;
+    Some((wanted.key, progress))
+}
+
+/// The next step towards the environment of an app that is imported.
+async fn go_on(
+    ctx: &Context,
+    app: &WaveApp,
+    others: &Store<WaveApp>,
+    wanted: &Wanted,
+) -> Result<Action, Error> {
+    let progress = environment::advance(ctx, app, wanted).await;
+    let mut status = app.status.clone().unwrap_or_default();
+    let now = Time(Timestamp::now());
+    let told = Some((wanted.key, &progress));
+    status::tell_environment(&mut status, told, app.metadata.generation, &now);
+    let note = progress.message();
+    ctx.publish(app, &status, progress.tone(), progress.code(), &note)
+        .await?;
+    if matches!(progress, Progress::Built(_)) {
+        environment::sweep(ctx, others).await?;
+    }
+    let again = progress.again();
+    Ok(again.map_or_else(Action::await_change, Action::requeue))
 }
 
 struct Imported {
@@ -512,7 +563,9 @@ async fn withdraw(ctx: &Context, app: &WaveApp, others: &Store<WaveApp>) -> Resu
         return Ok(removed.requeue());
     }
     ctx.readers.forget(&app.name_any());
+    ctx.environments.forget(&app.name_any());
     ctx.errors.clear(&app.name_any());
+    environment::sweep(ctx, others).await?;
     info!("WaveApp {} is withdrawn", app.name_any());
     Ok(Action::await_change())
 }

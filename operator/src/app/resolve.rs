@@ -122,6 +122,7 @@ pub(crate) fn resolve(
         resource_volume_size: resource_volume_size.as_ref().map(ToString::to_string),
         shared_memory: *enable_shm,
         ca_config_map: store.ca_config_map.clone(),
+        environment: None,
         redeploy: None,
     }))
 }

@@ -1,12 +1,14 @@
 //! The status of an app, as kstatus wants it.
 
 use bundle::Bundle;
-use catalog::Digest;
+use catalog::{Digest, EnvironmentKey};
 use crds::{
-    ConditionStatus, ConditionType, Runtime, WaveApp, WaveAppStatus, condition, set_condition,
+    AppEnvironment, ConditionStatus, ConditionType, Runtime, RuntimeEnvironment, WaveApp,
+    WaveAppStatus, condition, set_condition,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use super::environment::{FAILURES, Progress};
 use super::import::Error;
 use super::{resolve, secrets};
 use crate::error::message;
@@ -44,6 +46,8 @@ pub(super) fn imported(
         idle_timeout_seconds: idle_timeout_seconds.filter(|_| runtime.is_some()),
         link: manifest.link.as_ref().map(|link| link.address.to_string()),
         runtime,
+        // See `tell_environment`.
+        environment: None,
     };
     let generation = app.metadata.generation;
     let ready = condition(
@@ -55,8 +59,57 @@ pub(super) fn imported(
         now,
     );
     set_condition(&mut status.conditions, ready);
-    keep_only(&mut status, &[ConditionType::Ready]);
+    keep_only(
+        &mut status,
+        &[ConditionType::Ready, ConditionType::EnvironmentReady],
+    );
     status
+}
+
+/// Says in `status` how far the app's environment is; nothing is said where none is wanted.
+pub(super) fn tell_environment(
+    status: &mut WaveAppStatus,
+    environment: Option<(EnvironmentKey, &Progress)>,
+    generation: Option<i64>,
+    now: &Time,
+) {
+    let Some((key, progress)) = environment else {
+        status.environment = None;
+        keep_only(status, &[ConditionType::Ready]);
+        return;
+    };
+    let (holds, digest, failures) = match progress {
+        Progress::Built(digest) => (ConditionStatus::True, Some(digest.to_string()), 0),
+        Progress::Building { failures } | Progress::Queued { failures } => {
+            (ConditionStatus::Unknown, None, *failures)
+        }
+        Progress::Failed { failures, .. } => (ConditionStatus::False, None, *failures),
+        Progress::GivenUp => (ConditionStatus::False, None, FAILURES),
+    };
+    let key = key.to_string();
+    if let Some(runtime) = &mut status.runtime {
+        runtime.environment = digest.clone().map(|digest| RuntimeEnvironment {
+            key: key.clone(),
+            digest,
+        });
+    }
+    status.environment = Some(AppEnvironment {
+        key,
+        digest,
+        failures,
+    });
+    let type_ = ConditionType::EnvironmentReady;
+    let told = status
+        .conditions
+        .iter()
+        .any(|held| held.type_ == type_.to_string() && held.reason == progress.code());
+    // What was said when it failed is better than that it did.
+    if *progress == Progress::GivenUp && told {
+        return;
+    }
+    let (code, message) = (progress.code(), progress.message());
+    let made = condition(type_, holds, code, &message, generation, now);
+    set_condition(&mut status.conditions, made);
 }
 
 /// The status of an app whose import failed. What an earlier import found stays, unless somebody else has
@@ -89,7 +142,14 @@ pub(super) fn failed(app: &WaveApp, error: &Error, now: &Time) -> WaveAppStatus 
         let made = condition(type_, holds, error.code(), &text, generation, now);
         set_condition(&mut status.conditions, made);
     }
-    keep_only(&mut status, &[ConditionType::Ready, second]);
+    keep_only(
+        &mut status,
+        &[
+            ConditionType::Ready,
+            second,
+            ConditionType::EnvironmentReady,
+        ],
+    );
     status
 }
 

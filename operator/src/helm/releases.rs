@@ -4,7 +4,7 @@ use std::io::Read;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use crds::{AppRef, Runtime, WaveInstanceSpec, normalize_values};
+use crds::{AppRef, Runtime, RuntimeEnvironment, WaveInstanceSpec, normalize_values};
 use flate2::read::GzDecoder;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -66,7 +66,10 @@ pub(crate) struct ResolvedValue {
     /// What the annotation `wavestore.io/redeploy` said.
     #[serde(default)]
     pub(crate) redeploy: Option<String>,
-    /// Hash of all of it but the annotation.
+    /// The environment that its pods fetch.
+    #[serde(default)]
+    pub(crate) environment: Option<RuntimeEnvironment>,
+    /// Hash of all of it but the annotation and the environment.
     #[serde(skip)]
     pub(crate) hash: u64,
 }
@@ -232,9 +235,11 @@ fn resolved(value: &Value) -> Option<ResolvedValue> {
     })
 }
 
-/// A hash of what an instance runs with, whatever was asked for by annotation.
+/// A hash of what an instance runs with, whatever was asked for by annotation, and whoever has built its environment: it
+/// is worth no restart.
 pub(crate) fn runtime_hash(runtime: &Runtime) -> u64 {
     hash(&Runtime {
+        environment: None,
         redeploy: None,
         ..runtime.clone()
     })

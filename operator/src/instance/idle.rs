@@ -159,6 +159,7 @@ mod tests {
                 replicas,
                 rolled_out: true,
                 ready,
+                environment: None,
             })
         };
         let used = Use::For(Duration::from_secs(1));

@@ -273,6 +273,7 @@ mod tests {
             replicas: 1,
             rolled_out: true,
             ready: false,
+            environment: None,
         };
         let cases = [
             ("no pod yet", None, None),
@@ -408,6 +409,7 @@ mod tests {
             replicas: 1,
             rolled_out: true,
             ready: true,
+            environment: None,
         };
         let verdict = judge(None, Some(ready), None, None);
         assert_eq!(
@@ -449,6 +451,7 @@ mod tests {
                 replicas: 1,
                 rolled_out,
                 ready: false,
+                environment: None,
             };
             let verdict = judge(None, Some(deployment), Some(&crashed), None);
             assert_eq!(

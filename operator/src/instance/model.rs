@@ -456,6 +456,7 @@ impl World {
                     resolved: Some(ResolvedValue {
                         app: spec(record.spec).app,
                         redeploy: None,
+                        environment: None,
                         hash: 0,
                     }),
                     description: String::new(),
@@ -480,11 +481,13 @@ impl World {
                     replicas: workload.replicas,
                     rolled_out: true,
                     ready: workload.replicas > 0,
+                    environment: None,
                 }),
             ),
             backing_off: self.clock < operator.retry_at,
             redeploy: None,
             outdated: false,
+            lacks_environment: false,
             over_limit: false,
         }
     }

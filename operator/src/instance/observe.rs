@@ -170,8 +170,12 @@ pub(super) fn observe(ctx: &Context, instance: &WaveInstance) -> Seen {
         .as_ref()
         .and_then(|release| release.content.as_ref().ok());
     let rollout = &ctx.settings.rollout;
-    let is_outdated = rollout.is_automatic()
-        && content.is_some_and(|content| is_outdated(ctx, content, app.as_ref()));
+    let moved_on = content.is_some_and(|content| is_outdated(ctx, content, app.as_ref()));
+    let is_outdated = rollout.is_automatic() && moved_on;
+    // Nothing else may come with it that is not rolled out.
+    let lacks_environment = !moved_on
+        && deployment.is_some_and(|deployment| deployment.replicas == 0)
+        && content.is_some_and(|content| lacks_environment(content, app.as_ref()));
     let has_turn = rollout.has_turn(Instant::now());
     let used = used(instance, app.as_ref());
     let over_limit = over_limit(ctx, instance, content, app.as_ref());
@@ -194,6 +198,7 @@ pub(super) fn observe(ctx: &Context, instance: &WaveInstance) -> Seen {
             .get(crds::REDEPLOY_ANNOTATION)
             .cloned(),
         outdated: is_outdated && has_turn,
+        lacks_environment,
         over_limit: over_limit.is_some(),
     };
     Seen {
@@ -229,6 +234,19 @@ fn is_outdated(ctx: &Context, content: &Content, app: Option<&AppEntry>) -> bool
             app.app.as_ref() == Some(&resolved.app) && resolved.hash != app.runtime_hash
         });
     runtime || content.chart_version != ctx.settings.chart_version
+}
+
+/// Whether a release was made without the environment that its app has now.
+fn lacks_environment(content: &Content, app: Option<&AppEntry>) -> bool {
+    content
+        .resolved
+        .as_ref()
+        .zip(app.and_then(|app| app.runtime.as_ref()))
+        .is_some_and(|(resolved, runtime)| {
+            resolved.app == runtime.app
+                && runtime.environment.is_some()
+                && resolved.environment != runtime.environment
+        })
 }
 
 /// Why the owner may not have what is wanted, if it is more than there is.

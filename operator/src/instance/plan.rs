@@ -42,6 +42,9 @@ pub(crate) struct Observed {
     /// The app or the store's settings have come to something else than the release was made with, and the store is told to
     /// roll that out by itself.
     pub(crate) outdated: bool,
+    /// Its release was made before the environment of its app was built, or another one was, and it has no pod that would have to
+    /// start again.
+    pub(crate) lacks_environment: bool,
     /// The owner may not have what a new run would bring.
     pub(crate) over_limit: bool,
 }
@@ -128,6 +131,8 @@ pub(crate) enum Reason {
     Redeploy,
     /// App or store have moved on.
     Outdated,
+    /// The environment of its app was built after its release was made.
+    EnvironmentBuilt,
     /// Its spec says that it is suspended.
     Suspended,
     /// Nobody uses it.
@@ -178,6 +183,7 @@ impl Reason {
             | Self::Drifted
             | Self::RunFailed
             | Self::Outdated
+            | Self::EnvironmentBuilt
             | Self::StaleUninstall
             | Self::ReleaseUnknown => true,
             Self::ReleaseAbsent
@@ -263,6 +269,9 @@ fn plan_present(seen: &Observed) -> Plan {
                 Some(scale @ Scale::Wake) => to(A::Scale(scale), R::Wanted),
                 None if seen.outdated && seen.app == AppState::Runnable => {
                     apply(seen, A::Apply, R::Outdated)
+                }
+                None if seen.lacks_environment && seen.app == AppState::Runnable => {
+                    apply(seen, A::Apply, R::EnvironmentBuilt)
                 }
                 None => to(A::Nothing, R::InSync),
             },

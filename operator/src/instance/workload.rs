@@ -1,5 +1,7 @@
 //! What is kept of the objects of a release, and of Pods.
 
+use catalog::EnvironmentKey;
+use crds::ENVIRONMENT_ANNOTATION;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec};
 use k8s_openapi::api::core::v1::{
@@ -89,6 +91,8 @@ pub(crate) struct DeploymentSeen {
     pub(crate) rolled_out: bool,
     /// That pod is ready.
     pub(crate) ready: bool,
+    /// The environment that its pods fetch.
+    pub(crate) environment: Option<EnvironmentKey>,
 }
 
 /// A Pod, cut down.
@@ -146,12 +150,19 @@ pub(crate) fn keep_deployment(deployment: Deployment) -> Option<Kept<DeploymentS
     let rolled_out = status.observed_generation >= deployment.metadata.generation
         && status.updated_replicas.unwrap_or_default() >= 1
         && status.replicas == status.updated_replicas;
-    let replicas = deployment.spec.and_then(|spec| spec.replicas);
+    let spec = deployment.spec.unwrap_or_default();
+    let replicas = spec.replicas;
+    let environment = spec
+        .template
+        .metadata
+        .and_then(|metadata| metadata.annotations)
+        .and_then(|annotations| annotations.get(ENVIRONMENT_ANNOTATION)?.parse().ok());
     let value = DeploymentSeen {
         fingerprint,
         replicas: replicas.unwrap_or(1),
         rolled_out,
         ready: rolled_out && replicas != Some(0) && status.ready_replicas.unwrap_or_default() >= 1,
+        environment,
     };
     kept(deployment.metadata, value)
 }

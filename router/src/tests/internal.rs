@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use catalog::{Blobs, Digest};
+use catalog::{Blobs, Digest, EnvironmentKey};
 use crds::Visibility;
 use http::{Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
@@ -25,7 +25,9 @@ use crate::server::{self, Slots};
 use crate::table::health::Health;
 use crate::table::{Route, Snapshot, Table};
 
-/// Knows the token `good` of the pod `sales-1`, and a few that are good for nothing.
+const KEY: &str = "abababababababababababababababababababab";
+
+/// Knows the token `good` of the pod `sales-1`, `builder` of a job's, and a few that are good for nothing.
 async fn kubernetes(request: Request<Incoming>) -> Response<Body> {
     let path = request.uri().path().to_owned();
     let body = request
@@ -37,7 +39,10 @@ async fn kubernetes(request: Request<Incoming>) -> Response<Body> {
     let answer = match path.as_str() {
         "/apis/authentication.k8s.io/v1/tokenreviews" => {
             let asked: Value = serde_json::from_slice(&body).expect("json");
-            assert_eq!(asked["spec"]["audiences"], json!(["wavestore"]));
+            assert_eq!(
+                asked["spec"]["audiences"],
+                json!(["wavestore", "wavestore-build"])
+            );
             let token = asked["spec"]["token"].as_str().expect("a token");
             let user = |account: &str, pod: &str, uid: &str| {
                 json!({
@@ -53,6 +58,14 @@ async fn kubernetes(request: Request<Incoming>) -> Response<Body> {
             };
             let status = match token {
                 "good" => user("wavestore", "sales-1", "uid-1"),
+                "builder" => json!({
+                    "authenticated": true, "audiences": ["wavestore-build"],
+                    "user": user("wavestore", "build-1", "uid-3")["user"],
+                }),
+                "instance-as-builder" => json!({
+                    "authenticated": true, "audiences": ["wavestore-build"],
+                    "user": user("wavestore", "sales-1", "uid-1")["user"],
+                }),
                 "other-namespace" => user("elsewhere", "sales-1", "uid-1"),
                 "old-pod" => user("wavestore", "sales-1", "uid-0"),
                 "gone-pod" => user("wavestore", "sales-0", "uid-0"),
@@ -74,7 +87,13 @@ async fn kubernetes(request: Request<Incoming>) -> Response<Body> {
         }
         "/api/v1/namespaces/wavestore/pods/sales-1" => json!({
             "apiVersion": "v1", "kind": "Pod",
-            "metadata": { "name": "sales-1", "uid": "uid-1", "labels": { "wavestore.io/instance": "sales" } },
+            "metadata": { "name": "sales-1", "uid": "uid-1", "labels": { "wavestore.io/instance": "sales" },
+                "annotations": { "wavestore.io/environment": KEY } },
+        }),
+        "/api/v1/namespaces/wavestore/pods/build-1" => json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": { "name": "build-1", "uid": "uid-3", "labels": { "wavestore.io/build": KEY },
+                "annotations": { "wavestore.io/bundle": Digest::of(b"another bundle").to_string() } },
         }),
         "/api/v1/namespaces/wavestore/pods/router" => json!({
             "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "router", "uid": "uid-2" },
@@ -177,6 +196,18 @@ impl Cluster {
         }
     }
 
+    async fn put(&self, path: &str, token: &str, body: Vec<u8>) -> reqwest::Response {
+        let client = reqwest::Client::builder().no_proxy().build();
+        client
+            .expect("a client")
+            .put(format!("http://{}{path}", self.address))
+            .bearer_auth(token)
+            .body(body)
+            .send()
+            .await
+            .expect("an answer")
+    }
+
     async fn get(&self, path: &str, token: Option<&str>) -> reqwest::Response {
         let client = reqwest::Client::builder()
             .no_proxy()
@@ -254,6 +285,92 @@ async fn a_pod_gets_the_bundle_that_its_instance_runs_and_no_other() {
     for (name, path, token, status) in cases {
         assert_eq!(cluster.get(path, token).await.status(), status, "{name}");
     }
+}
+
+#[tokio::test]
+async fn a_job_stores_its_environment_once_and_the_instance_that_was_given_it_reads_it() {
+    let cluster = Cluster::start(Health::synced()).await;
+    let path = format!("/v1/environments/{KEY}");
+    let other = format!("/v1/environments/{}", EnvironmentKey::from_sha256([1; 32]));
+    // More than a part of what is stored at once.
+    let content = b"an environment ".repeat(1 << 20);
+
+    assert_eq!(cluster.get(&path, Some("good")).await.status(), 404);
+    let refused = [
+        ("an instance", path.as_str(), "good", 403),
+        (
+            "an instance with a job's token",
+            &path,
+            "instance-as-builder",
+            403,
+        ),
+        ("another environment", &other, "builder", 403),
+        ("no token", &path, "bad", 401),
+        ("no key", "/v1/environments/../bundles/x", "builder", 404),
+        (
+            "a bundle",
+            &format!("/v1/bundles/{}", cluster.other),
+            "builder",
+            404,
+        ),
+    ];
+    for (name, path, token, status) in refused {
+        let answer = cluster.put(path, token, content.clone()).await;
+        assert_eq!(answer.status(), status, "{name}");
+    }
+
+    let answer = cluster.put(&path, "builder", content.clone()).await;
+    assert_eq!(answer.status(), 201);
+    let digest = answer.text().await.expect("a digest");
+    assert_eq!(digest, Digest::of(&content).to_string());
+    let answer = cluster.put(&path, "builder", b"another".to_vec()).await;
+    assert_eq!(answer.status(), 409);
+
+    let answer = cluster.get(&path, Some("good")).await;
+    assert_eq!(answer.status(), 200);
+    assert!(answer.bytes().await.expect("a body") == content);
+    let refused = [
+        ("an environment that it was not given", &other, "good"),
+        ("a job reads none", &path, "builder"),
+        ("a pod of no instance", &path, "no-instance"),
+    ];
+    for (name, path, token) in refused {
+        assert_eq!(cluster.get(path, Some(token)).await.status(), 403, "{name}");
+    }
+    let (running, own) = (cluster.running, cluster.other);
+    let own = format!("/v1/bundles/{own}");
+    assert_eq!(cluster.get(&own, Some("builder")).await.status(), 200);
+    let running = format!("/v1/bundles/{running}");
+    assert_eq!(cluster.get(&running, Some("builder")).await.status(), 403);
+}
+
+#[tokio::test]
+async fn an_environment_that_breaks_off_leaves_nothing() {
+    let cluster = Cluster::start(Health::synced()).await;
+    let path = format!("/v1/environments/{KEY}");
+    let mut stream = TcpStream::connect(cluster.address).await.expect("connect");
+    let head = format!(
+        "PUT {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer builder\r\nContent-Length: 100\r\n\r\nhalf"
+    );
+    stream.write_all(head.as_bytes()).await.expect("write");
+    drop(stream);
+    eventually("there is room for the whole one", async || {
+        let answer = cluster.put(&path, "builder", b"whole".to_vec()).await;
+        answer.status() == 201
+    })
+    .await;
+    let answer = cluster.get(&path, Some("good")).await;
+    assert_eq!(answer.text().await.expect("a body"), "whole");
+
+    let mut stream = TcpStream::connect(cluster.address).await.expect("connect");
+    let head = format!(
+        "PUT {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer builder\r\nContent-Length: {}\r\n\r\n",
+        u64::MAX / 2
+    );
+    stream.write_all(head.as_bytes()).await.expect("write");
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).await.expect("an answer");
+    assert_eq!(&answer, b"HTTP/1.1 413");
 }
 
 #[tokio::test]

@@ -30,6 +30,7 @@ fn nothing() -> Observed {
         backing_off: false,
         redeploy: None,
         outdated: false,
+        lacks_environment: false,
         over_limit: false,
     }
 }
@@ -42,6 +43,7 @@ fn content() -> Content {
         resolved: Some(ResolvedValue {
             app: spec().app,
             redeploy: None,
+            environment: None,
             hash: 1,
         }),
         description: String::new(),
@@ -114,6 +116,10 @@ fn plan_answers_every_observed_state() {
     };
     let outdated = |seen: Observed| Observed {
         outdated: true,
+        ..seen
+    };
+    let lacks = |seen: Observed| Observed {
+        lacks_environment: true,
         ..seen
     };
     let scaled = |seen: Observed, scale| Observed {
@@ -371,6 +377,7 @@ fn plan_answers_every_observed_state() {
                     resolved: Some(ResolvedValue {
                         app: spec().app,
                         redeploy: Some("today".to_owned()),
+                        environment: None,
                         hash: 1,
                     }),
                     ..content()
@@ -394,6 +401,18 @@ fn plan_answers_every_observed_state() {
         (
             "the store has moved on, the app is being imported again",
             app(outdated(seen(S::Deployed)), AppState::NotReady),
+            A::Nothing,
+            R::InSync,
+        ),
+        (
+            "its app's environment was built while it has no pod",
+            lacks(seen(S::Deployed)),
+            A::Apply,
+            R::EnvironmentBuilt,
+        ),
+        (
+            "the environment was built, the app is being imported again",
+            app(lacks(seen(S::Deployed)), AppState::NotReady),
             A::Nothing,
             R::InSync,
         ),
