@@ -252,32 +252,44 @@ impl Environments {
     }
 }
 
-/// What an app's status says of the environment with this key: its digest, and how often building it has failed since the
-/// `WaveApp` was changed.
-fn known(app: &WaveApp, key: &EnvironmentKey) -> (Option<Digest>, u32) {
-    let Some(status) = &app.status else {
-        return (None, 0);
-    };
-    let key = key.to_string();
-    let told = status.environment.as_ref().filter(|told| told.key == key);
-    let digest = told
-        .and_then(|told| told.digest.as_ref())
-        .and_then(|digest| digest.parse().ok());
-    let failures = told
-        .filter(|_| status.observed_generation == app.metadata.generation)
-        .map_or(0, |told| told.failures);
-    (digest, failures)
+/// The digest that an app's status has of the environment with this key.
+fn digest(app: &WaveApp, key: &EnvironmentKey) -> Option<Digest> {
+    let told = app.status.as_ref()?.environment.as_ref()?;
+    (told.key == key.to_string()).then_some(())?;
+    told.digest.as_ref()?.parse().ok()
+}
+
+/// How often building the environment with this key has failed since the `WaveApp` was changed.
+fn failures(app: &WaveApp, key: &EnvironmentKey) -> u32 {
+    app.status
+        .as_ref()
+        .filter(|status| status.observed_generation == app.metadata.generation)
+        .and_then(|status| status.environment.as_ref())
+        .filter(|told| told.key == key.to_string())
+        .map_or(0, |told| told.failures)
 }
 
 /// Does the next step towards the environment of an app.
-pub(super) async fn advance(ctx: &Context, app: &WaveApp, wanted: &Wanted) -> Progress {
-    let (built, failures) = known(app, &wanted.key);
+pub(super) async fn advance(
+    ctx: &Context,
+    app: &WaveApp,
+    others: &Store<WaveApp>,
+    wanted: &Wanted,
+) -> Progress {
+    let key = &wanted.key;
+    // Of the same owner, or the key would be another one.
+    let of_others = || {
+        let other = others.find(|other| digest(other, key).is_some())?;
+        digest(&other, key)
+    };
+    let built = digest(app, key).or_else(of_others);
+    let failures = failures(app, key);
     let progress = match step(ctx, app, wanted, built, failures).await {
         Ok(progress) => progress,
         Err(error) => {
             warn!(
                 error = &error as &dyn std::error::Error,
-                "Could not go on with environment {}", wanted.key
+                "Could not go on with environment {key}"
             );
             Progress::Failed {
                 failures: failures + 1,
@@ -430,4 +442,71 @@ pub(super) async fn sweep(ctx: &Context, apps: &Store<WaveApp>) -> Result<(), Er
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use bundle::Requirements;
+    use serde_json::json;
+
+    use super::*;
+
+    fn app(name: &str, generation: i64, status: &serde_json::Value) -> WaveApp {
+        serde_json::from_value(json!({
+            "apiVersion": "wavestore.io/v1alpha1", "kind": "WaveApp",
+            "metadata": {"name": name, "generation": generation},
+            "spec": {"bundle": {}, "owner": "alice"},
+            "status": status,
+        }))
+        .expect("an app")
+    }
+
+    #[test]
+    fn what_a_status_tells_counts_for_its_key_and_its_generation() {
+        let (key, other) = (
+            EnvironmentKey::from_sha256([1; 32]),
+            EnvironmentKey::from_sha256([2; 32]),
+        );
+        let built = Digest::of(b"built");
+        let status = json!({
+            "observedGeneration": 3,
+            "environment": {"key": key.to_string(), "digest": built.to_string(), "failures": 2},
+        });
+        let cases = [
+            ("as it is", app("a", 3, &status), key, Some(built), 2),
+            ("a changed app", app("a", 4, &status), key, Some(built), 0),
+            ("another environment", app("a", 3, &status), other, None, 0),
+            ("no status", app("a", 3, &json!(null)), key, None, 0),
+        ];
+        for (name, app, key, expected, times) in cases {
+            let seen = (digest(&app, &key), failures(&app, &key));
+            assert_eq!(seen, (expected, times), "{name}");
+        }
+    }
+
+    #[test]
+    fn two_jobs_run_at_once_and_who_is_done_makes_room() {
+        let environments = Environments::new(None);
+        let runtime = key::tests::runtime();
+        let wanted = Wanted {
+            key: EnvironmentKey::from_sha256([1; 32]),
+            bundle: Digest::of(b"one"),
+            variables: key::variables(&Requirements::from_bytes(b""), &runtime.env),
+            runtime: Arc::new(runtime),
+        };
+        assert!(environments.take_place("a") && environments.take_place("b"));
+        assert!(environments.take_place("a"), "it has its place already");
+        assert!(!environments.take_place("c"));
+        let a = app("a", 1, &json!(null));
+        environments.note(&a, &wanted, &Progress::Building { failures: 0 });
+        assert!(!environments.take_place("c"));
+        assert!(environments.pending(&a).is_some());
+        assert!(
+            environments.pending(&app("a", 2, &json!(null))).is_none(),
+            "it has changed, and is imported again"
+        );
+        environments.note(&a, &wanted, &Progress::Built(Digest::of(b"built")));
+        assert!(environments.pending(&a).is_none());
+        assert!(environments.take_place("c"));
+    }
 }

@@ -254,7 +254,7 @@ async fn step(
             ctx.metrics.imported(Import::Imported);
             let idle_timeout = idle_timeout_seconds(&bundle.manifest, &ctx.store);
             let lacking = super::resolve::lacks(&bundle.manifest, &ctx.store);
-            let environment = built(ctx, &app, &bundle, digest, runtime.as_ref()).await;
+            let environment = built(ctx, &app, &others, &bundle, digest, runtime.as_ref()).await;
             let mut status =
                 status::imported(&app, &bundle, &digest, runtime, lacking, idle_timeout, &now);
             let told = environment.as_ref().map(|(key, progress)| (*key, progress));
@@ -297,6 +297,7 @@ async fn step(
 async fn built(
     ctx: &Context,
     app: &WaveApp,
+    others: &Store<WaveApp>,
     bundle: &Bundle,
     digest: Digest,
     runtime: Option<&Runtime>,
@@ -306,7 +307,7 @@ async fn built(
         ctx.environments.forget(&app.name_any());
         return None;
     };
-    let progress = environment::advance(ctx, app, &wanted).await;
+    let progress = environment::advance(ctx, app, others, &wanted).await;
     Some((wanted.key, progress))
 }
 
@@ -317,7 +318,7 @@ async fn go_on(
     others: &Store<WaveApp>,
     wanted: &Wanted,
 ) -> Result<Action, Error> {
-    let progress = environment::advance(ctx, app, wanted).await;
+    let progress = environment::advance(ctx, app, others, wanted).await;
     let mut status = app.status.clone().unwrap_or_default();
     let now = Time(Timestamp::now());
     let told = Some((wanted.key, &progress));

@@ -255,6 +255,63 @@ mod tests {
     }
 
     #[test]
+    fn an_environment_is_told_beside_readiness_and_never_against_it() {
+        let now = Time("2026-01-01T00:00:00Z".parse().expect("a time"));
+        let (key, digest) = (
+            EnvironmentKey::from_sha256([0xab; 32]),
+            Digest::of(b"built"),
+        );
+        let ready = condition(
+            ConditionType::Ready,
+            ConditionStatus::True,
+            "Imported",
+            "",
+            Some(1),
+            &now,
+        );
+        let mut status = WaveAppStatus {
+            conditions: vec![ready],
+            ..WaveAppStatus::default()
+        };
+        let failed = |failures| Progress::Failed {
+            failures,
+            words: "no such package".to_owned(),
+        };
+        let steps = [
+            Progress::Queued { failures: 0 },
+            Progress::Building { failures: 0 },
+            failed(1),
+            Progress::Building { failures: 1 },
+            failed(3),
+            Progress::GivenUp,
+            Progress::Built(digest),
+        ];
+        let mut lines = Vec::new();
+        for progress in &steps {
+            tell_environment(&mut status, Some((key, progress)), Some(1), &now);
+            let told = status.environment.as_ref().expect("told");
+            let made = status.conditions.last().expect("a condition");
+            lines.push(format!(
+                "{} {} {}: {}",
+                told.failures, made.status, made.reason, made.message
+            ));
+            assert_eq!(status.conditions.len(), 2);
+            assert_eq!(status.conditions[0].status, "True");
+        }
+        insta::assert_snapshot!(lines.join("\n"), @r"
+        0 Unknown EnvironmentQueued: the environment is built after others; until it is there instances install for themselves
+        0 Unknown EnvironmentBuilding: a job builds the environment; until it is there instances install for themselves
+        1 False EnvironmentFailed: no such package (tried again in a moment; instances install for themselves)
+        1 Unknown EnvironmentBuilding: a job builds the environment; until it is there instances install for themselves
+        3 False EnvironmentFailed: no such package (instances install for themselves; it is tried again when the WaveApp changes)
+        3 False EnvironmentFailed: no such package (instances install for themselves; it is tried again when the WaveApp changes)
+        0 True EnvironmentBuilt: instances start with the environment that was built
+        ");
+        tell_environment(&mut status, None, Some(1), &now);
+        assert_eq!((status.conditions.len(), status.environment), (1, None));
+    }
+
+    #[test]
     fn many_holders_are_not_all_named() {
         let names: Vec<String> = (1..=7).map(|n| format!("i-{n}")).collect();
         insta::assert_snapshot!(held_message(&names), @"it is deleted once no instance runs it: `i-1`, `i-2`, `i-3`, `i-4`, `i-5` and 2 more (hint: delete them with `kubectl delete waveinstance <name>`)");

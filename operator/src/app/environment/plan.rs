@@ -12,7 +12,7 @@ pub(in crate::app) const FAILURES: u32 = 3;
 /// What is seen of an environment.
 #[derive(Debug, Clone)]
 pub(super) struct Observed {
-    /// Its digest, when the app's status has one.
+    /// Its digest, when the status of an app has one.
     pub(super) built: Option<Digest>,
     /// Whether the store has something under its key.
     pub(super) is_stored: bool,
