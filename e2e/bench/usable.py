@@ -89,7 +89,9 @@ def main() -> None:
         opened.append(in_force_after(name, "Public", 200))
         print(f"{name}: usable after {usable[-1]:.2f} s", file=sys.stderr)
         kubectl("delete", "waveinstance", name)
-    log = kubectl("logs", "deployment/wavestore-operator", "--since=1h").splitlines()
+    # Of all replicas: one of them leads.
+    operators = "--selector=app.kubernetes.io/component=operator"
+    log = kubectl("logs", operators, "--since=1h", "--tail=-1").splitlines()
     helm = [helm_took(name, log) for name in names]
     rows = {
         "apply to usable": usable,

@@ -202,7 +202,8 @@ impl Sandbox {
             kubectl --kubeconfig "$1" -n "$2" get waveinstances,waveapps -o name |
                 xargs -r kubectl --kubeconfig "$1" -n "$2" patch --type=merge -p '{"metadata":{"finalizers":null}}'
             kubectl --kubeconfig "$1" delete namespace "$2" --wait=false
-            kubectl --kubeconfig "$1" delete --ignore-not-found -f -
+            # Or it deletes those of the store, when that is where the kubeconfig points.
+            kubectl --kubeconfig "$1" -n "$2" delete --ignore-not-found -f -
         "#;
         let mut shell = Command::new("timeout")
             .args(["60", "sh", "-c", script, "sh"])
