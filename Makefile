@@ -51,6 +51,10 @@ lint: ## Check format and lints
 test-unit: ## Run unit and integration tests (SQLite, a Postgres of their own, real h2o-wave processes)
 	PATH=$(WAVESTORE_STATE)/bin:$$PATH cargo test --locked --workspace
 
+.PHONY: test-buckets
+test-buckets: ## Run the blob store's tests on an S3 and an Azure server of their own
+	catalog/tests/buckets/run.sh
+
 .PHONY: test-e2e
 test-e2e: ## Run the tests on the cluster against the store of `make up`; TEST=name for some of them
 	KUBECONFIG=$(WAVESTORE_STATE)/kubeconfig PATH=$(WAVESTORE_STATE)/bin:$$PATH \

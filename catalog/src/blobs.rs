@@ -1,19 +1,19 @@
 //! `Blobs`: bundles and their pictures in an object store, under the bundle's digest, and environments under their keys.
 //! What is there never changes, so writing it twice is the same as once.
 
+mod backend;
 mod key;
 mod upload;
 
 use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
-use futures::stream::BoxStream;
+use futures::stream::{self, BoxStream};
 use futures::{StreamExt as _, TryStreamExt as _};
-use object_store::local::LocalFileSystem;
 use object_store::{
     GetResultPayload, MultipartUpload, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions,
 };
@@ -21,7 +21,6 @@ use sha2::{Digest as _, Sha256};
 use tokio::fs::File;
 use tokio::io::AsyncReadExt as _;
 use tokio_util::io::ReaderStream;
-use url::Url;
 
 use crate::{Digest, EnvironmentKey, Error};
 use key::ObjectKey;
@@ -62,27 +61,16 @@ impl fmt::Debug for Blob {
 }
 
 impl Blobs {
-    /// Opens the store at `url`: `file:///data/blobs` for a folder, which is made when its parent is
-    /// there. Blocks for as long as it takes to write a file there.
+    /// Opens the store at `url`: `file:///data/blobs` for a folder, which is made when its parent is there;
+    /// `s3://bucket/prefix`, `az://container/prefix` or `gs://bucket/prefix` for a bucket, with credentials from the
+    /// environment. Blocks for as long as it takes to write a file into the folder; asks nothing of a bucket.
     ///
     /// # Errors
-    /// When the URL is of another kind, or the folder cannot be made or written.
+    /// When the URL is of another kind, the folder cannot be made or written, or the environment lacks what the bucket needs.
     pub fn open(url: &str) -> Result<Self, Error> {
-        let invalid = |reason: &str| Error::InvalidBlobsUrl {
-            url: without_credentials(url),
-            reason: reason.to_owned(),
-        };
-        let parsed = Url::parse(url).map_err(|error| invalid(&error.to_string()))?;
-        let store: Arc<dyn ObjectStore> = match parsed.scheme() {
-            "file" => {
-                let folder = parsed
-                    .to_file_path()
-                    .map_err(|()| invalid("it names no absolute path"))?;
-                Arc::new(open_folder(&folder)?)
-            }
-            scheme => return Err(invalid(&format!("`{scheme}:` is not supported"))),
-        };
-        Ok(Self { store })
+        Ok(Self {
+            store: backend::open(url)?,
+        })
     }
 
     /// Stores the bundle in `file`, piece by piece, unless it is there already.
@@ -98,26 +86,41 @@ impl Blobs {
         let size = source.metadata().await.map_err(unreadable)?.len();
         let path = ObjectKey::Bundle(digest).path()?;
         let failed = |source| blob_error("write", &path, source);
-        match self.store.head(&path).await {
-            Ok(stored) if stored.size == size => return Ok(()),
-            Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
-            Err(error) => return Err(failed(error)),
+        if self.has(&path, size).await.map_err(failed)? {
+            return Ok(());
+        }
+
+        let mismatch = |actual: Digest| Error::DigestMismatch {
+            file: file.to_owned(),
+            expected: digest.to_string(),
+            actual: actual.to_string(),
+        };
+        if size < PART_BYTES as u64 {
+            let content = read_part(&mut source).await.map_err(unreadable)?;
+            let actual = Digest::of(&content);
+            if actual != *digest {
+                return Err(mismatch(actual));
+            }
+            // Over one of another size, too: that is damaged.
+            self.store
+                .put(&path, content.into())
+                .await
+                .map_err(failed)?;
+            return Ok(());
         }
 
         // Nothing appears under the final name before `complete`.
         let mut upload = self.store.put_multipart(&path).await.map_err(failed)?;
         match upload_parts(&mut source, upload.as_mut()).await {
-            Ok(actual) if actual == *digest => {
-                upload.complete().await.map_err(failed)?;
-                Ok(())
-            }
+            Ok(actual) if actual == *digest => match upload.complete().await {
+                Ok(_) => Ok(()),
+                // Azure drops the parts of all others who store the same when the first of them is done.
+                Err(_) if matches!(self.has(&path, size).await, Ok(true)) => Ok(()),
+                Err(error) => Err(failed(error)),
+            },
             Ok(actual) => {
                 abort(upload.as_mut(), &path).await;
-                Err(Error::DigestMismatch {
-                    file: file.to_owned(),
-                    expected: digest.to_string(),
-                    actual: actual.to_string(),
-                })
+                Err(mismatch(actual))
             }
             Err(error) => {
                 abort(upload.as_mut(), &path).await;
@@ -129,12 +132,17 @@ impl Blobs {
         }
     }
 
-    /// The bundle with this digest, if it is there.
+    /// The bundle with this digest, if it is there. Its stream ends with [`Error::DamagedBlob`] when its bytes are others.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn bundle(&self, digest: &Digest) -> Result<Option<Blob>, Error> {
-        self.get(ObjectKey::Bundle(digest)).await
+        let path = ObjectKey::Bundle(digest).path()?.to_string();
+        let found = self.get(ObjectKey::Bundle(digest)).await?;
+        Ok(found.map(|blob| Blob {
+            size: blob.size,
+            stream: verified(blob.stream, *digest, path),
+        }))
     }
 
     /// Stores a picture of a bundle, unless one of this name is there already.
@@ -240,6 +248,19 @@ impl Blobs {
         self.delete(&ObjectKey::Environment(key).path()?).await
     }
 
+    /// Whether an object of this size is there.
+    async fn has(
+        &self,
+        path: &object_store::path::Path,
+        size: u64,
+    ) -> Result<bool, object_store::Error> {
+        match self.store.head(path).await {
+            Ok(stored) => Ok(stored.size == size),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     async fn delete(&self, path: &object_store::path::Path) -> Result<(), Error> {
         match self.store.delete(path).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
@@ -268,6 +289,28 @@ impl Blobs {
         };
         Ok(Some(Blob { size, stream }))
     }
+}
+
+/// The same stream, with an error at its end when the bytes were not those that the digest promises.
+fn verified(
+    stream: BoxStream<'static, Result<Bytes, Error>>,
+    digest: Digest,
+    path: String,
+) -> BoxStream<'static, Result<Bytes, Error>> {
+    let state = (stream, Sha256::new(), path);
+    stream::try_unfold(state, move |(mut stream, mut sha256, path)| async move {
+        if let Some(piece) = stream.try_next().await? {
+            sha256.update(&piece);
+            return Ok(Some((piece, (stream, sha256, path))));
+        }
+        let actual = Digest::from_sha256(sha256.finalize().into());
+        if actual == digest {
+            Ok(None)
+        } else {
+            Err(Error::DamagedBlob { path, actual })
+        }
+    })
+    .boxed()
 }
 
 enum PartError {
@@ -313,35 +356,6 @@ async fn abort(upload: &mut dyn MultipartUpload, path: &object_store::path::Path
     }
 }
 
-fn open_folder(folder: &Path) -> Result<LocalFileSystem, Error> {
-    let unusable = |source: io::Error| Error::BlobsFolder {
-        folder: folder.to_owned(),
-        source,
-    };
-    // Only the last part of the path: a volume that was not mounted must not be mistaken for an empty one.
-    unless(io::ErrorKind::AlreadyExists, std::fs::create_dir(folder))
-        .and_then(|()| probe(folder))
-        .map_err(unusable)?;
-    let store = LocalFileSystem::new_with_prefix(folder)
-        .map_err(|error| unusable(io::Error::other(error)))?;
-    Ok(store.with_automatic_cleanup(true).with_fsync(true))
-}
-
-/// Writes a file into the folder and removes it: permissions alone do not tell about read-only volumes.
-fn probe(folder: &Path) -> io::Result<()> {
-    let probe: PathBuf = folder.join(format!(".wavestore-probe-{}", std::process::id()));
-    std::fs::write(&probe, [])?;
-    // In containers everybody is process 1: another one may have removed it.
-    unless(io::ErrorKind::NotFound, std::fs::remove_file(&probe))
-}
-
-fn unless(fine: io::ErrorKind, done: io::Result<()>) -> io::Result<()> {
-    match done {
-        Err(error) if error.kind() == fine => Ok(()),
-        done => done,
-    }
-}
-
 fn blob_error(
     task: &'static str,
     path: &object_store::path::Path,
@@ -352,15 +366,4 @@ fn blob_error(
         path: path.to_string(),
         source: source.into(),
     }
-}
-
-fn without_credentials(url: &str) -> String {
-    let Ok(mut url) = Url::parse(url) else {
-        return "(unreadable)".to_owned();
-    };
-    // Both refuse URLs that cannot hold any.
-    let _ = url.set_username("");
-    let _ = url.set_password(None);
-    url.set_query(None);
-    url.to_string()
 }

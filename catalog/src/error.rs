@@ -4,6 +4,8 @@
 
 use std::path::PathBuf;
 
+use crate::Digest;
+
 /// What lies beneath an error: database's or object store's own words.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 
@@ -146,6 +148,14 @@ pub enum Error {
         /// The digest of its bytes.
         actual: String,
     },
+    /// An object's bytes are not those that were stored.
+    #[error("the blob `{path}` is damaged: its digest is {actual}")]
+    DamagedBlob {
+        /// The object's path in the store, with the digest that it should have.
+        path: String,
+        /// The digest of its bytes.
+        actual: Digest,
+    },
     /// A local file that could not be read.
     #[error("could not read `{}`", file.display())]
     ReadFile {
@@ -219,7 +229,11 @@ impl Error {
                 Some("write `sha256:` and 64 lower-case hexadecimal digits".to_owned())
             }
             Self::InvalidBlobsUrl { .. } => {
-                Some("write `file:///` and an absolute path, such as `file:///data/blobs`".to_owned())
+                Some(
+                    "write `file:///data/blobs`, `s3://bucket/prefix`, `az://container/prefix` or `gs://bucket/prefix`, and keep \
+                     credentials in the environment"
+                        .to_owned(),
+                )
             }
             Self::BlobsFolder { folder, .. } => Some(format!(
                 "create `{}`, or mount a volume there, so that this process's user may write to it",
@@ -228,6 +242,9 @@ impl Error {
             Self::InvalidAssetName { .. } => {
                 Some("rename the file, for example to `icon.png`".to_owned())
             }
+            Self::DamagedBlob { .. } => Some(
+                "bring it back from a backup, or delete it and publish the same bundle again".to_owned(),
+            ),
             Self::DigestMismatch { .. } => {
                 Some("fetch the bundle again; it was cut short or changed on its way".to_owned())
             }

@@ -28,7 +28,8 @@ pub struct Args {
         hide_env_values = true
     )]
     pub(crate) database_url: String,
-    /// Store of the bundles and pictures.
+    /// Where bundles and pictures are stored: a folder, or a bucket (`s3://bucket/prefix`, `az:` or `gs:`) with credentials from
+    /// the environment.
     #[arg(long, env = "WAVESTORE_BLOBS", default_value = "file:///data/blobs")]
     pub(crate) blobs: String,
     /// Folder from which `file:///<name>` bundles are imported.
@@ -37,6 +38,14 @@ pub struct Args {
     /// Longest time that fetching one bundle may take.
     #[arg(long, env = "WAVESTORE_IMPORT_TIMEOUT", default_value = "10m", value_parser = humantime::parse_duration)]
     pub(crate) import_timeout: Duration,
+    /// Host from which `https://` bundles are imported, wherever it is; may be given more than once. None: every host with an
+    /// address of the public internet.
+    #[arg(
+        long = "import-host",
+        env = "WAVESTORE_IMPORT_HOSTS",
+        value_delimiter = ','
+    )]
+    pub(crate) import_hosts: Vec<String>,
     /// Folder of the chart wave-instance.
     #[arg(
         long,

@@ -18,7 +18,7 @@ use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 
 use crate::app::environment::Environments;
-use crate::app::import::Importer;
+use crate::app::import::{Hosts, Importer};
 use crate::app::resolve::StoreSettings;
 use crate::app::secrets::Readers;
 use crate::args::{Args, LogFormat};
@@ -82,6 +82,7 @@ async fn serve(args: Args) -> Result<(), Error> {
         blobs,
         import_dir,
         import_timeout,
+        import_hosts,
         chart,
         helm,
         helm_timeout,
@@ -172,6 +173,7 @@ async fn serve(args: Args) -> Result<(), Error> {
         catalog: catalog.clone(),
         importer: Importer {
             import_dir,
+            hosts: Hosts::new(import_hosts),
             timeout: import_timeout,
             limits: bundle::Limits::default(),
             rules: EnvRules::default(),

@@ -26,7 +26,8 @@ pub struct Args {
         hide_env_values = true
     )]
     pub database_url: String,
-    /// Where bundles and pictures are stored.
+    /// Where bundles and pictures are stored: a folder, or a bucket (`s3://bucket/prefix`, `az:` or `gs:`) with credentials from
+    /// the environment.
     #[arg(long, env = "WAVESTORE_BLOBS", default_value = "file:///data/blobs")]
     pub blobs: String,
     /// Address of the store's pages as browsers see it. With http, cookies cannot be `Secure`.

@@ -161,6 +161,20 @@ async fn a_damaged_bundle_is_stored_again() {
 }
 
 #[tokio::test]
+async fn a_bundle_with_other_bytes_is_not_read_to_its_end() {
+    let test = TestBlobs::open();
+    let content = b"the whole bundle";
+    let digest = Digest::of(content);
+    let file = test.file(content);
+    test.blobs.put_bundle(&digest, &file).await.expect("store");
+    let damaged = test.folder.path().join("blobs").join(&test.stored()[0]);
+    std::fs::write(damaged, "the whole bUndle").expect("damage it");
+    let blob = test.blobs.bundle(&digest).await.expect("look");
+    let read: Result<Vec<Bytes>, _> = blob.expect("a blob").stream.try_collect().await;
+    assert_eq!(read.expect_err("damaged").code(), "DamagedBlob");
+}
+
+#[tokio::test]
 async fn a_file_that_is_missing_is_named() {
     let test = TestBlobs::open();
     let file = test.folder.path().join("missing");
@@ -326,7 +340,15 @@ fn a_store_that_cannot_be_used_is_explained() {
     for (url, message) in [
         (
             "s3://key:hunter2@bucket/x?token=hunter2",
-            "the blob store's URL `s3://bucket/x` cannot be used: `s3:` is not supported",
+            "the blob store's URL `s3://bucket/x` cannot be used: credentials belong in the environment",
+        ),
+        (
+            "gs:///x",
+            "the blob store's URL `gs:///x` cannot be used: it names no bucket",
+        ),
+        (
+            "ftp://bucket/x",
+            "the blob store's URL `ftp://bucket/x` cannot be used: `ftp:` is not supported",
         ),
         (
             "/data/blobs",

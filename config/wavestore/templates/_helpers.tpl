@@ -18,6 +18,12 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{ .Values.admin.existingSecret | default (printf "%s-admin" .Release.Name) }}
 {{- end }}
 
+{{/* Whether database or bundles are on the store's volume. */}}
+{{- define "wavestore.hasVolume" -}}
+{{- $database := and (not .Values.database.urlSecretRef.name) (hasPrefix "sqlite:" .Values.database.url) }}
+{{- if or $database (hasPrefix "file:" .Values.blobs.url) }}true{{ end }}
+{{- end }}
+
 {{/* What the pods of operator and router have in common. */}}
 {{- define "wavestore.pod" -}}
 {{- with .Values.images.pullSecrets }}
@@ -31,7 +37,7 @@ securityContext:
   fsGroupChangePolicy: OnRootMismatch
   seccompProfile: {type: RuntimeDefault}
 enableServiceLinks: false
-{{- if eq .Values.storage.accessMode "ReadWriteOnce" }}
+{{- if and (include "wavestore.hasVolume" .) (eq .Values.storage.accessMode "ReadWriteOnce") }}
 # One volume, one node.
 affinity:
   podAffinity:
@@ -66,7 +72,11 @@ capabilities: {drop: [ALL]}
   value: {{ .Values.database.url | quote }}
 {{- end }}
 - name: WAVESTORE_BLOBS
-  value: {{ .Values.blobs | quote }}
+  value: {{ .Values.blobs.url | quote }}
+{{- range $name, $value := .Values.blobs.env }}
+- name: {{ $name }}
+  value: {{ $value | quote }}
+{{- end }}
 - name: WAVESTORE_LOG_FORMAT
   value: {{ .Values.log.format }}
 - name: RUST_LOG
@@ -74,6 +84,12 @@ capabilities: {drop: [ALL]}
 {{- if .Values.instances.caConfigMap }}
 - name: SSL_CERT_FILE
   value: /etc/wavestore/ca/ca.crt
+{{- end }}
+{{- end }}
+
+{{- define "wavestore.envFrom" -}}
+{{- with .Values.blobs.credentialsSecret }}
+- secretRef: {name: {{ . }}}
 {{- end }}
 {{- end }}
 
@@ -87,8 +103,12 @@ capabilities: {drop: [ALL]}
 
 {{- define "wavestore.volumes" -}}
 - name: data
+{{- if include "wavestore.hasVolume" . }}
   persistentVolumeClaim:
     claimName: {{ .Values.storage.existingClaim | default (printf "%s-data" .Release.Name) }}
+{{- else }}
+  emptyDir: {}
+{{- end }}
 - name: tmp
   emptyDir: {}
 {{- if .Values.instances.caConfigMap }}

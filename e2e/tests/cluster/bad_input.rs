@@ -156,11 +156,12 @@ async fn sources_that_do_not_give_the_bundle_are_named() -> Result<()> {
         "both digests should be named: {message}"
     );
 
-    let unreachable = json!({ "digest": other, "url": "https://127.0.0.1:9/app.wave" });
-    let message = stalled_source(&store, "e2e-bad-url", unreachable).await?;
+    let inside = json!({ "digest": other, "url": "https://kubernetes.default.svc/app.wave" });
+    let message = stalled_source(&store, "e2e-bad-url", inside).await?;
     ensure!(
-        message.contains("https://127.0.0.1:9/app.wave"),
-        "the url should be named: {message}"
+        message.contains("https://kubernetes.default.svc/app.wave")
+            && message.contains("is not on the public internet"),
+        "the url and what is wrong with it should be named: {message}"
     );
 
     let missing = json!({ "configMapRef": { "name": "no-such-map", "key": "app.wave" } });

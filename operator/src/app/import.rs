@@ -2,8 +2,11 @@
 
 #![deny(clippy::wildcard_enum_match_arm)]
 
+mod hosts;
+
 use std::io::{Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bundle::{Bundle, EnvRules, Limits};
@@ -19,6 +22,9 @@ use tempfile::NamedTempFile;
 use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 use tracing::info;
+use url::Url;
+
+pub(crate) use hosts::Hosts;
 
 use super::resolve;
 use super::secrets::{self, Refusal};
@@ -61,6 +67,14 @@ pub enum Error {
         url: String,
         /// What is wrong with it.
         reason: &'static str,
+    },
+    /// A url of a host that is not asked.
+    #[error("`{url}` is not fetched")]
+    Host {
+        /// The url.
+        url: String,
+        /// Why not.
+        source: hosts::Refused,
     },
     /// A file that is not in the import folder, or no file.
     #[error("could not read `{}` in the import folder", file.display())]
@@ -153,7 +167,7 @@ impl Error {
     pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::Bundle(_) => "BadBundle",
-            Self::Url { .. } => "BadUrl",
+            Self::Url { .. } | Self::Host { .. } => "BadUrl",
             Self::Catalog(catalog::Error::DuplicateApp { .. }) => "Duplicate",
             Self::Resolve(_) => "NotSupported",
             Self::Secret(secrets::Error::Refused(refusal)) => refusal.code(),
@@ -188,6 +202,7 @@ impl Error {
                 Refusal::SecretNotFound { .. } => false,
             },
             Self::Url { .. }
+            | Self::Host { .. }
             | Self::NoKey { .. }
             | Self::TooLarge { .. }
             | Self::OtherDigest { .. }
@@ -216,6 +231,7 @@ impl Error {
             | Self::NoKey { .. }
             | Self::ConfigMap { .. }
             | Self::Url { .. }
+            | Self::Host { .. }
             | Self::File { .. }
             | Self::Status { .. }
             | Self::Fetch { .. }
@@ -244,6 +260,10 @@ impl Error {
             Self::Url { .. } => {
                 Some("use an https address, or `file:///<name>` for a file in the import folder".to_owned())
             }
+            Self::Host { .. } => Some(
+                "put the bundle on a host that the store's administrator lists (`imports.hosts` in the chart's values), or upload it"
+                    .to_owned(),
+            ),
             Self::TooLarge { .. } => {
                 Some("leave data and environments out, with a line each in `.appignore`".to_owned())
             }
@@ -280,6 +300,7 @@ pub(crate) struct Fetched {
 /// Where bundles come from, and how large they may be.
 pub(crate) struct Importer {
     pub(crate) import_dir: PathBuf,
+    pub(crate) hosts: Hosts,
     pub(crate) timeout: Duration,
     pub(crate) limits: Limits,
     pub(crate) rules: EnvRules,
@@ -349,9 +370,18 @@ impl Importer {
             url: url.to_owned(),
             source: source.without_url(),
         };
+        let parsed = Url::parse(url).map_err(|_| Error::Url {
+            url: url.to_owned(),
+            reason: "it is no address",
+        })?;
+        self.hosts.check(&parsed).map_err(|source| Error::Host {
+            url: url.to_owned(),
+            source,
+        })?;
         let client = reqwest::Client::builder()
             .https_only(true)
-            .redirect(redirect::Policy::limited(REDIRECTS))
+            .redirect(redirects(self.hosts.clone()))
+            .dns_resolver(Arc::new(self.hosts.clone()))
             .connect_timeout(SILENCE)
             .read_timeout(SILENCE)
             .build()
@@ -421,6 +451,19 @@ impl Importer {
             .map_err(|panic| Error::Temporary(panic.into()))??;
         Ok(bundle)
     }
+}
+
+/// Follows a few redirects, to hosts that may be asked.
+fn redirects(hosts: Hosts) -> redirect::Policy {
+    redirect::Policy::custom(move |attempt| {
+        if attempt.previous().len() > REDIRECTS {
+            return attempt.error("too many redirects");
+        }
+        match hosts.check(attempt.url()) {
+            Ok(()) => attempt.follow(),
+            Err(refused) => attempt.error(refused),
+        }
+    })
 }
 
 async fn read_config_map(
@@ -516,6 +559,7 @@ mod tests {
         let blobs = tempfile::tempdir().expect("a folder");
         let importer = Importer {
             import_dir: blobs.path().to_owned(),
+            hosts: Hosts::default(),
             timeout: Duration::from_secs(1),
             limits: Limits {
                 archive_bytes: 4,

@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# Runs the tests of the blob store (main.rs) on an S3 and an Azure Blob server of this machine, with credentials where the store takes them
+# from: the environment. Builds the servers once, into the cache.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+cache=${WAVESTORE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/wavestore}
+bin=$cache/buckets/$(cat "$here"/go.{mod,sum} | sha256sum | cut -c1-16)
+
+if [[ ! -x $bin/versitygw ]]; then
+    echo "buckets: building the S3 server, once, into $bin (two minutes)"
+    mkdir -p "$bin"
+    (cd "$here" && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o "$bin/" \
+        github.com/versity/versitygw/cmd/versitygw)
+fi
+azure=$cache/buckets/azure-$(sha256sum <"$here/package-lock.json" | cut -c1-16)
+if [[ ! -d $azure/node_modules/azurite ]]; then
+    mkdir -p "$azure"
+    cp "$here"/package{,-lock}.json "$azure"
+    npm ci --prefix "$azure" --silent
+fi
+
+folder=$(mktemp -d)
+pids=()
+finish() {
+    ((${#pids[@]} == 0)) || kill "${pids[@]}" 2>/dev/null || true
+    wait
+    rm -rf "$folder"
+}
+trap finish EXIT
+
+# Two ports that nobody has.
+read -r s3 az < <(python3 -c 'import socket
+free = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+print(*[each.getsockname()[1] for each in free])')
+
+export AWS_ACCESS_KEY_ID=store AWS_SECRET_ACCESS_KEY=the-secret-of-the-store AWS_REGION=us-east-1
+export AWS_ENDPOINT_URL=http://127.0.0.1:$s3 AWS_ALLOW_HTTP=true
+mkdir -p "$folder/s3/wavestore"
+ROOT_ACCESS_KEY=$AWS_ACCESS_KEY_ID ROOT_SECRET_KEY=$AWS_SECRET_ACCESS_KEY \
+    "$bin/versitygw" --quiet --port "127.0.0.1:$s3" posix "$folder/s3" >"$folder/s3.log" 2>&1 &
+pids+=($!)
+
+# The account that every Azurite has.
+export AZURE_STORAGE_ACCOUNT_NAME=devstoreaccount1 AZURE_ALLOW_HTTP=true
+export AZURE_STORAGE_ACCOUNT_KEY=Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==
+export AZURE_STORAGE_ENDPOINT=http://127.0.0.1:$az/$AZURE_STORAGE_ACCOUNT_NAME
+NODE_PATH=$azure/node_modules node "$here/azure.js" "$az" "$folder/az" wavestore >"$folder/az.log" 2>&1 &
+pids+=($!)
+
+for _ in $(seq 300); do
+    if grep -q ready "$folder/az.log" && curl -s -o "$folder/answer" "http://127.0.0.1:$s3/"; then
+        code=0
+        WAVESTORE_BUCKETS="s3://wavestore/some/folder az://wavestore" \
+            cargo test --locked --package catalog --test buckets -- --ignored "$@" || code=$?
+        ((code == 0)) || tail -n 20 "$folder"/*.log >&2
+        exit "$code"
+    fi
+    kill -0 "${pids[@]}" 2>/dev/null || break
+    sleep 0.1
+done
+tail -n 20 "$folder"/*.log >&2
+echo "buckets: a server did not start" >&2
+exit 1
