@@ -22,7 +22,7 @@ use crate::error::Error;
 use crate::table::{Route, Table};
 
 /// The name under which routers write.
-const FIELD_MANAGER: &str = "wavestore-router";
+pub(crate) const FIELD_MANAGER: &str = "wavestore-router";
 
 /// How often the counts are looked at.
 const LOOK: Duration = Duration::from_secs(1);

@@ -5,9 +5,11 @@
 use std::time::Duration;
 
 use catalog::Scope;
+use crds::AppRef;
 use http::StatusCode;
 
 use crate::body::BoxError;
+use crate::instance_id;
 use crate::oidc::Refused;
 use crate::waiting::Waiting;
 
@@ -32,12 +34,15 @@ pub(crate) enum Error {
     /// A form or a query that cannot be read.
     #[error("{0}")]
     BadRequest(&'static str),
+    /// A document that is not what the address takes.
+    #[error("the body cannot be read: {0}")]
+    BadDocument(#[source] serde_json::Error),
     /// Nothing is at this address.
     #[error("there is nothing at this address")]
     NotFound,
     /// The route exists, but not with this method.
-    #[error("this address does not take this method")]
-    MethodNotAllowed,
+    #[error("this address does not take this method; it takes {0}")]
+    MethodNotAllowed(String),
     /// A body larger than the route takes.
     #[error("the request is larger than {limit_bytes} bytes")]
     TooLarge {
@@ -61,6 +66,31 @@ pub(crate) enum Error {
     /// Something that is not for everybody.
     #[error("this is for the store's admins only")]
     Forbidden,
+    /// Somebody manages an instance, but does not own it.
+    #[error("only its owner changes who may enter an instance")]
+    OwnerOnly,
+    /// A name that no instance can have.
+    #[error(
+        "an instance's name has a-z, 0-9 and - between them, begins with a letter, has at most {} characters, and is not `{}`",
+        instance_id::MAX_LENGTH,
+        crds::RESERVED_INSTANCE_NAME
+    )]
+    BadInstanceName,
+    /// An instance, or an alias of one, has this name.
+    #[error("the name `{0}` is taken")]
+    InstanceNameTaken(String),
+    /// The app does not exist, or is not for this viewer: the same answer for both.
+    #[error("there is no app `{0}` that you may run")]
+    NoApp(AppRef),
+    /// An app whose bundle the operator has not read, or cannot.
+    #[error("the app `{0}` is not ready to be run")]
+    AppNotReady(AppRef),
+    /// Somebody else was faster.
+    #[error("the instance has changed in the meantime")]
+    InstanceChanged,
+    /// The Kubernetes API, or a policy there, says no, and why.
+    #[error("the Kubernetes API refuses it: {0}")]
+    KubernetesRefused(String),
     /// Name and password do not match.
     #[error("name or password is wrong")]
     WrongPassword,
@@ -238,6 +268,8 @@ impl Error {
             | Self::BadFraming
             | Self::BadUpgrade
             | Self::BadRequest(_)
+            | Self::BadDocument(_)
+            | Self::BadInstanceName
             | Self::BadTicket
             | Self::BadAttempt
             | Self::TokenRefused(_)
@@ -254,6 +286,7 @@ impl Error {
             Self::ForeignOrigin
             | Self::StaleForm
             | Self::Forbidden
+            | Self::OwnerOnly
             | Self::InsufficientScope(_)
             | Self::WavePath
             | Self::ForeignBundle
@@ -264,12 +297,16 @@ impl Error {
             | Self::AccountDisabled => StatusCode::FORBIDDEN,
             Self::NameTaken(_)
             | Self::EnvironmentExists
+            | Self::InstanceNameTaken(_)
+            | Self::AppNotReady(_)
             | Self::ProvidersAccount(_)
             | Self::DuplicateToken(_)
             | Self::TooManyTokens { .. }
             | Self::LastAdmin(_) => StatusCode::CONFLICT,
             Self::NotFound | Self::Hidden | Self::NoAccount => StatusCode::NOT_FOUND,
-            Self::ConnectRefused | Self::MethodNotAllowed | Self::WaveMethod => {
+            Self::InstanceChanged => StatusCode::PRECONDITION_FAILED,
+            Self::NoApp(_) | Self::KubernetesRefused(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::ConnectRefused | Self::MethodNotAllowed(_) | Self::WaveMethod => {
                 StatusCode::METHOD_NOT_ALLOWED
             }
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
@@ -333,6 +370,13 @@ impl Error {
                 Some("open the page again and send the form from there; cookies must be allowed")
             }
             Self::Forbidden => Some("ask an admin of the store"),
+            Self::OwnerOnly => Some("ask its owner"),
+            Self::InstanceNameTaken(_) => Some("choose another name"),
+            Self::NoApp(_) => Some("choose one of the apps on the store's first page"),
+            Self::AppNotReady(_) => {
+                Some("choose another version, or ask its owner what is wrong with this one")
+            }
+            Self::InstanceChanged => Some("look at it again, and decide anew"),
             Self::TooManyAttempts { .. } => Some("wait a little and try again"),
             Self::BadTicket => Some("open the app again; cookies must be allowed for its address"),
             Self::BadAttempt => {
@@ -381,8 +425,11 @@ impl Error {
             | Self::ConnectRefused
             | Self::BadUpgrade
             | Self::BadRequest(_)
+            | Self::BadDocument(_)
+            | Self::BadInstanceName
+            | Self::KubernetesRefused(_)
             | Self::NotFound
-            | Self::MethodNotAllowed
+            | Self::MethodNotAllowed(_)
             | Self::TooLarge { setting: None, .. }
             | Self::WrongPassword
             | Self::ShortPassword { .. }
@@ -424,8 +471,16 @@ impl Error {
             | Self::ConnectRefused
             | Self::BadUpgrade
             | Self::BadRequest(_)
+            | Self::BadDocument(_)
+            | Self::BadInstanceName
+            | Self::InstanceNameTaken(_)
+            | Self::NoApp(_)
+            | Self::AppNotReady(_)
+            | Self::InstanceChanged
+            | Self::KubernetesRefused(_)
+            | Self::OwnerOnly
             | Self::NotFound
-            | Self::MethodNotAllowed
+            | Self::MethodNotAllowed(_)
             | Self::TooLarge { .. }
             | Self::ClientTimeout { .. }
             | Self::NotSignedIn

@@ -339,7 +339,7 @@ impl Gateway {
         asked: &Asked,
     ) -> Result<Response<Body>, Error> {
         if *request.method() != Method::GET {
-            return Err(Error::MethodNotAllowed);
+            return Err(Error::MethodNotAllowed("GET".to_owned()));
         }
         let authority = target::authority(request.uri(), request.headers())?;
         if sender(request.headers(), &authority) == Sender::Foreign {
@@ -372,7 +372,7 @@ impl Gateway {
             return Err(Error::NotFound);
         }
         if *request.method() != Method::GET {
-            return Err(Error::MethodNotAllowed);
+            return Err(Error::MethodNotAllowed("GET".to_owned()));
         }
         let query = request.uri().query().unwrap_or_default();
         let field = |name: &str| {

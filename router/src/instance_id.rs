@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 /// Longest name of a Helm release.
-const MAX_LENGTH: usize = 53;
+pub(crate) const MAX_LENGTH: usize = 53;
 
 /// The name of an instance: a DNS label of at most 53 characters, and not the reserved name `apps`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -36,6 +36,25 @@ impl FromStr for InstanceId {
         } else {
             Err(InvalidInstanceId)
         }
+    }
+}
+
+/// A label that instances of the app can be called by, made of the app's name; at most `length` characters.
+#[must_use]
+pub(crate) fn label_of(app: &str, length: usize) -> String {
+    let label: String = app
+        .to_ascii_lowercase()
+        .chars()
+        .map(|letter| match letter {
+            'a'..='z' | '0'..='9' => letter,
+            _ => '-',
+        })
+        .skip_while(|letter| !letter.is_ascii_lowercase())
+        .take(length)
+        .collect();
+    match label.trim_end_matches('-') {
+        "" | crds::RESERVED_INSTANCE_NAME => "my-app".to_owned(),
+        label => label.to_owned(),
     }
 }
 
@@ -83,6 +102,24 @@ mod tests {
         ];
         for (text, valid) in cases {
             assert_eq!(text.parse::<InstanceId>().is_ok(), valid, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_instance_is_called_like_its_app() {
+        let cases = [
+            ("hello", 53, "hello"),
+            ("Hello_World.2", 53, "hello-world-2"),
+            ("Hello_World.2", 6, "hello"),
+            ("_x_", 53, "x"),
+            ("2048", 53, "my-app"),
+            ("2048-game", 53, "game"),
+            ("apps", 53, "my-app"),
+            ("---", 53, "my-app"),
+        ];
+        for (name, length, expected) in cases {
+            assert_eq!(label_of(name, length), expected);
+            assert!(expected.parse::<InstanceId>().is_ok());
         }
     }
 }

@@ -19,6 +19,7 @@ mod exchange;
 mod gateway;
 mod head;
 mod instance_id;
+mod instances;
 mod internal;
 mod metrics;
 mod oidc;

@@ -3,7 +3,7 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 use catalog::Role;
-use crds::{Lifecycle, Visibility};
+use crds::{Lifecycle, Visibility, WaveInstanceSpec};
 
 use crate::table::{AppEntry, Route};
 use crate::viewer::Viewer;
@@ -19,12 +19,15 @@ pub(crate) enum Action<'a> {
     ManageAccounts,
     /// See an app and its pictures. `None` is an app that does not exist.
     SeeApp(Option<App<'a>>),
-    /// Run an instance of an app.
-    RunApp(App<'a>),
+    /// Run an instance of an app. `None` is an app that does not exist.
+    RunApp(Option<App<'a>>),
     /// Reach the app in an instance. `None` is an instance that does not exist.
     Enter(Option<Instance<'a>>),
-    /// See how an instance is and what to do about it, and suspend, resume or delete it.
-    Manage(Instance<'a>),
+    /// See how an instance is and what to do about it, give it another version, suspend, resume or delete it. `None` is an
+    /// instance that does not exist.
+    Manage(Option<Instance<'a>>),
+    /// Change who may enter an instance.
+    Share(Instance<'a>),
     /// Read what the app in an instance has written.
     ReadLog(Instance<'a>),
 }
@@ -58,7 +61,7 @@ pub(crate) enum Decision {
 }
 
 /// Decides whether `viewer` may do it; nobody in particular is `None`. What does not exist and what is somebody else's
-/// get the same answer. An admin manages everything, but does not enter a private instance.
+/// get the same answer. An admin manages everything, but neither enters a private instance nor opens one.
 #[must_use]
 pub(crate) fn decide(viewer: Option<&Viewer>, action: Action<'_>) -> Decision {
     let Some(viewer) = viewer else {
@@ -71,19 +74,24 @@ pub(crate) fn decide(viewer: Option<&Viewer>, action: Action<'_>) -> Decision {
         Action::ManageAccounts if is_admin => true,
         Action::ManageAccounts => return Decision::Forbid,
         Action::SeeApp(app) => app.is_some_and(|app| sees(viewer, app)),
-        Action::RunApp(app) => {
+        Action::RunApp(app) => app.is_some_and(|app| {
             sees(viewer, app)
                 && match app.lifecycle {
                     Lifecycle::OnDemand => true,
                     Lifecycle::Managed => is_admin || owns(app.owner),
                     Lifecycle::Link => false,
                 }
-        }
+        }),
         Action::Enter(instance) => instance.is_some_and(|instance| match instance.visibility {
             Visibility::Public | Visibility::AllUsers => true,
             Visibility::Private => owns(instance.owner),
         }),
-        Action::Manage(instance) => is_admin || owns(instance.owner),
+        Action::Manage(instance) => {
+            instance.is_some_and(|instance| is_admin || owns(instance.owner))
+        }
+        Action::Share(instance) if owns(instance.owner) => true,
+        Action::Share(_) if is_admin => return Decision::Forbid,
+        Action::Share(_) => false,
         Action::ReadLog(instance) => {
             owns(instance.owner)
                 && match viewer.role {
@@ -110,6 +118,7 @@ fn decide_for_nobody(action: Action<'_>) -> Decision {
         | Action::ManageAccounts
         | Action::RunApp(_)
         | Action::Manage(_)
+        | Action::Share(_)
         | Action::ReadLog(_) => false,
     };
     if is_public {
@@ -131,6 +140,15 @@ impl<'a> From<&'a Route> for Instance<'a> {
         Self {
             owner: &route.owner,
             visibility: route.visibility,
+        }
+    }
+}
+
+impl<'a> From<&'a WaveInstanceSpec> for Instance<'a> {
+    fn from(spec: &'a WaveInstanceSpec) -> Self {
+        Self {
+            owner: &spec.owner,
+            visibility: spec.visibility,
         }
     }
 }
@@ -229,22 +247,36 @@ mod tests {
             (Action::SeeApp(Some(app(Private, Link))), "S N N Y Y Y Y"),
             (Action::SeeApp(Some(app(AllUsers, Link))), "S Y Y Y Y Y Y"),
             (Action::SeeApp(Some(app(Public, Link))), "Y Y Y Y Y Y Y"),
-            (Action::RunApp(app(Private, OnDemand)), "S N N Y Y Y Y"),
-            (Action::RunApp(app(AllUsers, OnDemand)), "S Y Y Y Y Y Y"),
-            (Action::RunApp(app(Public, OnDemand)), "S Y Y Y Y Y Y"),
-            (Action::RunApp(app(Private, Managed)), "S N N Y Y Y Y"),
-            (Action::RunApp(app(AllUsers, Managed)), "S N N Y Y Y Y"),
-            (Action::RunApp(app(Public, Managed)), "S N N Y Y Y Y"),
-            (Action::RunApp(app(Private, Link)), "S N N N N N N"),
-            (Action::RunApp(app(AllUsers, Link)), "S N N N N N N"),
-            (Action::RunApp(app(Public, Link)), "S N N N N N N"),
+            (Action::RunApp(None), "S N N N N N N"),
+            (
+                Action::RunApp(Some(app(Private, OnDemand))),
+                "S N N Y Y Y Y",
+            ),
+            (
+                Action::RunApp(Some(app(AllUsers, OnDemand))),
+                "S Y Y Y Y Y Y",
+            ),
+            (Action::RunApp(Some(app(Public, OnDemand))), "S Y Y Y Y Y Y"),
+            (Action::RunApp(Some(app(Private, Managed))), "S N N Y Y Y Y"),
+            (
+                Action::RunApp(Some(app(AllUsers, Managed))),
+                "S N N Y Y Y Y",
+            ),
+            (Action::RunApp(Some(app(Public, Managed))), "S N N Y Y Y Y"),
+            (Action::RunApp(Some(app(Private, Link))), "S N N N N N N"),
+            (Action::RunApp(Some(app(AllUsers, Link))), "S N N N N N N"),
+            (Action::RunApp(Some(app(Public, Link))), "S N N N N N N"),
             (Action::Enter(None), "S N N N N N N"),
             (Action::Enter(Some(instance(Private))), "S N N N Y Y Y"),
             (Action::Enter(Some(instance(AllUsers))), "S Y Y Y Y Y Y"),
             (Action::Enter(Some(instance(Public))), "Y Y Y Y Y Y Y"),
-            (Action::Manage(instance(Private)), "S N N Y Y Y Y"),
-            (Action::Manage(instance(AllUsers)), "S N N Y Y Y Y"),
-            (Action::Manage(instance(Public)), "S N N Y Y Y Y"),
+            (Action::Manage(None), "S N N N N N N"),
+            (Action::Manage(Some(instance(Private))), "S N N Y Y Y Y"),
+            (Action::Manage(Some(instance(AllUsers))), "S N N Y Y Y Y"),
+            (Action::Manage(Some(instance(Public))), "S N N Y Y Y Y"),
+            (Action::Share(instance(Private)), "S N N F Y Y Y"),
+            (Action::Share(instance(AllUsers)), "S N N F Y Y Y"),
+            (Action::Share(instance(Public)), "S N N F Y Y Y"),
             (Action::ReadLog(instance(Private)), "S N N N N Y Y"),
             (Action::ReadLog(instance(AllUsers)), "S N N N N Y Y"),
             (Action::ReadLog(instance(Public)), "S N N N N Y Y"),

@@ -24,6 +24,7 @@ use crate::client_address::TrustedProxies;
 use crate::descriptors::Limits;
 use crate::exchange::Journal;
 use crate::gateway::{Front, Gateway};
+use crate::instances::Instances;
 use crate::internal::{Internal, Pods, Readiness, Sending};
 use crate::metrics::{Metrics, Scraped};
 use crate::oidc::Provider;
@@ -339,6 +340,7 @@ impl Core {
         let store = Store {
             site: self.site.clone(),
             table: self.table.clone(),
+            instances: Instances::new(self.client.clone(), &self.namespace),
             catalog,
             blobs: self.blobs.clone(),
             sessions: sessions.clone(),

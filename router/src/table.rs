@@ -11,8 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use crds::{AppMode, AppRef, Lifecycle, RoutingMode, Visibility};
+use crds::{AppMode, AppRef, Lifecycle, RoutingMode, Visibility, WaveInstance};
 use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
 use tokio::sync::watch as channel;
 
 use crate::InstanceId;
@@ -20,6 +21,7 @@ use crate::activity::Activity;
 use crate::proxy::upstream::Upstream;
 use crate::site::AppHost;
 use crate::target::Form;
+use object::Instance;
 
 /// One instance as the router sees it.
 #[derive(Debug)]
@@ -54,6 +56,8 @@ pub(crate) struct Route {
     pub message: Option<String>,
     /// Whether its spec keeps it down, so that no visit wakes it.
     pub suspended: bool,
+    /// When its deletion began, if it has.
+    pub deleted: Option<Timestamp>,
     /// How long it may be unused before it is put to sleep; none when it never is.
     pub idle_timeout: Option<Duration>,
     /// Its ready pods.
@@ -75,7 +79,62 @@ pub(crate) struct Primary {
     pub host: Option<String>,
 }
 
+/// What the router has found out about an instance beyond its object.
+#[derive(Debug, Default)]
+struct Live {
+    upstreams: Vec<Arc<Upstream>>,
+    pods: Vec<String>,
+    primary: Option<Arc<Primary>>,
+    activity: Arc<Activity>,
+}
+
 impl Route {
+    fn new(id: InstanceId, instance: &Instance, app: Option<&AppEntry>, live: Live) -> Self {
+        let Instance {
+            uid,
+            created,
+            app: reference,
+            owner,
+            visibility,
+            suspended,
+            last_activity: _, // in `live.activity`
+            phase,
+            ready,
+            failing,
+            message,
+            deleted,
+        } = instance.clone();
+        let Live {
+            upstreams,
+            pods,
+            primary,
+            activity,
+        } = live;
+        Self {
+            id,
+            uid,
+            created,
+            app: reference,
+            title: app.and_then(|app| app.title.clone()),
+            owner,
+            visibility,
+            form: app.map(|app| app.routing_mode.into()),
+            mode: app.and_then(|app| app.mode),
+            digest: app.and_then(|app| app.digest.clone()),
+            phase,
+            ready,
+            failing,
+            message,
+            suspended,
+            deleted,
+            idle_timeout: app.and_then(|app| app.idle_timeout),
+            upstreams,
+            pods,
+            primary,
+            activity,
+        }
+    }
+
     /// The pod whose turn it is, if any is ready.
     #[must_use]
     pub(crate) fn pick_upstream(&self) -> Option<&Arc<Upstream>> {
@@ -118,6 +177,7 @@ impl Route {
             failing: false,
             message: None,
             suspended: false,
+            deleted: None,
             idle_timeout: None,
             upstreams: Vec::new(),
             pods: Vec::new(),
@@ -132,6 +192,8 @@ impl Route {
 pub(crate) struct AppEntry {
     /// Name and version.
     pub app: AppRef,
+    /// When it was made.
+    pub created: Option<Timestamp>,
     /// Its title.
     pub title: Option<String>,
     /// The user who owns it.
@@ -211,6 +273,24 @@ impl Table {
             snapshot.routes.get(instance)
         })
         .cloned()
+    }
+
+    /// The route as it will be once the watch has seen `object`; none when its name is none.
+    #[must_use]
+    pub(crate) fn ahead(&self, object: &WaveInstance) -> Option<Route> {
+        let id: InstanceId = object.name_any().parse().ok()?;
+        let instance = object::read_instance(object.clone());
+        let snapshot = self.current.load();
+        let known = snapshot.routes.get(&id);
+        let known = known.filter(|route| route.uid == instance.uid);
+        let live = known.map(|route| Live {
+            upstreams: route.upstreams.clone(),
+            pods: route.pods.clone(),
+            primary: route.primary.clone(),
+            activity: route.activity.clone(),
+        });
+        let app = snapshot.apps.get(&instance.app).map(AsRef::as_ref);
+        Some(Route::new(id, &instance, app, live.unwrap_or_default()))
     }
 
     /// The host of an alias, if `name` is one: in lower case or not, and without a port.

@@ -14,6 +14,7 @@ mod edge;
 mod endpoints;
 mod forwarding;
 mod http2;
+mod instances;
 mod internal;
 mod raw;
 mod sign_in;

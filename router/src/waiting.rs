@@ -66,7 +66,7 @@ impl Rights {
     pub(crate) fn of(viewer: Option<&Viewer>, route: &Route) -> Self {
         let may = |action| decide(viewer, action) == Decision::Allow;
         Self {
-            manages: may(Action::Manage(route.into())),
+            manages: may(Action::Manage(Some(route.into()))),
             reads_log: may(Action::ReadLog(route.into())),
         }
     }

@@ -10,6 +10,7 @@ mod asked;
 mod assets;
 pub(crate) mod endpoint;
 mod form;
+mod instances;
 mod pages;
 mod provider;
 mod sign_in;
@@ -18,7 +19,7 @@ mod visit;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Buf;
+use bytes::{Buf, Bytes};
 use catalog::{Blobs, Catalog, Scope, SessionKey};
 use futures::Stream;
 use http::uri::Authority;
@@ -36,6 +37,7 @@ use crate::Body;
 use crate::bearer::{self, Bearers};
 use crate::error::Error;
 use crate::gateway::{Pages, log_failure};
+use crate::instances::Instances;
 use crate::origin::{Sender, sender};
 use crate::policy::{Action, Decision, decide};
 use crate::redirect::redirect;
@@ -47,7 +49,7 @@ use crate::table::Table;
 use crate::viewer::SignedIn;
 use accounts::Change;
 use endpoint::{Endpoint, Kind};
-use form::{Form, FormToken};
+use form::{Form, FormToken, Media};
 
 pub(crate) use asked::Asked;
 pub(crate) use pages::{ERROR_HEADER, failure, phases_object};
@@ -65,6 +67,8 @@ pub(crate) struct Store {
     pub site: Arc<Site>,
     /// What exists now.
     pub table: Arc<Table>,
+    /// What is asked of instances.
+    pub instances: Instances,
     /// Apps' metadata.
     pub catalog: Catalog,
     /// Apps' pictures.
@@ -161,6 +165,11 @@ impl Call {
     fn browser(&self) -> Option<String> {
         let said = self.headers.get(header::USER_AGENT)?.to_str().ok()?;
         Some(said.to_owned())
+    }
+
+    /// The end of the path, where addresses name a thing.
+    fn last_segment(&self) -> &str {
+        self.path.as_str().rsplit('/').next().unwrap_or_default()
     }
 
     /// The first parameter of this name.
@@ -278,13 +287,27 @@ async fn handle(
     call: &Call,
     body: impl Stream<Item = Result<impl Buf, warp::Error>>,
 ) -> Result<Reply, Error> {
-    let form = match endpoint.kind() {
-        Kind::Read => Form::parse(b""),
-        Kind::Call => Form::parse(&form::read(&call.headers, body).await?),
-        Kind::Form => {
-            require_own_page(call)?;
-            Form::parse(&form::read(&call.headers, body).await?)
-        }
+    let of_page = match endpoint.kind() {
+        Kind::Read | Kind::Call => false,
+        Kind::Form => true,
+        // Nobody's browser sends a token along without being told.
+        Kind::Create | Kind::Change | Kind::Delete => visitor.session().is_ok(),
+    };
+    if of_page {
+        require_own_page(call)?;
+    }
+    let media = match endpoint.kind() {
+        Kind::Read | Kind::Delete => None,
+        Kind::Call | Kind::Form => Some(Media::Form),
+        Kind::Create | Kind::Change => Some(Media::Json),
+    };
+    let body = match media {
+        Some(media) => form::read(media, &call.headers, body).await?,
+        None => Bytes::new(),
+    };
+    let form = match media {
+        Some(Media::Form) => Form::parse(&body),
+        Some(Media::Json) | None => Form::parse(b""),
     };
     if endpoint.kind() == Kind::Form {
         let token = visitor.token.as_ref().ok_or(Error::StaleForm);
@@ -319,6 +342,11 @@ async fn handle(
         Endpoint::DisableAccount => change(Change::Disable).await,
         Endpoint::EnableAccount => change(Change::Enable).await,
         Endpoint::ApiAccount => api::account(store, visitor).await,
+        Endpoint::ApiInstances => api::instances::list(store, visitor, call),
+        Endpoint::ApiCreateInstance => api::instances::create(store, visitor, &body).await,
+        Endpoint::ApiInstance => api::instances::get(store, visitor, call).await,
+        Endpoint::ApiChangeInstance => api::instances::change(store, visitor, call, &body).await,
+        Endpoint::ApiDeleteInstance => api::instances::delete(store, visitor, call).await,
     }
 }
 

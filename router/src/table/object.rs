@@ -57,6 +57,7 @@ pub(super) struct Instance {
     pub(super) ready: bool,
     pub(super) failing: bool,
     pub(super) message: Option<String>,
+    pub(super) deleted: Option<Timestamp>,
 }
 
 /// When an instance was used last. It is written again and again while it is used, and changes no route: for the table, one is
@@ -96,6 +97,7 @@ pub(super) fn read_instance(object: WaveInstance) -> Instance {
     let unready = condition.filter(|_| !ready);
     let stalled = holds(find(&status.conditions, ConditionType::Stalled));
     Instance {
+        deleted: object.metadata.deletion_timestamp.map(|time| time.0),
         uid: object.metadata.uid.unwrap_or_default(),
         created: object.metadata.creation_timestamp.map(|time| time.0),
         app: object.spec.app,
@@ -119,6 +121,7 @@ pub(super) fn read_app(object: WaveApp) -> Option<AppEntry> {
     let ready = holds(find(&status.conditions, ConditionType::Ready));
     Some(AppEntry {
         app: status.app?,
+        created: object.metadata.creation_timestamp.map(|time| time.0),
         title: status.title,
         owner: object.spec.owner,
         visibility: object.spec.visibility,

@@ -10,7 +10,7 @@ use tracing::{info, warn};
 
 use super::health::{Health, KIND_COUNT, Kind};
 use super::object::Object;
-use super::{AppEntry, Names, Primary, Route, Snapshot, Table};
+use super::{AppEntry, Live, Names, Primary, Route, Snapshot, Table};
 use crate::InstanceId;
 use crate::activity::Activity;
 use crate::proxy::upstream::{Connector, Upstream, UpstreamKey};
@@ -380,28 +380,13 @@ impl State {
                     .unwrap_or_else(|| Arc::new(Upstream::new(key.clone(), &self.connector)))
             })
             .collect();
-        Some(Route {
-            id: name.parse().ok()?,
-            uid: instance.uid.clone(),
-            created: instance.created,
-            app: instance.app.clone(),
-            title: app.and_then(|app| app.title.clone()),
-            owner: instance.owner.clone(),
-            visibility: instance.visibility,
-            form: app.map(|app| app.routing_mode.into()),
-            mode: app.and_then(|app| app.mode),
-            digest: app.and_then(|app| app.digest.clone()),
-            phase: instance.phase.clone(),
-            ready: instance.ready,
-            failing: instance.failing,
-            message: instance.message.clone(),
-            suspended: instance.suspended,
-            idle_timeout: app.and_then(|app| app.idle_timeout),
+        let live = Live {
             upstreams,
             pods,
             primary: self.primaries.get(name).cloned(),
             activity,
-        })
+        };
+        Some(Route::new(name.parse().ok()?, instance, app, live))
     }
 }
 

@@ -38,7 +38,13 @@ fn audience(endpoint: Endpoint) -> For {
         | Endpoint::EndOtherSessions
         | Endpoint::CreateToken
         | Endpoint::RevokeToken
-        | Endpoint::ApiAccount => For::Accounts,
+        | Endpoint::ApiAccount
+        | Endpoint::ApiInstances
+        | Endpoint::ApiCreateInstance
+        // Of an instance that does not exist; see `instances`.
+        | Endpoint::ApiInstance
+        | Endpoint::ApiChangeInstance
+        | Endpoint::ApiDeleteInstance => For::Accounts,
         Endpoint::Accounts
         | Endpoint::CreateAccount
         | Endpoint::ResetPassword
@@ -70,6 +76,20 @@ async fn ask(
             .header(header::ORIGIN, store.store(""))
             .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
             .body(format!("form_token={token}")),
+        Kind::Create | Kind::Change => {
+            let method = match endpoint.kind() {
+                Kind::Create => Method::POST,
+                _ => Method::PATCH,
+            };
+            browser
+                .request(method, &url)
+                .header(header::ORIGIN, store.store(""))
+                .header(header::CONTENT_TYPE, "application/json")
+                .body("{}")
+        }
+        Kind::Delete => browser
+            .request(Method::DELETE, &url)
+            .header(header::ORIGIN, store.store("")),
     };
     browser
         .send(request.header(header::ACCEPT, "application/json"))

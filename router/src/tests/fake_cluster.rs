@@ -1,9 +1,11 @@
-//! `FakeCluster`: a Kubernetes API that remembers what was told of the use of instances, and has the log of one pod.
+//! `FakeCluster`: a Kubernetes API that has instances, remembers what was told of their use, and has the log of
+//! one pod.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use http::{Request, Response, StatusCode, header};
+use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use kube::{Client, Config};
@@ -14,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Body;
 use crate::server::{self, Slots};
+use crate::table::Route;
 
 pub(super) struct FakeCluster {
     pub(super) client: Client,
@@ -25,7 +28,21 @@ pub(super) struct FakeCluster {
 struct Inner {
     refuses: AtomicBool,
     told: Mutex<Vec<(String, Value)>>,
+    objects: Mutex<Objects>,
 }
+
+/// Instances by name, as the API server has them.
+#[derive(Default)]
+struct Objects {
+    instances: BTreeMap<String, Value>,
+    revision: u64,
+    /// Says no to whoever creates or changes something, in these words.
+    denies: Option<String>,
+    /// How many changes others make while one is under way.
+    races: usize,
+}
+
+const INSTANCES: &str = "/apis/wavestore.io/v1alpha1/namespaces/wavestore/waveinstances";
 
 impl FakeCluster {
     pub(super) fn start() -> Self {
@@ -56,6 +73,45 @@ impl FakeCluster {
         std::mem::take(&mut self.inner.told.lock())
     }
 
+    /// Makes these the instances that there are.
+    pub(super) fn hold(&self, routes: &[Route]) {
+        let mut objects = self.inner.objects.lock();
+        objects.instances.clear();
+        for route in routes {
+            let object = json!({
+                "apiVersion": "wavestore.io/v1alpha1", "kind": "WaveInstance",
+                "metadata": { "name": route.id.as_ref(), "uid": route.uid },
+                "spec": {
+                    "app": route.app, "owner": route.owner, "visibility": route.visibility,
+                    "suspended": route.suspended,
+                },
+                "status": { "phase": route.phase },
+            });
+            objects.put(object);
+        }
+    }
+
+    /// The instance of this name as it is now.
+    pub(super) fn instance(&self, name: &str) -> Option<Value> {
+        self.inner.objects.lock().instances.get(name).cloned()
+    }
+
+    /// The names of all instances.
+    pub(super) fn names(&self) -> Vec<String> {
+        let objects = self.inner.objects.lock();
+        objects.instances.keys().cloned().collect()
+    }
+
+    /// From now on whoever creates or changes something is told this.
+    pub(super) fn deny(&self, words: &str) {
+        self.inner.objects.lock().denies = Some(words.to_owned());
+    }
+
+    /// The next `times` that something is changed, somebody else changes it first.
+    pub(super) fn race(&self, times: usize) {
+        self.inner.objects.lock().races = times;
+    }
+
     /// From now on it says no.
     pub(super) fn refuse(&self) {
         self.inner.refuses.store(true, Ordering::Relaxed);
@@ -63,6 +119,7 @@ impl FakeCluster {
 }
 
 async fn answer(inner: Arc<Inner>, request: Request<Incoming>) -> Response<Body> {
+    let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let query = request.uri().query().unwrap_or_default().to_owned();
     let body = request.into_body().collect().await.expect("a body");
@@ -80,7 +137,7 @@ async fn answer(inner: Arc<Inner>, request: Request<Incoming>) -> Response<Body>
             "message": "waveinstances is forbidden", "reason": "Forbidden", "code": 403,
         });
         (StatusCode::FORBIDDEN, refusal.to_string())
-    } else {
+    } else if path.ends_with("/status") {
         let report: Value = serde_json::from_slice(&body.to_bytes()).unwrap_or_default();
         inner.told.lock().push((path, report));
         let instance = json!({
@@ -89,6 +146,17 @@ async fn answer(inner: Arc<Inner>, request: Request<Incoming>) -> Response<Body>
             "spec": {"app": {"name": "hello", "version": "1.0.0"}, "owner": "alice"},
         });
         (StatusCode::OK, instance.to_string())
+    } else {
+        let body: Value = serde_json::from_slice(&body.to_bytes()).unwrap_or_default();
+        let answered = inner.objects.lock().answer(&method, &path, &body);
+        let (status, object) = answered.unwrap_or_else(|(status, message)| {
+            let refusal = json!({
+                "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+                "message": message, "reason": "", "code": status.as_u16(),
+            });
+            (status, refusal)
+        });
+        (status, object.to_string())
     };
     let mut response = Response::new(Body::from(answer));
     *response.status_mut() = status;
@@ -97,4 +165,77 @@ async fn answer(inner: Arc<Inner>, request: Request<Incoming>) -> Response<Body>
         "application/json".parse().expect("a value"),
     );
     response
+}
+
+impl Objects {
+    /// Stores the next revision of an object.
+    fn put(&mut self, mut object: Value) -> Value {
+        self.revision += 1;
+        object["metadata"]["resourceVersion"] = json!(self.revision.to_string());
+        let name = object["metadata"]["name"].as_str().expect("a name");
+        self.instances.insert(name.to_owned(), object.clone());
+        object
+    }
+
+    fn answer(
+        &mut self,
+        method: &Method,
+        path: &str,
+        body: &Value,
+    ) -> Result<(StatusCode, Value), (StatusCode, String)> {
+        let name = path.strip_prefix(INSTANCES).expect("a known path");
+        let name = name.trim_start_matches('/');
+        if *method != Method::GET
+            && let Some(words) = &self.denies
+        {
+            return Err((StatusCode::UNPROCESSABLE_ENTITY, words.clone()));
+        }
+        if *method == Method::POST {
+            let name = body["metadata"]["name"].as_str().expect("a name");
+            if self.instances.contains_key(name) {
+                return Err((StatusCode::CONFLICT, format!("{name} already exists")));
+            }
+            let mut object = body.clone();
+            object["metadata"]["uid"] = json!(format!("uid-of-{name}"));
+            object["metadata"]["creationTimestamp"] = json!("2026-01-01T00:00:00Z");
+            return Ok((StatusCode::CREATED, self.put(object)));
+        }
+        let found = self.instances.get(name).cloned();
+        let mut found = found.ok_or((StatusCode::NOT_FOUND, format!("no {name}")))?;
+        if *method == Method::GET {
+            return Ok((StatusCode::OK, found));
+        }
+        if self.races > 0 {
+            self.races -= 1;
+            found = self.put(found);
+        }
+        let wanted = if *method == Method::DELETE {
+            &body["preconditions"]
+        } else {
+            &body["metadata"]
+        };
+        for field in ["uid", "resourceVersion"] {
+            if wanted[field] != found["metadata"][field] {
+                return Err((StatusCode::CONFLICT, format!("not the {field}")));
+            }
+        }
+        if *method == Method::DELETE {
+            self.instances.remove(name);
+            return Ok((StatusCode::OK, found));
+        }
+        merge(&mut found["spec"], &body["spec"]);
+        Ok((StatusCode::OK, self.put(found)))
+    }
+}
+
+/// RFC 7396, without the removal of fields.
+fn merge(target: &mut Value, patch: &Value) {
+    match patch {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                merge(&mut target[name.as_str()], value);
+            }
+        }
+        other => *target = other.clone(),
+    }
 }

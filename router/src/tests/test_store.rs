@@ -21,6 +21,7 @@ use crate::bearer::Bearers;
 use crate::client_address::TrustedProxies;
 use crate::exchange::Journal;
 use crate::gateway::{Front, Gateway};
+use crate::instances::Instances;
 use crate::metrics::Metrics;
 use crate::pod_log::PodLogs;
 use crate::proxy::Proxy;
@@ -123,10 +124,12 @@ impl TestStore {
             }),
             leaving: leaving.clone(),
         };
+        let cluster = FakeCluster::start();
         let lifetime = Duration::from_hours(1);
         let store = Store {
             site: site.clone(),
             table: table.clone(),
+            instances: Instances::new(cluster.client.clone(), "wavestore"),
             catalog: catalog.clone(),
             blobs: blobs.clone(),
             sessions: sessions.clone(),
@@ -135,7 +138,6 @@ impl TestStore {
             namespace: "wavestore".to_owned(),
         };
         let proxy = Proxy::new(table.clone(), tunnels.clone(), MAX_BODY);
-        let cluster = FakeCluster::start();
         let logs = PodLogs::new(cluster.client.clone(), "wavestore");
         let phases = Phases::new(table.clone(), tunnels.clone(), logs);
         let reporter = Reporter::new(cluster.client.clone(), "wavestore", table.clone());
@@ -222,6 +224,7 @@ impl TestStore {
 
     /// Puts these instances in force, and the apps that are there.
     pub(super) fn publish(&self, routes: Vec<Route>) {
+        self.cluster.hold(&routes);
         let routes: HashMap<InstanceId, Arc<Route>> = routes
             .into_iter()
             .map(|route| (route.id.clone(), Arc::new(route)))
@@ -274,6 +277,7 @@ impl TestStore {
         };
         let entry = AppEntry {
             app: reference.clone(),
+            created: None,
             title: Some(format!("The {name} app")),
             owner: "alice".to_owned(),
             visibility,

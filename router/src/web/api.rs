@@ -1,9 +1,12 @@
 //! The store's API: for programs that show a token, and for pages that have a session.
 
+pub(super) mod instances;
+
 use catalog::{Role, Scope};
 use chrono::{DateTime, SecondsFormat, Utc};
 use http::Response;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::{Reply, Store, Visitor, pages};
 use crate::error::Error;
@@ -50,6 +53,11 @@ pub(super) async fn account(store: &Store, visitor: &Visitor) -> Result<Reply, E
         scopes,
         expires_at: moment(expires_at),
     })
+}
+
+/// Reads the document that a request has brought.
+fn document<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
+    serde_json::from_slice(body).map_err(Error::BadDocument)
 }
 
 fn moment(at: DateTime<Utc>) -> String {

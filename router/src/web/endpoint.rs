@@ -52,6 +52,16 @@ pub(crate) enum Endpoint {
     EnableAccount,
     /// Whose request it is, for programs.
     ApiAccount,
+    /// The instances that somebody manages, for programs.
+    ApiInstances,
+    /// A new instance, by a program.
+    ApiCreateInstance,
+    /// One instance, for programs.
+    ApiInstance,
+    /// A change of an instance, by a program.
+    ApiChangeInstance,
+    /// The end of an instance, by a program.
+    ApiDeleteInstance,
 }
 
 /// What a request has to be.
@@ -63,6 +73,24 @@ pub(crate) enum Kind {
     Form,
     /// A POST that no browser sends, and that proves itself.
     Call,
+    /// A POST of the API: a JSON document, by a program that shows a token, or by a page of ours.
+    Create,
+    /// The same with PATCH.
+    Change,
+    /// A DELETE of the API, by the same.
+    Delete,
+}
+
+impl Kind {
+    /// The methods that it takes.
+    const fn methods(self) -> &'static [Method] {
+        match self {
+            Self::Read => &[Method::GET, Method::HEAD],
+            Self::Form | Self::Call | Self::Create => &[Method::POST],
+            Self::Change => &[Method::PATCH],
+            Self::Delete => &[Method::DELETE],
+        }
+    }
 }
 
 impl Endpoint {
@@ -71,19 +99,20 @@ impl Endpoint {
     /// # Errors
     /// Nothing is at the path, or it takes another method.
     pub(crate) fn find(method: &Method, path: &str) -> Result<Self, Error> {
-        let is_read = *method == Method::GET || *method == Method::HEAD;
-        let mut at_path = <Self as strum::VariantArray>::VARIANTS
-            .iter()
-            .filter(|endpoint| matches(endpoint.path(), path))
-            .peekable();
-        at_path.peek().ok_or(Error::NotFound)?;
-        at_path
-            .find(|endpoint| match endpoint.kind() {
-                Kind::Read => is_read,
-                Kind::Form | Kind::Call => *method == Method::POST,
-            })
-            .copied()
-            .ok_or(Error::MethodNotAllowed)
+        let all = <Self as strum::VariantArray>::VARIANTS.iter();
+        let mut allowed = Vec::new();
+        for endpoint in all.filter(|endpoint| matches(endpoint.path(), path)) {
+            let methods = endpoint.kind().methods();
+            if methods.contains(method) {
+                return Ok(*endpoint);
+            }
+            allowed.extend(methods.iter().map(Method::as_str));
+        }
+        if allowed.is_empty() {
+            Err(Error::NotFound)
+        } else {
+            Err(Error::MethodNotAllowed(allowed.join(", ")))
+        }
     }
 
     /// Its path; `*` stands for one segment.
@@ -109,6 +138,10 @@ impl Endpoint {
             Self::DisableAccount => "/accounts/disable",
             Self::EnableAccount => "/accounts/enable",
             Self::ApiAccount => "/api/v1/account",
+            Self::ApiInstances | Self::ApiCreateInstance => "/api/v1/instances",
+            Self::ApiInstance | Self::ApiChangeInstance | Self::ApiDeleteInstance => {
+                "/api/v1/instances/*"
+            }
         }
     }
 
@@ -123,7 +156,9 @@ impl Endpoint {
             | Self::Picture
             | Self::Account
             | Self::Accounts
-            | Self::ApiAccount => Kind::Read,
+            | Self::ApiAccount
+            | Self::ApiInstances
+            | Self::ApiInstance => Kind::Read,
             Self::SignIn
             | Self::SignOut
             | Self::ChangePassword
@@ -137,12 +172,23 @@ impl Endpoint {
             | Self::DisableAccount
             | Self::EnableAccount => Kind::Form,
             Self::BackChannelLogout => Kind::Call,
+            Self::ApiCreateInstance => Kind::Create,
+            Self::ApiChangeInstance => Kind::Change,
+            Self::ApiDeleteInstance => Kind::Delete,
         }
     }
 
     /// Whether it belongs to the API, where programs show tokens.
     pub(crate) const fn takes_tokens(self) -> bool {
-        matches!(self, Self::ApiAccount)
+        matches!(
+            self,
+            Self::ApiAccount
+                | Self::ApiInstances
+                | Self::ApiCreateInstance
+                | Self::ApiInstance
+                | Self::ApiChangeInstance
+                | Self::ApiDeleteInstance
+        )
     }
 
     /// What the policy is asked before anything else.
@@ -163,7 +209,12 @@ impl Endpoint {
             | Self::EndOtherSessions
             | Self::CreateToken
             | Self::RevokeToken
-            | Self::ApiAccount => Action::UseStore,
+            | Self::ApiAccount
+            | Self::ApiInstances
+            | Self::ApiCreateInstance
+            | Self::ApiInstance
+            | Self::ApiChangeInstance
+            | Self::ApiDeleteInstance => Action::UseStore,
             Self::Accounts
             | Self::CreateAccount
             | Self::ResetPassword
@@ -205,6 +256,12 @@ mod tests {
             (Method::GET, "//", Err("NotFound")),
             (Method::GET, "/sign-in/", Err("NotFound")),
             (Method::GET, "/accounts/..", Err("NotFound")),
+            (
+                Method::PATCH,
+                "/api/v1/instances/x",
+                Ok(Endpoint::ApiChangeInstance),
+            ),
+            (Method::DELETE, "/api/v1/instances", Err("MethodNotAllowed")),
             (Method::GET, "", Err("NotFound")),
             (Method::GET, "/nothing", Err("NotFound")),
         ];
@@ -216,14 +273,27 @@ mod tests {
     }
 
     #[test]
-    fn whatever_changes_something_takes_a_form() {
+    fn every_endpoint_is_found_by_its_methods() {
         for endpoint in <Endpoint as strum::VariantArray>::VARIANTS {
-            let method = match endpoint.kind() {
-                Kind::Read => Method::GET,
-                Kind::Form | Kind::Call => Method::POST,
+            for method in endpoint.kind().methods() {
+                let found = Endpoint::find(method, endpoint.path());
+                assert_eq!(found.ok().as_ref(), Some(endpoint));
+            }
+        }
+    }
+
+    #[test]
+    fn a_wrong_method_is_told_the_right_ones() {
+        for (path, expected) in [
+            ("/", "GET, HEAD"),
+            ("/sign-out", "POST"),
+            ("/api/v1/instances", "GET, HEAD, POST"),
+            ("/api/v1/instances/x", "GET, HEAD, PATCH, DELETE"),
+        ] {
+            let Err(Error::MethodNotAllowed(methods)) = Endpoint::find(&Method::PUT, path) else {
+                panic!("PUT {path} is taken");
             };
-            let found = Endpoint::find(&method, endpoint.path());
-            assert_eq!(found.ok().as_ref(), Some(endpoint));
+            assert_eq!(methods, expected, "{path}");
         }
     }
 }

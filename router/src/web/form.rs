@@ -1,4 +1,4 @@
-//! Forms: their fields, and the token by which a page of ours proves that it sent one.
+//! Bodies of requests; of forms their fields, and the token by which a page of ours proves that it sent one.
 
 use std::fmt;
 
@@ -13,8 +13,40 @@ use url::form_urlencoded;
 
 use crate::error::Error;
 
-/// Largest form that is read, in bytes.
-const MAX_FORM: u64 = 16 * 1024;
+/// Largest body that is read, in bytes.
+const MAX_BODY: u64 = 16 * 1024;
+
+/// What a body has to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Media {
+    /// A form as pages send it.
+    Form,
+    /// A JSON document as programs send it.
+    Json,
+}
+
+impl Media {
+    fn check(self, content_type: &str) -> Result<(), Error> {
+        let (types, refusal): (&[&str], _) = match self {
+            Self::Form => (
+                &["application/x-www-form-urlencoded"],
+                "the body is no form (application/x-www-form-urlencoded)",
+            ),
+            Self::Json => (
+                &["application/json", "application/merge-patch+json"],
+                "the body is no JSON document (application/json)",
+            ),
+        };
+        if types
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(content_type))
+        {
+            Ok(())
+        } else {
+            Err(Error::BadRequest(refusal))
+        }
+    }
+}
 
 /// Name of the token's field.
 pub(super) const TOKEN_FIELD: &str = "form_token";
@@ -44,30 +76,27 @@ impl Form {
     }
 }
 
-/// Reads the body of a form.
+/// Reads the body of a request.
 ///
 /// # Errors
-/// It is none, too large, or breaks off.
+/// It is something else, too large, or breaks off.
 pub(super) async fn read(
+    media: Media,
     headers: &HeaderMap,
     body: impl Stream<Item = Result<impl Buf, warp::Error>>,
 ) -> Result<Bytes, Error> {
     let kind = headers.get(header::CONTENT_TYPE);
     let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim();
-    if !kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
-        return Err(Error::BadRequest(
-            "the body is no form (application/x-www-form-urlencoded)",
-        ));
-    }
+    media.check(kind)?;
     let mut whole = BytesMut::new();
     let mut body = std::pin::pin!(body);
     while let Some(piece) = body.next().await {
         let mut piece = piece.map_err(|_| Error::ClientBody)?;
         let piece = piece.copy_to_bytes(piece.remaining());
-        if (whole.len() + piece.len()) as u64 > MAX_FORM {
+        if (whole.len() + piece.len()) as u64 > MAX_BODY {
             return Err(Error::TooLarge {
-                limit_bytes: MAX_FORM,
+                limit_bytes: MAX_BODY,
                 setting: None,
             });
         }
@@ -136,23 +165,38 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_form_is_read_up_to_its_limit() {
+    async fn a_body_is_read_up_to_its_limit() {
         const FORM: &str = "application/x-www-form-urlencoded; charset=UTF-8";
         let small = vec!["name=alice&pass", "word=correct+horse"];
         let large = vec!["12345678"; 2048 + 1];
         let cases = [
-            (FORM, small.clone(), Ok(33)),
-            ("text/plain", small.clone(), Err("BadRequest")),
-            ("", small, Err("BadRequest")),
-            (FORM, large, Err("TooLarge")),
+            (Media::Form, FORM, small.clone(), Ok(33)),
+            (Media::Form, "text/plain", small.clone(), Err("BadRequest")),
+            (
+                Media::Form,
+                "application/json",
+                small.clone(),
+                Err("BadRequest"),
+            ),
+            (Media::Form, "", small.clone(), Err("BadRequest")),
+            (Media::Form, FORM, large.clone(), Err("TooLarge")),
+            (Media::Json, "application/json", small.clone(), Ok(33)),
+            (
+                Media::Json,
+                "application/merge-patch+json",
+                small.clone(),
+                Ok(33),
+            ),
+            (Media::Json, FORM, small, Err("BadRequest")),
+            (Media::Json, "application/json", large, Err("TooLarge")),
         ];
-        for (kind, pieces, expected) in cases {
+        for (media, kind, pieces, expected) in cases {
             let mut headers = HeaderMap::new();
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
             let body = stream::iter(pieces.into_iter().map(|piece| Ok(piece.as_bytes())));
-            let read = read(&headers, body).await;
+            let read = read(media, &headers, body).await;
             let read = read.as_ref().map(Bytes::len).map_err(Error::code);
-            assert_eq!(read, expected, "{kind}");
+            assert_eq!(read, expected, "{media:?} {kind}");
         }
     }
 }

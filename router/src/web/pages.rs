@@ -33,6 +33,7 @@ pub(super) use home::{Home, MAX_APPS};
 pub(super) use news::{Done, News};
 pub(super) use sign_in::SignIn;
 pub(super) use signing_out::SigningOut;
+pub(super) use waiting::State;
 pub(crate) use waiting::phases_object;
 
 /// Text of this crate that goes into a page as it is: style and script, which the page's policy allows by hash.

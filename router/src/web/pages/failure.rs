@@ -67,17 +67,14 @@ pub(crate) fn failure(error: &Error, asked: &Asked, site: &Site) -> Response<Str
             HeaderValue::from_static(challenge),
         );
     }
-    if matches!(
-        error,
-        Error::WaveMethod | Error::MethodNotAllowed | Error::ConnectRefused
-    ) {
-        let allowed = if matches!(error, Error::WaveMethod) {
-            "GET, HEAD, POST, DELETE"
-        } else {
-            "GET, HEAD, POST"
-        };
-        headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
-    }
+    let allowed = match error {
+        Error::MethodNotAllowed(methods) => Some(methods.as_str()),
+        Error::WaveMethod => Some("GET, HEAD, POST, DELETE"),
+        Error::ConnectRefused => Some("GET, HEAD, POST"),
+        _ => None,
+    };
+    let allowed = allowed.and_then(|methods| HeaderValue::from_str(methods).ok());
+    headers.extend(allowed.map(|methods| (header::ALLOW, methods)));
     response
 }
 

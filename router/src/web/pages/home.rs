@@ -6,9 +6,9 @@ use crds::{AppRef, Lifecycle, Visibility};
 use http::{Response, StatusCode};
 use url::Url;
 
-use super::waiting::{self, Diagnosis};
-use super::{Frame, Needs, html, render};
+use super::{Frame, Needs, State, html, render};
 use crate::error::Error;
+use crate::instance_id;
 use crate::policy::{Action, Decision, decide};
 use crate::site::Site;
 use crate::table::{Route, Snapshot};
@@ -40,8 +40,7 @@ struct InstanceCard<'a> {
     app: &'a str,
     version: &'a str,
     visibility: &'static str,
-    ready: bool,
-    now: Diagnosis<'a>,
+    now: State<'a>,
 }
 
 #[derive(Debug)]
@@ -113,20 +112,13 @@ impl<'a> Home<'a> {
 }
 
 fn instance_card<'a>(site: &Site, viewer: &Viewer, route: &'a Route) -> InstanceCard<'a> {
-    let rights = Rights::of(Some(viewer), route);
-    let mut now = waiting::diagnose(route, rights);
-    if route.is_asleep() {
-        // Looking at the list wakes nothing.
-        now.phase = "Asleep";
-    }
     InstanceCard {
         id: route.id.as_ref(),
         url: site.instance_url(&route.id, route.form.unwrap_or(Form::Domain)),
         app: &route.app.name,
         version: &route.app.version,
         visibility: shared_with(route.visibility),
-        ready: route.ready && !route.upstreams.is_empty(),
-        now,
+        now: State::of(route, Rights::of(Some(viewer), route)),
     }
 }
 
@@ -137,7 +129,7 @@ fn app_card(
     viewer: &Viewer,
     snapshot: &Snapshot,
 ) -> AppCard {
-    let runs = decide(Some(viewer), Action::RunApp((&app).into())) == Decision::Allow;
+    let runs = decide(Some(viewer), Action::RunApp(Some((&app).into()))) == Decision::Allow;
     // A picture is served for apps that are in the table.
     let digest = app.digest.to_string();
     let reference = AppRef {
@@ -206,7 +198,7 @@ fn shared_with(visibility: Visibility) -> &'static str {
 
 /// How to run an app from a terminal. Names of apps and accounts hold no quotes, spaces or line ends.
 fn commands(name: &str, version: &str, namespace: &str, owner: &str) -> Commands {
-    let id = instance_name(name);
+    let id = instance_id::label_of(name, instance_id::MAX_LENGTH);
     Commands {
         kubectl: format!(
             "kubectl apply -f - <<'EOF'\napiVersion: wavestore.io/v1alpha1\nkind: WaveInstance\nmetadata:\n  name: {id}\n  namespace: {namespace}\nspec:\n  app:\n    name: \"{name}\"\n    version: \"{version}\"\n  owner: \"{owner}\"\nEOF"
@@ -214,28 +206,6 @@ fn commands(name: &str, version: &str, namespace: &str, owner: &str) -> Commands
         helm: format!(
             "helm install {id} wave-instance --namespace {namespace} \\\n  --set-string app.name={name},app.version={version},owner={owner}"
         ),
-    }
-}
-
-/// A name for an instance of the app: a DNS label made of the app's name.
-fn instance_name(name: &str) -> String {
-    let label: String = name
-        .to_ascii_lowercase()
-        .chars()
-        .map(|letter| {
-            if letter.is_ascii_alphanumeric() {
-                letter
-            } else {
-                '-'
-            }
-        })
-        .take(53)
-        .collect();
-    let label = label.trim_matches('-');
-    if label.is_empty() || label == crds::RESERVED_INSTANCE_NAME {
-        "my-app".to_owned()
-    } else {
-        label.to_owned()
     }
 }
 
@@ -375,20 +345,5 @@ mod tests {
             (None, false),
             "none runs"
         );
-    }
-
-    #[test]
-    fn an_instance_is_called_like_its_app() {
-        let cases = [
-            ("hello", "hello"),
-            ("Hello_World.2", "hello-world-2"),
-            ("_x_", "x"),
-            ("apps", "my-app"),
-            ("---", "my-app"),
-        ];
-        for (name, expected) in cases {
-            assert_eq!(instance_name(name), expected);
-            assert!(expected.parse::<crate::InstanceId>().is_ok());
-        }
     }
 }

@@ -66,6 +66,52 @@ pub(super) fn diagnose(route: &Route, rights: Rights) -> Diagnosis<'_> {
     }
 }
 
+/// How an instance is, for lists of them: in a few words, and why, where there is more to say.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(in crate::web) struct State<'a> {
+    /// Where it stands.
+    #[serde(rename = "state")]
+    pub(super) label: &'a str,
+    /// Whether it answers.
+    pub(super) ready: bool,
+    /// Whether somebody has to look after it.
+    pub(super) failing: bool,
+    /// Why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) detail: Option<Cow<'a, str>>,
+}
+
+impl<'a> State<'a> {
+    /// To somebody who has these rights.
+    pub(in crate::web) fn of(route: &'a Route, rights: Rights) -> Self {
+        let plain = |label, ready| Self {
+            label,
+            ready,
+            failing: false,
+            detail: None,
+        };
+        if route.deleted.is_some() {
+            return plain("Being Deleted", false);
+        }
+        if route.suspended {
+            return plain(crds::SUSPENDED_PHASE, false);
+        }
+        if route.is_asleep() {
+            return plain("Asleep", false);
+        }
+        if route.ready && !route.upstreams.is_empty() {
+            return plain("Ready", true);
+        }
+        let now = diagnose(route, rights);
+        Self {
+            label: now.phase,
+            ready: false,
+            failing: now.failing,
+            detail: now.detail,
+        }
+    }
+}
+
 #[derive(Debug, Template)]
 #[template(path = "waiting.html")]
 struct Waiting<'a> {

@@ -1,0 +1,414 @@
+//! Instances as programs make, see, change and delete them.
+
+use std::collections::BTreeMap;
+
+use catalog::{Scope, TokenId};
+use crds::{Lifecycle, Visibility};
+use reqwest::{Method, Response, header};
+use serde_json::{Value, json};
+
+use super::test_store::TestStore;
+use crate::table::Snapshot;
+
+const ALL: &str = "/api/v1/instances";
+const PRIVATE: &str = "/api/v1/instances/private";
+
+/// A program that shows a token.
+struct Program<'a> {
+    store: &'a TestStore,
+    token: TokenId,
+}
+
+impl Program<'_> {
+    async fn send(&self, method: Method, path: &str, body: Option<Value>) -> Response {
+        self.send_if(method, path, body, None).await
+    }
+
+    async fn send_if(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+        if_match: Option<&str>,
+    ) -> Response {
+        let mut browser = self.store.browser();
+        let mut request = browser
+            .request(method, &self.store.store(path))
+            .header(
+                header::AUTHORIZATION,
+                format!("Bearer {}", self.token.expose()),
+            )
+            .header(header::ACCEPT, "application/json");
+        if let Some(tag) = if_match {
+            request = request.header(header::IF_MATCH, tag);
+        }
+        if let Some(body) = body {
+            request = request
+                .header(header::CONTENT_TYPE, "application/json")
+                .body(body.to_string());
+        }
+        browser.send(request).await
+    }
+
+    async fn get(&self, path: &str) -> (u16, Value) {
+        object(self.send(Method::GET, path, None).await).await
+    }
+}
+
+impl TestStore {
+    async fn program(&self, name: &str) -> Program<'_> {
+        let token = self.token(name, &[Scope::Store]).await;
+        Program { store: self, token }
+    }
+
+    /// Changes the app `hello` of this version, which is made when there is none.
+    async fn offer(&self, version: &str, change: impl FnOnce(&mut crate::table::AppEntry)) {
+        if self.table.load().apps.is_empty() {
+            self.publish_app("hello", Visibility::AllUsers).await;
+        }
+        let mut snapshot = Snapshot::clone(&self.table.load());
+        let first = snapshot
+            .apps
+            .values()
+            .find(|app| app.app.version == "1.0.0");
+        let mut entry = first.expect("an app").as_ref().clone();
+        entry.app.version = version.to_owned();
+        change(&mut entry);
+        snapshot.apps.insert(entry.app.clone(), entry.into());
+        self.table.publish(snapshot);
+    }
+}
+
+async fn object(answer: Response) -> (u16, Value) {
+    let status = answer.status().as_u16();
+    let words = answer.text().await.expect("a body");
+    (status, serde_json::from_str(&words).unwrap_or_default())
+}
+
+fn hello(version: &str) -> Value {
+    json!({ "name": "hello", "version": version })
+}
+
+#[tokio::test]
+async fn an_instance_is_made_seen_changed_and_deleted() {
+    let store = TestStore::start().await;
+    store.offer("1.0.0", |_| {}).await;
+    store.offer("2.0.0", |_| {}).await;
+    let alice = store.program("alice").await;
+    let new = json!({ "app": hello("1.0.0"), "name": "mine", "visibility": "AllUsers" });
+    let answer = alice.send(Method::POST, ALL, Some(new.clone())).await;
+    assert_eq!(answer.headers()[header::LOCATION], "/api/v1/instances/mine");
+    let first = answer.headers()[header::ETAG].clone();
+    let first = first.to_str().expect("text");
+    let (status, made) = object(answer).await;
+    assert_eq!(status, 201, "{made}");
+    let port = store.address.port();
+    assert_eq!(
+        made,
+        json!({
+            "name": "mine", "app": hello("1.0.0"), "owner": "alice", "visibility": "AllUsers", "suspended": false,
+            "state": "Waiting For The Operator", "ready": false, "failing": false,
+            "url": format!("http://mine.apps.test:{port}/"), "createdAt": "2026-01-01T00:00:00Z",
+        })
+    );
+    let (status, taken) = object(alice.send(Method::POST, ALL, Some(new)).await).await;
+    assert_eq!((status, &taken["code"]), (409, &json!("InstanceNameTaken")));
+
+    let mine = "/api/v1/instances/mine";
+    let change =
+        json!({ "app": { "version": "2.0.0" }, "visibility": "Public", "suspended": true });
+    let answer = alice
+        .send_if(Method::PATCH, mine, Some(change), Some(first))
+        .await;
+    let second = answer.headers()[header::ETAG].clone();
+    let (status, changed) = object(answer).await;
+    assert_eq!(status, 200, "{changed}");
+    let spec = &store.cluster.instance("mine").expect("an instance")["spec"];
+    assert_eq!(
+        *spec,
+        json!({ "app": hello("2.0.0"), "owner": "alice", "visibility": "Public", "suspended": true })
+    );
+    assert_eq!(changed["state"], "Suspended");
+    assert_eq!(alice.get(mine).await, (200, changed));
+
+    // What was meant for another state does not happen.
+    let change = json!({ "suspended": false });
+    let late = alice.send_if(Method::PATCH, mine, Some(change), Some(first));
+    let (status, problem) = object(late.await).await;
+    assert_eq!((status, &problem["code"]), (412, &json!("InstanceChanged")));
+    let late = alice.send_if(Method::DELETE, mine, None, Some(first)).await;
+    assert_eq!(late.status(), 412);
+    assert_eq!(
+        late.headers()[header::CONTENT_TYPE],
+        "application/problem+json"
+    );
+    let tag = Some(second.to_str().expect("text"));
+    let answer = alice.send_if(Method::DELETE, mine, None, tag).await;
+    assert_eq!(answer.status(), 202);
+    assert_eq!(store.cluster.instance("mine"), None);
+    assert_eq!(alice.get(mine).await.0, 404);
+}
+
+#[tokio::test]
+async fn a_change_goes_through_though_others_change_the_same_instance() {
+    let store = TestStore::start().await;
+    let alice = store.program("alice").await;
+    store.cluster.race(3);
+    let change = json!({ "suspended": true });
+    let answer = alice.send(Method::PATCH, PRIVATE, Some(change)).await;
+    assert_eq!(answer.status(), 200);
+    store.cluster.race(3);
+    let answer = alice.send(Method::DELETE, PRIVATE, None).await;
+    assert_eq!(answer.status(), 202);
+}
+
+#[tokio::test]
+async fn strangers_are_not_told_whether_an_instance_exists() {
+    let store = TestStore::start().await;
+    store.offer("2.0.0", |_| {}).await;
+    let program = store.program("mallory").await;
+    let change = || Some(json!({ "visibility": "Public" }));
+    for method in [Method::GET, Method::PATCH, Method::DELETE] {
+        let mut answers = Vec::new();
+        for id in ["private", "shared", "missing", "Not-A-Name"] {
+            let path = format!("{ALL}/{id}");
+            let body = change().filter(|_| method == Method::PATCH);
+            let answer = program
+                .send_if(method.clone(), &path, body, Some("\"0\""))
+                .await;
+            let headers: BTreeMap<String, String> = answer
+                .headers()
+                .iter()
+                .filter(|(name, _)| !["x-request-id", "date"].contains(&name.as_str()))
+                .map(|(name, value)| (name.to_string(), value.to_str().expect("text").to_owned()))
+                .collect();
+            let (status, mut problem) = object(answer).await;
+            problem["requestId"] = Value::Null;
+            answers.push((status, headers, problem));
+        }
+        assert_eq!(answers[0].0, 404, "{method}");
+        answers.dedup();
+        assert_eq!(answers.len(), 1, "{method}: {answers:?}");
+    }
+    let (status, list) = program.get(ALL).await;
+    assert_eq!((status, list), (200, json!({ "items": [], "next": null })));
+    let spec = &store.cluster.instance("private").expect("an instance")["spec"];
+    assert_eq!(spec["visibility"], "Private");
+}
+
+#[tokio::test]
+async fn an_admin_manages_what_is_anybodys_but_does_not_open_it() {
+    let store = TestStore::start().await;
+    let admin = store.program("admin").await;
+    let (status, list) = admin.get(&format!("{ALL}?owner=alice")).await;
+    let items = list["items"].as_array().expect("a list");
+    assert_eq!((status, items.len()), (200, 6));
+    for (change, expected) in [
+        (json!({ "visibility": "AllUsers" }), (403, "OwnerOnly")),
+        (
+            json!({ "suspended": true, "visibility": "Public" }),
+            (403, "OwnerOnly"),
+        ),
+        (
+            json!({ "visibility": "Private", "suspended": true }),
+            (200, ""),
+        ),
+    ] {
+        let answer = admin
+            .send(Method::PATCH, PRIVATE, Some(change.clone()))
+            .await;
+        let (status, answer) = object(answer).await;
+        let code = answer["code"].as_str().unwrap_or_default();
+        assert_eq!((status, code), expected, "{change}");
+    }
+    let spec = &store.cluster.instance("private").expect("an instance")["spec"];
+    assert_eq!(
+        (&spec["visibility"], &spec["suspended"]),
+        (&json!("Private"), &json!(true))
+    );
+    let answer = admin.send(Method::DELETE, PRIVATE, None).await;
+    assert_eq!(answer.status(), 202);
+}
+
+#[tokio::test]
+async fn only_apps_that_one_may_run_are_run() {
+    let store = TestStore::start().await;
+    store.offer("1.0.0", |_| {}).await;
+    store
+        .offer("2.0.0", |app| app.visibility = Visibility::Private)
+        .await;
+    store
+        .offer("3.0.0", |app| app.lifecycle = Lifecycle::Managed)
+        .await;
+    store
+        .offer("4.0.0", |app| app.lifecycle = Lifecycle::Link)
+        .await;
+    store.offer("5.0.0", |app| app.ready = false).await;
+    let route = crate::table::Route::example("own", "mallory", Visibility::Private);
+    store.publish(vec![route]);
+    for (name, version, expected) in [
+        ("mallory", "1.0.0", (201, "")),
+        ("mallory", "2.0.0", (422, "NoApp")),
+        ("mallory", "3.0.0", (422, "NoApp")),
+        ("mallory", "4.0.0", (422, "NoApp")),
+        ("mallory", "5.0.0", (409, "AppNotReady")),
+        ("mallory", "6.0.0", (422, "NoApp")),
+        ("vera", "1.0.0", (201, "")),
+        ("alice", "2.0.0", (201, "")),
+        ("admin", "3.0.0", (201, "")),
+        ("admin", "4.0.0", (422, "NoApp")),
+    ] {
+        let program = store.program(name).await;
+        let new = json!({ "app": hello(version) });
+        let (status, answer) = object(program.send(Method::POST, ALL, Some(new)).await).await;
+        let code = answer["code"].as_str().unwrap_or_default();
+        assert_eq!((status, code), expected, "{version} by {name}");
+        if status == 201 {
+            let made = answer["name"].as_str().expect("a name");
+            assert!(made.starts_with("hello-") && made.len() == 11, "{made}");
+        }
+        if name == "mallory" && expected.0 != 201 {
+            let change = json!({ "app": { "version": version } });
+            let path = format!("{ALL}/own");
+            let answer = program.send(Method::PATCH, &path, Some(change)).await;
+            assert_eq!(answer.status(), expected.0, "an upgrade to {version}");
+        }
+    }
+    let spec = &store.cluster.instance("own").expect("an instance")["spec"];
+    assert_eq!(spec["app"], hello("1.0.0"));
+}
+
+#[tokio::test]
+async fn what_cannot_be_done_is_said_and_not_done() {
+    let store = TestStore::start().await;
+    store.offer("1.0.0", |_| {}).await;
+    let mut snapshot = Snapshot::clone(&store.table.load());
+    let mut names = crate::table::Names::default();
+    let id = |name: &str| name.parse::<crate::InstanceId>().expect("a name");
+    names.aliases.insert(id("crm"), id("private"));
+    snapshot.names = names.into();
+    store.table.publish(snapshot);
+    let alice = store.program("alice").await;
+    let before = store.cluster.names();
+    let cases = [
+        (json!({}), 400, "BadDocument"),
+        (json!({ "app": { "name": "hello" } }), 400, "BadDocument"),
+        (
+            json!({ "app": hello("1.0.0"), "owner": "mallory" }),
+            400,
+            "BadDocument",
+        ),
+        (
+            json!({ "app": hello("1.0.0"), "visibility": "Everybody" }),
+            400,
+            "BadDocument",
+        ),
+        (
+            json!({ "app": hello("1.0.0"), "name": "No Name" }),
+            400,
+            "BadInstanceName",
+        ),
+        (
+            json!({ "app": hello("1.0.0"), "name": "apps" }),
+            400,
+            "BadInstanceName",
+        ),
+        (
+            json!({ "app": hello("1.0.0"), "name": "2048" }),
+            400,
+            "BadInstanceName",
+        ),
+        (
+            json!({ "app": hello("1.0.0"), "name": "crm" }),
+            409,
+            "InstanceNameTaken",
+        ),
+    ];
+    for (new, status, code) in cases {
+        let answer = object(alice.send(Method::POST, ALL, Some(new.clone())).await).await;
+        assert_eq!(
+            (answer.0, &answer.1["code"]),
+            (status, &json!(code)),
+            "{new}"
+        );
+    }
+    let change = json!({ "owner": "mallory" });
+    let answer = alice.send(Method::PATCH, PRIVATE, Some(change)).await;
+    assert_eq!(answer.status(), 400);
+    store.cluster.deny(
+        "x is forbidden: ValidatingAdmissionPolicy 'a' denied request: user alice has too many",
+    );
+    let new = json!({ "app": hello("1.0.0") });
+    let (status, problem) = object(alice.send(Method::POST, ALL, Some(new.clone())).await).await;
+    assert_eq!(status, 422);
+    assert_eq!(
+        problem["detail"],
+        "the Kubernetes API refuses it: user alice has too many"
+    );
+    store.cluster.refuse();
+    let (status, problem) = object(alice.send(Method::POST, ALL, Some(new)).await).await;
+    assert_eq!((status, &problem["code"]), (503, &json!("KubernetesAway")));
+    assert!(!problem.to_string().contains("forbidden"), "{problem}");
+    assert_eq!(store.cluster.names(), before);
+}
+
+#[tokio::test]
+async fn a_list_is_read_piece_by_piece() {
+    let store = TestStore::start().await;
+    let alice = store.program("alice").await;
+    let mut next = Some(format!("{ALL}?limit=4&owner=alice"));
+    let mut pieces = Vec::new();
+    while let Some(path) = next {
+        let (status, page) = alice.get(&path).await;
+        assert_eq!(status, 200, "{page}");
+        let names = page["items"].as_array().expect("a list");
+        let names = names
+            .iter()
+            .map(|item| item["name"].as_str().expect("a name").to_owned());
+        pieces.push(names.collect::<Vec<_>>());
+        next = page["next"].as_str().map(str::to_owned);
+    }
+    let expected = [
+        vec!["asleep", "based", "private", "public"],
+        vec!["python", "shared"],
+    ];
+    assert_eq!(pieces, expected);
+    assert_eq!(
+        alice.get(&format!("{ALL}?owner=mallory")).await.1["items"],
+        json!([])
+    );
+    for query in ["limit=0", "limit=501", "limit=x"] {
+        assert_eq!(alice.get(&format!("{ALL}?{query}")).await.0, 400, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_needs_its_scope_and_a_session_its_own_page() {
+    let store = TestStore::start().await;
+    let program = Program {
+        store: &store,
+        token: store.token("alice", &[Scope::Instances]).await,
+    };
+    let (status, problem) = program.get(PRIVATE).await;
+    assert_eq!(
+        (status, &problem["code"]),
+        (403, &json!("InsufficientScope"))
+    );
+    let mut alice = store.signed_in("alice").await;
+    for (origin, expected) in [
+        (None, 403),
+        (Some("http://evil.test".to_owned()), 403),
+        (Some(store.instance("shared", "")), 403),
+        (Some(store.store("")), 200),
+    ] {
+        let mut request = alice
+            .request(Method::PATCH, &store.store(PRIVATE))
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(r#"{"suspended": true}"#);
+        if let Some(origin) = &origin {
+            request = request.header(header::ORIGIN, origin);
+        }
+        let answer = alice.send(request).await;
+        assert_eq!(answer.status(), expected, "{origin:?}");
+    }
+}

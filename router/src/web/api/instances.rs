@@ -1,0 +1,170 @@
+//! Instances, for programs.
+
+use chrono::{DateTime, Utc};
+use crds::{AppRef, Visibility, WaveInstance};
+use http::{HeaderValue, Response, StatusCode, header};
+use k8s_openapi::jiff::Timestamp;
+use serde::Serialize;
+use url::form_urlencoded;
+
+use super::super::instances::{self, Change, IfMatch, NewInstance};
+use super::super::{Call, Reply, Store, Visitor, pages};
+use super::{document, json, moment};
+use crate::error::Error;
+use crate::policy::Action;
+use crate::site::Site;
+use crate::table::Route;
+use crate::target::Form;
+use crate::viewer::Viewer;
+use crate::waiting::Rights;
+
+/// How many instances one answer holds, when the request says nothing, and at most.
+const USUAL_LIMIT: usize = 100;
+const MAX_LIMIT: usize = 500;
+
+/// One instance.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Instance<'a> {
+    name: &'a str,
+    app: &'a AppRef,
+    owner: &'a str,
+    visibility: Visibility,
+    suspended: bool,
+    #[serde(flatten)]
+    state: pages::State<'a>,
+    url: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created_at: Option<String>,
+}
+
+impl<'a> Instance<'a> {
+    fn new(site: &Site, viewer: &Viewer, route: &'a Route) -> Self {
+        let created = route.created.map(Timestamp::as_second);
+        let created = created.and_then(|at| DateTime::<Utc>::from_timestamp(at, 0));
+        Self {
+            name: route.id.as_ref(),
+            app: &route.app,
+            owner: &route.owner,
+            visibility: route.visibility,
+            suspended: route.suspended,
+            state: pages::State::of(route, Rights::of(Some(viewer), route)),
+            url: site.instance_url(&route.id, route.form.unwrap_or(Form::Domain)),
+            created_at: created.map(moment),
+        }
+    }
+}
+
+/// A part of a list, and where the rest of it is.
+#[derive(Serialize)]
+struct Page<'a> {
+    items: Vec<Instance<'a>>,
+    next: Option<String>,
+}
+
+/// The instances that the visitor manages, by name, from one name on.
+pub(in crate::web) fn list(store: &Store, visitor: &Visitor, call: &Call) -> Result<Reply, Error> {
+    let limit = match call.parameter("limit") {
+        None => USUAL_LIMIT,
+        Some(limit) => limit
+            .parse()
+            .ok()
+            .filter(|limit| (1..=MAX_LIMIT).contains(limit))
+            .ok_or(Error::BadRequest("`limit` is a number from 1 to 500"))?,
+    };
+    let after = call.parameter("after").unwrap_or_default();
+    let owner = call.parameter("owner");
+    let snapshot = store.table.load();
+    let mut routes: Vec<&Route> = snapshot
+        .routes
+        .values()
+        .map(AsRef::as_ref)
+        .filter(|route| route.id.as_ref() > after.as_str())
+        .filter(|route| owner.as_ref().is_none_or(|owner| *owner == route.owner))
+        .filter(|route| visitor.may(Action::Manage(Some((*route).into()))).is_ok())
+        .collect();
+    routes.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+    let next = (routes.len() > limit).then(|| {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.append_pair("after", routes[limit - 1].id.as_ref());
+        query.append_pair("limit", &limit.to_string());
+        if let Some(owner) = &owner {
+            query.append_pair("owner", owner);
+        }
+        format!("/api/v1/instances?{}", query.finish())
+    });
+    let viewer = &visitor.signed_in()?.viewer;
+    let items = routes.into_iter().take(limit);
+    json(&Page {
+        items: items
+            .map(|route| Instance::new(&store.site, viewer, route))
+            .collect(),
+        next,
+    })
+}
+
+/// One instance.
+pub(in crate::web) async fn get(
+    store: &Store,
+    visitor: &Visitor,
+    call: &Call,
+) -> Result<Reply, Error> {
+    let found = instances::find(store, visitor, call.last_segment()).await?;
+    one(store, visitor, &found)
+}
+
+/// Makes an instance.
+pub(in crate::web) async fn create(
+    store: &Store,
+    visitor: &Visitor,
+    body: &[u8],
+) -> Result<Reply, Error> {
+    let new: NewInstance = document(body)?;
+    let made = instances::create(store, visitor, new).await?;
+    let mut reply = one(store, visitor, &made)?;
+    *reply.status_mut() = StatusCode::CREATED;
+    let name = made.metadata.name.as_deref().unwrap_or_default();
+    let location = HeaderValue::try_from(format!("/api/v1/instances/{name}"));
+    let location = location.map_err(|error| Error::Internal(Box::new(error)))?;
+    reply.headers_mut().insert(header::LOCATION, location);
+    Ok(reply)
+}
+
+/// Changes an instance.
+pub(in crate::web) async fn change(
+    store: &Store,
+    visitor: &Visitor,
+    call: &Call,
+    body: &[u8],
+) -> Result<Reply, Error> {
+    let change: Change = document(body)?;
+    let if_match = IfMatch::of(&call.headers);
+    let name = call.last_segment();
+    let changed = instances::change(store, visitor, name, &change, &if_match).await?;
+    one(store, visitor, &changed)
+}
+
+/// Deletes an instance. It is gone a little later.
+pub(in crate::web) async fn delete(
+    store: &Store,
+    visitor: &Visitor,
+    call: &Call,
+) -> Result<Reply, Error> {
+    let if_match = IfMatch::of(&call.headers);
+    instances::delete(store, visitor, call.last_segment(), &if_match).await?;
+    let mut reply = Response::new(String::new());
+    *reply.status_mut() = StatusCode::ACCEPTED;
+    pages::safety(reply.headers_mut(), "application/json");
+    Ok(reply.map(Into::into))
+}
+
+/// An instance with the tag of its state.
+fn one(store: &Store, visitor: &Visitor, instance: &WaveInstance) -> Result<Reply, Error> {
+    let route = store.table.ahead(instance).ok_or(Error::NotFound)?;
+    let viewer = &visitor.signed_in()?.viewer;
+    let mut reply = json(&Instance::new(&store.site, viewer, &route))?;
+    let tag = HeaderValue::try_from(instances::entity_tag(instance));
+    let tag = tag.map_err(|error| Error::Internal(Box::new(error)))?;
+    reply.headers_mut().insert(header::ETAG, tag);
+    Ok(reply)
+}
