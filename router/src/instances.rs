@@ -2,8 +2,11 @@
 //!
 //! What is asked for is written there and nowhere else. Who may ask is decided in `web`.
 
+use std::time::Duration;
+
 use crds::{WaveInstance, WaveInstanceSpec};
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use k8s_openapi::api::core::v1::Event;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::Status;
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
@@ -14,12 +17,16 @@ use crate::activity::FIELD_MANAGER;
 use crate::error::Error;
 
 /// How long the API server may take for one question or one change.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Most Events of one instance that are asked for.
+const EVENTS: u32 = 100;
 
 /// The instances of the store's namespace.
 #[derive(Clone)]
 pub(crate) struct Instances {
     api: Api<WaveInstance>,
+    events: Api<Event>,
 }
 
 impl std::fmt::Debug for Instances {
@@ -33,7 +40,8 @@ impl Instances {
     #[must_use]
     pub(crate) fn new(client: Client, namespace: &str) -> Self {
         Self {
-            api: Api::namespaced(client, namespace),
+            api: Api::namespaced(client.clone(), namespace),
+            events: Api::namespaced(client, namespace),
         }
     }
 
@@ -96,6 +104,17 @@ impl Instances {
         });
         ask(self.api.delete(&seen.name_any(), &params)).await?;
         Ok(())
+    }
+
+    /// What has happened to the instance lately, in no order.
+    ///
+    /// # Errors
+    /// [`Error::KubernetesAway`].
+    pub(crate) async fn events(&self, instance: &WaveInstance) -> Result<Vec<Event>, Error> {
+        let uid = instance.uid().unwrap_or_default();
+        let of_it = format!("involvedObject.kind=WaveInstance,involvedObject.uid={uid}");
+        let params = ListParams::default().fields(&of_it).limit(EVENTS);
+        Ok(ask(self.events.list(&params)).await?.items)
     }
 }
 

@@ -337,6 +337,7 @@ impl Core {
         tunnels: Arc<Tunnels>,
         reporter: Arc<Reporter>,
     ) -> Arc<Gateway> {
+        let logs = PodLogs::new(self.client.clone(), &self.namespace);
         let store = Store {
             site: self.site.clone(),
             table: self.table.clone(),
@@ -346,9 +347,9 @@ impl Core {
             sessions: sessions.clone(),
             bearers: bearers.clone(),
             sign_in,
+            logs: logs.clone(),
             namespace: self.namespace.clone(),
         };
-        let logs = PodLogs::new(self.client.clone(), &self.namespace);
         let phases = Phases::new(self.table.clone(), tunnels.clone(), logs);
         let proxy = Proxy::new(self.table.clone(), tunnels, front.max_body);
         let pages = store.into_pages();

@@ -214,6 +214,29 @@ pub(crate) struct AppEntry {
     pub ready: bool,
 }
 
+impl AppEntry {
+    /// An app of `bob` for all users.
+    #[cfg(test)]
+    pub(crate) fn example(name: &str, version: &str) -> Self {
+        Self {
+            app: AppRef {
+                name: name.to_owned(),
+                version: version.to_owned(),
+            },
+            created: None,
+            title: None,
+            owner: "bob".to_owned(),
+            visibility: Visibility::AllUsers,
+            lifecycle: Lifecycle::OnDemand,
+            routing_mode: RoutingMode::Domain,
+            mode: Some(AppMode::Wave),
+            digest: None,
+            idle_timeout: None,
+            ready: true,
+        }
+    }
+}
+
 /// Everything at one moment.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Snapshot {

@@ -10,6 +10,7 @@ mod asked;
 mod assets;
 pub(crate) mod endpoint;
 mod form;
+mod instance;
 mod instances;
 mod pages;
 mod provider;
@@ -39,6 +40,7 @@ use crate::error::Error;
 use crate::gateway::{Pages, log_failure};
 use crate::instances::Instances;
 use crate::origin::{Sender, sender};
+use crate::pod_log::PodLogs;
 use crate::policy::{Action, Decision, decide};
 use crate::redirect::redirect;
 use crate::session::cookie::Cookies;
@@ -69,6 +71,8 @@ pub(crate) struct Store {
     pub table: Arc<Table>,
     /// What is asked of instances.
     pub instances: Instances,
+    /// What their pods have logged.
+    pub logs: PodLogs,
     /// Apps' metadata.
     pub catalog: Catalog,
     /// Apps' pictures.
@@ -320,7 +324,7 @@ async fn handle(
     }
     let change = |change| accounts::change(store, visitor, call, &form, change);
     match endpoint {
-        Endpoint::Home => home(store, visitor).await,
+        Endpoint::Home => home(store, visitor, call).await,
         Endpoint::SignInPage => sign_in::page(store, visitor, call),
         Endpoint::SignIn => sign_in::sign_in(store, visitor, call, &form).await,
         Endpoint::SignOut => sign_in::sign_out(store, visitor).await,
@@ -341,6 +345,9 @@ async fn handle(
         Endpoint::ChangeRole => change(Change::Role).await,
         Endpoint::DisableAccount => change(Change::Disable).await,
         Endpoint::EnableAccount => change(Change::Enable).await,
+        Endpoint::Instance => instance::page(store, visitor, call).await,
+        Endpoint::ChangeInstance => instance::change(store, visitor, call, &form).await,
+        Endpoint::DeleteInstance => instance::delete(store, visitor, call).await,
         Endpoint::ApiAccount => api::account(store, visitor).await,
         Endpoint::ApiInstances => api::instances::list(store, visitor, call),
         Endpoint::ApiCreateInstance => api::instances::create(store, visitor, &body).await,
@@ -377,7 +384,7 @@ fn require_own_page(call: &Call) -> Result<(), Error> {
     }
 }
 
-async fn home(store: &Store, visitor: &Visitor) -> Result<Reply, Error> {
+async fn home(store: &Store, visitor: &Visitor, call: &Call) -> Result<Reply, Error> {
     let signed_in = visitor.signed_in()?;
     let viewer = catalog::Viewer {
         name: Some(signed_in.viewer.name.to_string()),
@@ -404,12 +411,14 @@ async fn home(store: &Store, visitor: &Visitor) -> Result<Reply, Error> {
     };
     let snapshot = store.table.load();
     let frame = visitor.frame(store)?;
+    let done = call.parameter("done").and_then(|done| done.parse().ok());
     let page = pages::Home::new(
         (&store.site, frame),
         &store.namespace,
         &signed_in.viewer,
         apps,
         &snapshot,
+        done.map_or(pages::News::None, pages::News::Done),
     );
     page.reply().map(|page| page.map(Into::into))
 }

@@ -42,6 +42,9 @@ fn audience(endpoint: Endpoint) -> For {
         | Endpoint::ApiInstances
         | Endpoint::ApiCreateInstance
         // Of an instance that does not exist; see `instances`.
+        | Endpoint::Instance
+        | Endpoint::ChangeInstance
+        | Endpoint::DeleteInstance
         | Endpoint::ApiInstance
         | Endpoint::ApiChangeInstance
         | Endpoint::ApiDeleteInstance => For::Accounts,

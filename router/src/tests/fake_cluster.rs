@@ -1,4 +1,4 @@
-//! `FakeCluster`: a Kubernetes API that has instances, remembers what was told of their use, and has the log of
+//! `FakeCluster`: a Kubernetes API that has instances and their Events, remembers what was told of their use, and has the log of
 //! one pod.
 
 use std::collections::BTreeMap;
@@ -35,6 +35,7 @@ struct Inner {
 #[derive(Default)]
 struct Objects {
     instances: BTreeMap<String, Value>,
+    events: Vec<Value>,
     revision: u64,
     /// Says no to whoever creates or changes something, in these words.
     denies: Option<String>,
@@ -89,6 +90,16 @@ impl FakeCluster {
             });
             objects.put(object);
         }
+    }
+
+    /// Something has happened to an instance.
+    pub(super) fn tell(&self, name: &str, reason: &str, message: &str) {
+        let event = json!({
+            "metadata": { "name": reason, "creationTimestamp": "2026-01-01T00:00:00Z" },
+            "involvedObject": { "kind": "WaveInstance", "uid": format!("uid-of-{name}") },
+            "type": "Normal", "reason": reason, "message": message,
+        });
+        self.inner.objects.lock().events.push(event);
     }
 
     /// The instance of this name as it is now.
@@ -148,7 +159,7 @@ async fn answer(inner: Arc<Inner>, request: Request<Incoming>) -> Response<Body>
         (StatusCode::OK, instance.to_string())
     } else {
         let body: Value = serde_json::from_slice(&body.to_bytes()).unwrap_or_default();
-        let answered = inner.objects.lock().answer(&method, &path, &body);
+        let answered = inner.objects.lock().answer(&method, &path, &query, &body);
         let (status, object) = answered.unwrap_or_else(|(status, message)| {
             let refusal = json!({
                 "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
@@ -181,8 +192,19 @@ impl Objects {
         &mut self,
         method: &Method,
         path: &str,
+        query: &str,
         body: &Value,
     ) -> Result<(StatusCode, Value), (StatusCode, String)> {
+        if path.ends_with("/events") {
+            let of_it = |event: &&Value| {
+                let uid = event["involvedObject"]["uid"].as_str().expect("a uid");
+                query.contains(uid)
+            };
+            let events: Vec<&Value> = self.events.iter().filter(of_it).collect();
+            let list =
+                json!({"apiVersion": "v1", "kind": "EventList", "metadata": {}, "items": events});
+            return Ok((StatusCode::OK, list));
+        }
         let name = path.strip_prefix(INSTANCES).expect("a known path");
         let name = name.trim_start_matches('/');
         if *method != Method::GET

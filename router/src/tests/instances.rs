@@ -412,3 +412,122 @@ async fn a_token_needs_its_scope_and_a_session_its_own_page() {
         assert_eq!(answer.status(), expected, "{origin:?}");
     }
 }
+
+/// What an answer's page says, and its status.
+async fn page(answer: Response) -> (u16, String) {
+    let status = answer.status().as_u16();
+    (status, answer.text().await.expect("a page"))
+}
+
+#[tokio::test]
+async fn the_page_of_an_instance_is_for_those_who_manage_it() {
+    let store = TestStore::start().await;
+    store.change("shared", |route| {
+        route.pods = vec!["crashed-1".to_owned()];
+    });
+    store
+        .cluster
+        .tell("shared", "SpecChanged", "upgraded to 1.0.0");
+    store.cluster.tell("private", "Elsewhere", "of another one");
+    let url = store.store("/instances/shared");
+    let mut alice = store.signed_in("alice").await;
+    let (status, words) = page(alice.open(&url).await).await;
+    assert_eq!(status, 200);
+    for part in [
+        "Spec changed",
+        "upgraded to 1.0.0",
+        "Traceback\nKeyError",
+        "Who may enter",
+    ] {
+        assert!(words.contains(part), "{part}: {words}");
+    }
+    assert!(!words.contains("Elsewhere"), "{words}");
+    let mut admin = store.signed_in("admin").await;
+    let (status, words) = page(admin.open(&url).await).await;
+    assert_eq!(status, 200);
+    assert!(!words.contains("KeyError"), "{words}");
+    assert!(words.contains("Only alice, who owns it"), "{words}");
+    let mut mallory = store.signed_in("mallory").await;
+    let mut answers = Vec::new();
+    for id in ["shared", "private", "missing"] {
+        let (status, words) = page(
+            mallory
+                .open(&store.store(&format!("/instances/{id}")))
+                .await,
+        )
+        .await;
+        let (_, words) = words.split_once("<main").expect("a page");
+        let words = words.split("Request").next().unwrap_or_default().to_owned();
+        answers.push((status, words));
+    }
+    assert_eq!(answers[0].0, 404);
+    answers.dedup();
+    assert_eq!(answers.len(), 1, "{answers:?}");
+}
+
+#[tokio::test]
+async fn forms_change_and_delete_an_instance() {
+    let store = TestStore::start().await;
+    store.offer("1.0.0", |_| {}).await;
+    store.offer("1.1.0", |_| {}).await;
+    let mut alice = store.signed_in("alice").await;
+    let here = "/instances/private";
+    for (fields, to, (field, value)) in [
+        (
+            &[("suspended", "true")][..],
+            "/instances/private?done=suspended",
+            ("suspended", json!(true)),
+        ),
+        (
+            &[("suspended", "false"), ("from", "home")],
+            "/?done=resumed",
+            ("suspended", json!(false)),
+        ),
+        (
+            &[("visibility", "AllUsers")],
+            "/instances/private?done=shared",
+            ("visibility", json!("AllUsers")),
+        ),
+        (
+            &[("version", "1.1.0")],
+            "/instances/private?done=version-changed",
+            ("app", hello("1.1.0")),
+        ),
+    ] {
+        let answer = alice.submit(here, fields).await;
+        assert_eq!(answer.status(), 303, "{fields:?}");
+        assert_eq!(answer.headers()[header::LOCATION], to);
+        let spec = &store.cluster.instance("private").expect("an instance")["spec"];
+        assert_eq!(spec[field], value);
+    }
+    let (status, words) = page(alice.submit(here, &[("version", "9.9.9")]).await).await;
+    assert_eq!(status, 422);
+    assert!(
+        words.contains("There is no app `hello 9.9.9` that you may run."),
+        "{words}"
+    );
+    for fields in [
+        &[][..],
+        &[("visibility", "Everybody")],
+        &[("suspended", "maybe")],
+    ] {
+        assert_eq!(alice.submit(here, fields).await.status(), 400, "{fields:?}");
+    }
+    let mut mallory = store.signed_in("mallory").await;
+    for path in [here.to_owned(), format!("{here}/delete")] {
+        let answer = mallory.submit(&path, &[("suspended", "true")]).await;
+        assert_eq!(answer.status(), 404, "{path}");
+    }
+    let mut admin = store.signed_in("admin").await;
+    let (status, words) = page(admin.submit(here, &[("visibility", "Public")]).await).await;
+    assert_eq!(status, 403);
+    assert!(
+        words.contains("Only its owner changes who may enter"),
+        "{words}"
+    );
+    let answer = alice.submit(&format!("{here}/delete"), &[]).await;
+    assert_eq!(answer.headers()[header::LOCATION], "/?done=deleted");
+    assert_eq!(store.cluster.instance("private"), None);
+    let (_, words) = page(alice.open(&store.store("/?done=deleted")).await).await;
+    assert!(words.contains("The instance is being deleted."), "{words}");
+}

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use catalog::{App, Blobs, Catalog, Digest, NewAccount, NewToken, Role, Scope, Settings, TokenId};
-use crds::{AppMode, AppRef, Lifecycle, RoutingMode, Visibility};
+use crds::{AppMode, Lifecycle, Visibility};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval};
@@ -135,10 +135,11 @@ impl TestStore {
             sessions: sessions.clone(),
             bearers: bearers.clone(),
             sign_in: SignIn::new(catalog.clone(), lifetime, None).expect("random bytes"),
+            logs: PodLogs::new(cluster.client.clone(), "wavestore"),
             namespace: "wavestore".to_owned(),
         };
+        let logs = store.logs.clone();
         let proxy = Proxy::new(table.clone(), tunnels.clone(), MAX_BODY);
-        let logs = PodLogs::new(cluster.client.clone(), "wavestore");
         let phases = Phases::new(table.clone(), tunnels.clone(), logs);
         let reporter = Reporter::new(cluster.client.clone(), "wavestore", table.clone());
         let reporter = Arc::new(reporter);
@@ -271,25 +272,15 @@ impl TestStore {
             .put_asset(&digest, "icon.png", picture)
             .await
             .expect("a picture");
-        let reference = AppRef {
-            name: name.to_owned(),
-            version: "1.0.0".to_owned(),
-        };
         let entry = AppEntry {
-            app: reference.clone(),
-            created: None,
             title: Some(format!("The {name} app")),
             owner: "alice".to_owned(),
             visibility,
-            lifecycle: Lifecycle::OnDemand,
-            routing_mode: RoutingMode::Domain,
-            mode: Some(AppMode::Wave),
             digest: Some(digest.to_string()),
-            idle_timeout: None,
-            ready: true,
+            ..AppEntry::example(name, "1.0.0")
         };
         let mut snapshot = Snapshot::clone(&self.table.load());
-        snapshot.apps.insert(reference, Arc::new(entry));
+        snapshot.apps.insert(entry.app.clone(), Arc::new(entry));
         self.table.publish(snapshot);
         digest
     }

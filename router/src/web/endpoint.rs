@@ -50,6 +50,12 @@ pub(crate) enum Endpoint {
     DisableAccount,
     /// Lets somebody in again.
     EnableAccount,
+    /// One instance: how it is, and what may be changed.
+    Instance,
+    /// A change of an instance.
+    ChangeInstance,
+    /// The end of an instance.
+    DeleteInstance,
     /// Whose request it is, for programs.
     ApiAccount,
     /// The instances that somebody manages, for programs.
@@ -137,6 +143,8 @@ impl Endpoint {
             Self::ChangeRole => "/accounts/role",
             Self::DisableAccount => "/accounts/disable",
             Self::EnableAccount => "/accounts/enable",
+            Self::Instance | Self::ChangeInstance => "/instances/*",
+            Self::DeleteInstance => "/instances/*/delete",
             Self::ApiAccount => "/api/v1/account",
             Self::ApiInstances | Self::ApiCreateInstance => "/api/v1/instances",
             Self::ApiInstance | Self::ApiChangeInstance | Self::ApiDeleteInstance => {
@@ -156,6 +164,7 @@ impl Endpoint {
             | Self::Picture
             | Self::Account
             | Self::Accounts
+            | Self::Instance
             | Self::ApiAccount
             | Self::ApiInstances
             | Self::ApiInstance => Kind::Read,
@@ -170,7 +179,9 @@ impl Endpoint {
             | Self::ResetPassword
             | Self::ChangeRole
             | Self::DisableAccount
-            | Self::EnableAccount => Kind::Form,
+            | Self::EnableAccount
+            | Self::ChangeInstance
+            | Self::DeleteInstance => Kind::Form,
             Self::BackChannelLogout => Kind::Call,
             Self::ApiCreateInstance => Kind::Create,
             Self::ApiChangeInstance => Kind::Change,
@@ -209,6 +220,9 @@ impl Endpoint {
             | Self::EndOtherSessions
             | Self::CreateToken
             | Self::RevokeToken
+            | Self::Instance
+            | Self::ChangeInstance
+            | Self::DeleteInstance
             | Self::ApiAccount
             | Self::ApiInstances
             | Self::ApiCreateInstance

@@ -4,6 +4,7 @@ mod account;
 mod accounts;
 mod failure;
 mod home;
+mod instance;
 mod news;
 mod sign_in;
 mod signing_out;
@@ -17,8 +18,10 @@ use askama::filters::HtmlSafe;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use catalog::Role;
+use crds::Visibility;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use sha2::{Digest, Sha256};
+use url::form_urlencoded;
 
 use super::form::FormToken;
 use crate::error::Error;
@@ -30,6 +33,7 @@ pub(super) use account::{Account, TOKEN_DAYS};
 pub(super) use accounts::{Accounts, MAX_ACCOUNTS};
 pub(crate) use failure::{ERROR_HEADER, failure};
 pub(super) use home::{Home, MAX_APPS};
+pub(super) use instance::{Instance, Look};
 pub(super) use news::{Done, News};
 pub(super) use sign_in::SignIn;
 pub(super) use signing_out::SigningOut;
@@ -58,8 +62,12 @@ impl Inline {
 const STYLE: Inline = Inline(include_str!("../../templates/style.css"));
 const WAITING_SCRIPT: Inline = Inline(include_str!("../../templates/waiting.js"));
 
+const STATES_SCRIPT: Inline = Inline(include_str!("../../templates/states.js"));
+
 static STYLE_SOURCE: LazyLock<String> = LazyLock::new(|| STYLE.source());
 static WAITING_SCRIPT_SOURCE: LazyLock<String> = LazyLock::new(|| WAITING_SCRIPT.source());
+
+static STATES_SCRIPT_SOURCE: LazyLock<String> = LazyLock::new(|| STATES_SCRIPT.source());
 
 /// What every page shows around its content.
 #[derive(Debug)]
@@ -119,8 +127,48 @@ impl<'a> Frame<'a> {
 enum Needs {
     /// Show pictures, send forms to the store; redirects may then lead to an app.
     Forms,
+    /// The same, and keep the states of instances up to date.
+    States,
     /// Ask again whether an app is ready.
     WaitingScript,
+}
+
+/// Where the states of the instances of `owner` are told.
+fn states_of(owner: &str) -> String {
+    let query = form_urlencoded::Serializer::new(String::new())
+        .append_pair("owner", owner)
+        .append_pair("limit", "500")
+        .finish();
+    format!("/api/v1/instances?{query}")
+}
+
+/// Who may enter, for people: a name, and what it means.
+fn visibility_words(visibility: Visibility) -> (&'static str, &'static str) {
+    match visibility {
+        Visibility::Private => ("Private", "only its owner"),
+        Visibility::AllUsers => ("All users", "everybody who is signed in"),
+        Visibility::Public => ("Public", "everybody, without signing in"),
+    }
+}
+
+/// One of the answers to who may enter.
+#[derive(Debug)]
+struct VisibilityChoice {
+    value: Visibility,
+    name: &'static str,
+    means: &'static str,
+}
+
+fn visibilities() -> [VisibilityChoice; 3] {
+    [
+        Visibility::Private,
+        Visibility::AllUsers,
+        Visibility::Public,
+    ]
+    .map(|value| {
+        let (name, means) = visibility_words(value);
+        VisibilityChoice { value, name, means }
+    })
 }
 
 /// A role for people, and what it may do.
@@ -159,9 +207,14 @@ fn render(page: &impl Template) -> Result<String, Error> {
 /// A page with its safety headers.
 fn html(status: StatusCode, words: String, needs: Needs, site: &Site) -> Response<String> {
     let style = STYLE_SOURCE.as_str();
+    // Browsers check where a form's answer redirects to, as well.
+    let form_action = format!("form-action 'self' {}", site.app_origins_pattern());
     let more = match needs {
-        // Browsers check where a form's answer redirects to, as well.
-        Needs::Forms => format!("form-action 'self' {}", site.app_origins_pattern()),
+        Needs::Forms => form_action,
+        Needs::States => format!(
+            "script-src {}; connect-src 'self'; {form_action}",
+            STATES_SCRIPT_SOURCE.as_str()
+        ),
         Needs::WaitingScript => format!(
             "script-src {}; connect-src 'self'; form-action 'none'",
             WAITING_SCRIPT_SOURCE.as_str()
@@ -205,4 +258,5 @@ fn example_site() -> Site {
 fn skeleton(page: &str) -> String {
     page.replace(STYLE.0, "[style]")
         .replace(WAITING_SCRIPT.0, "[script]")
+        .replace(STATES_SCRIPT.0, "[script]")
 }

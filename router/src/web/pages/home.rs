@@ -2,11 +2,13 @@
 
 use askama::Template;
 use catalog::App;
-use crds::{AppRef, Lifecycle, Visibility};
+use crds::{AppRef, Lifecycle};
 use http::{Response, StatusCode};
 use url::Url;
 
-use super::{Frame, Needs, State, html, render};
+use super::{
+    Frame, Inline, Needs, News, STATES_SCRIPT, State, html, render, states_of, visibility_words,
+};
 use crate::error::Error;
 use crate::instance_id;
 use crate::policy::{Action, Decision, decide};
@@ -29,6 +31,9 @@ pub(in crate::web) struct Home<'a> {
     more_instances: usize,
     apps: Option<Vec<AppCard>>,
     more_apps: bool,
+    done: Option<&'static str>,
+    states: String,
+    script: Inline,
     #[template(skip)]
     site: &'a Site,
 }
@@ -41,6 +46,8 @@ struct InstanceCard<'a> {
     version: &'a str,
     visibility: &'static str,
     now: State<'a>,
+    suspended: bool,
+    is_ending: bool,
 }
 
 #[derive(Debug)]
@@ -74,6 +81,7 @@ impl<'a> Home<'a> {
         viewer: &'a Viewer,
         apps: Option<Vec<App>>,
         snapshot: &'a Snapshot,
+        news: News<'_>,
     ) -> Self {
         let mut own: Vec<&Route> = snapshot
             .routes
@@ -102,12 +110,20 @@ impl<'a> Home<'a> {
             more_instances,
             apps,
             more_apps,
+            done: news.done(),
+            states: states_of(&viewer.name),
+            script: STATES_SCRIPT,
             site,
         }
     }
 
     pub(in crate::web) fn reply(&self) -> Result<Response<String>, Error> {
-        Ok(html(StatusCode::OK, render(self)?, Needs::Forms, self.site))
+        Ok(html(
+            StatusCode::OK,
+            render(self)?,
+            Needs::States,
+            self.site,
+        ))
     }
 }
 
@@ -117,8 +133,10 @@ fn instance_card<'a>(site: &Site, viewer: &Viewer, route: &'a Route) -> Instance
         url: site.instance_url(&route.id, route.form.unwrap_or(Form::Domain)),
         app: &route.app.name,
         version: &route.app.version,
-        visibility: shared_with(route.visibility),
+        visibility: visibility_words(route.visibility).0,
         now: State::of(route, Rights::of(Some(viewer), route)),
+        suspended: route.suspended,
+        is_ending: route.deleted.is_some(),
     }
 }
 
@@ -165,7 +183,7 @@ fn app_card(
         name: app.name,
         version: app.version,
         owner: app.owner,
-        visibility: shared_with(app.visibility),
+        visibility: visibility_words(app.visibility).0,
         description: app.description,
         tags: app.tags,
         icon,
@@ -188,14 +206,6 @@ fn newest<'a>(app: &AppRef, viewer: &Viewer, snapshot: &'a Snapshot) -> Option<&
         .max_by_key(|route| (route.created, &route.id))
 }
 
-fn shared_with(visibility: Visibility) -> &'static str {
-    match visibility {
-        Visibility::Private => "Private",
-        Visibility::AllUsers => "All users",
-        Visibility::Public => "Public",
-    }
-}
-
 /// How to run an app from a terminal. Names of apps and accounts hold no quotes, spaces or line ends.
 fn commands(name: &str, version: &str, namespace: &str, owner: &str) -> Commands {
     let id = instance_id::label_of(name, instance_id::MAX_LENGTH);
@@ -215,6 +225,7 @@ mod tests {
     use std::sync::Arc;
 
     use catalog::{Digest, Role};
+    use crds::Visibility;
 
     use super::*;
     use crate::web::form::FormToken;
@@ -266,7 +277,14 @@ mod tests {
         let apps = vec![app("Hello_World"), link, script];
         let token = FormToken::of("secret");
         let frame = Frame::for_viewer(&site, &viewer, &token);
-        let page = Home::new((&site, frame), "wavestore", &viewer, Some(apps), &snapshot);
+        let page = Home::new(
+            (&site, frame),
+            "wavestore",
+            &viewer,
+            Some(apps),
+            &snapshot,
+            News::None,
+        );
         let response = page.reply().expect("a page");
         let words = response.body();
         insta::assert_snapshot!(skeleton(words));

@@ -57,6 +57,12 @@ pub(in crate::web) enum Done {
     RoleChanged,
     Disabled,
     Enabled,
+    Made,
+    Suspended,
+    Resumed,
+    Shared,
+    VersionChanged,
+    Deleted,
 }
 
 impl Done {
@@ -71,6 +77,12 @@ impl Done {
             Self::RoleChanged => "The role is changed.",
             Self::Disabled => "The account is disabled and its sessions have ended.",
             Self::Enabled => "The account can sign in again.",
+            Self::Made => "Your instance is made, and starts now.",
+            Self::Suspended => "The instance is suspended: its pod goes, its files stay.",
+            Self::Resumed => "The instance is resumed, and starts now.",
+            Self::Shared => "Who may enter the instance is changed.",
+            Self::VersionChanged => "The version is changed: the app starts again with it.",
+            Self::Deleted => "The instance is being deleted.",
         }
     }
 }

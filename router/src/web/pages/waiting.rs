@@ -42,7 +42,7 @@ pub(super) fn diagnose(route: &Route, rights: Rights) -> Diagnosis<'_> {
     if route.suspended {
         let how = if rights.manages {
             format!(
-                "Resume it: kubectl patch waveinstance {} --type merge --patch '{{\"spec\":{{\"suspended\":false}}}}'",
+                "Resume it in the store, or: kubectl patch waveinstance {} --type merge --patch '{{\"spec\":{{\"suspended\":false}}}}'",
                 route.id
             )
         } else {

@@ -1,0 +1,125 @@
+//! The page of one instance, and the forms there and on the first page.
+
+use http::StatusCode;
+use tracing::warn;
+
+use super::form::Form;
+use super::instances::{self, Change, ChangedApp, IfMatch};
+use super::pages::{self, Done, News};
+use super::{Call, Reply, Store, Visitor, redirect};
+use crate::error::Error;
+use crate::waiting::Rights;
+
+/// The page, with what was done last.
+pub(super) async fn page(store: &Store, visitor: &Visitor, call: &Call) -> Result<Reply, Error> {
+    let done = call.parameter("done").and_then(|done| done.parse().ok());
+    let news = done.map_or(News::None, News::Done);
+    show(store, visitor, call.last_segment(), news).await
+}
+
+async fn show(
+    store: &Store,
+    visitor: &Visitor,
+    name: &str,
+    news: News<'_>,
+) -> Result<Reply, Error> {
+    let object = instances::find(store, visitor, name).await?;
+    let route = store.table.ahead(&object).ok_or(Error::NotFound)?;
+    let viewer = &visitor.signed_in()?.viewer;
+    let log = async {
+        if Rights::of(Some(viewer), &route).reads_log {
+            store.logs.last_lines(&route).await
+        } else {
+            None
+        }
+    };
+    let (events, log) = tokio::join!(store.instances.events(&object), log);
+    let events = events.inspect_err(|error| {
+        warn!(
+            error = error as &dyn std::error::Error,
+            "Could not read the Events of instance {name}"
+        );
+    });
+    let snapshot = store.table.load();
+    let look = pages::Look {
+        object: &object,
+        route: &route,
+        events: events.ok(),
+        log,
+        snapshot: &snapshot,
+    };
+    let frame = (&*store.site, visitor.frame(store)?);
+    let page = pages::Instance::new(frame, viewer, look, news);
+    page.reply().map(|page| page.map(Into::into))
+}
+
+/// Changes the instance that the path names.
+pub(super) async fn change(
+    store: &Store,
+    visitor: &Visitor,
+    call: &Call,
+    form: &Form,
+) -> Result<Reply, Error> {
+    let (change, done) = asked_change(form)?;
+    let name = call.last_segment();
+    let changed = instances::change(store, visitor, name, &change, &IfMatch::default()).await;
+    match changed {
+        Ok(_) if form.field("from") == "home" => back("/", done),
+        Ok(_) => back(&format!("/instances/{name}"), done),
+        Err(
+            error @ (Error::OwnerOnly
+            | Error::NoApp(_)
+            | Error::AppNotReady(_)
+            | Error::InstanceChanged
+            | Error::KubernetesRefused(_)),
+        ) if call.asked.navigation => show(store, visitor, name, News::Failed(&error)).await,
+        Err(error) => Err(error),
+    }
+}
+
+/// What one of the forms asks for.
+fn asked_change(form: &Form) -> Result<(Change, Done), Error> {
+    let field = |name| Some(form.field(name)).filter(|value| !value.is_empty());
+    let nothing = Change::default();
+    if let Some(version) = field("version") {
+        let app = ChangedApp {
+            version: version.to_owned(),
+        };
+        let app = Some(app);
+        return Ok((Change { app, ..nothing }, Done::VersionChanged));
+    }
+    if let Some(visibility) = field("visibility") {
+        let visibility = visibility.parse().ok();
+        let visibility = visibility.ok_or(Error::BadRequest("choose who may enter"))?;
+        let visibility = Some(visibility);
+        let change = Change {
+            visibility,
+            ..nothing
+        };
+        return Ok((change, Done::Shared));
+    }
+    let (suspended, done) = match field("suspended") {
+        Some("true") => (true, Done::Suspended),
+        Some("false") => (false, Done::Resumed),
+        Some(_) | None => return Err(Error::BadRequest("the form asks for nothing")),
+    };
+    let suspended = Some(suspended);
+    let change = Change {
+        suspended,
+        ..nothing
+    };
+    Ok((change, done))
+}
+
+/// Deletes the instance that the path names.
+pub(super) async fn delete(store: &Store, visitor: &Visitor, call: &Call) -> Result<Reply, Error> {
+    let path = call.path.as_str();
+    let name = path.strip_prefix("/instances/").unwrap_or_default();
+    let name = name.strip_suffix("/delete").unwrap_or_default();
+    instances::delete(store, visitor, name, &IfMatch::default()).await?;
+    back("/", Done::Deleted)
+}
+
+fn back(path: &str, done: Done) -> Result<Reply, Error> {
+    redirect(StatusCode::SEE_OTHER, &format!("{path}?done={done}"))
+}

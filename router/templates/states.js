@@ -1,0 +1,39 @@
+(() => {
+  const place = document.currentScript;
+  const rows = document.querySelectorAll("[data-instance]");
+  const stale = document.getElementById("stale");
+  const set = (element, text) => {
+    if (element.textContent !== text) element.textContent = text;
+  };
+  const show = (row, now) => {
+    const pill = row.querySelector(".pill");
+    set(pill, now ? now.state : "Gone");
+    pill.classList.toggle("good", Boolean(now?.ready));
+    pill.classList.toggle("bad", Boolean(now?.failing));
+    const detail = row.querySelector(".detail");
+    set(detail, now?.detail ?? "");
+    detail.hidden = !now?.detail;
+    detail.classList.toggle("bad", Boolean(now?.failing));
+  };
+  let failures = 0;
+  const look = async () => {
+    if (document.hidden) return;
+    try {
+      const states = new Map();
+      for (let next = place.dataset.states; next; ) {
+        const answer = await fetch(next, { headers: { accept: "application/json" } });
+        if (!answer.ok) throw new Error(answer.status);
+        const page = await answer.json();
+        for (const instance of page.items) states.set(instance.name, instance);
+        next = page.next;
+      }
+      for (const row of rows) show(row, states.get(row.dataset.instance));
+      failures = 0;
+    } catch {
+      failures += 1;
+    }
+    stale.hidden = failures < 3;
+  };
+  if (rows.length > 0) setInterval(look, 3000);
+  document.addEventListener("visibilitychange", look);
+})();
