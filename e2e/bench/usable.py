@@ -69,14 +69,15 @@ def in_force_after(name: str, visibility: str, wanted: int) -> float:
     return until(name, wanted) - start
 
 
-def helm_took(name: str, log: list[str]) -> float:
-    """Seconds between the operator's lines before and after Helm."""
+def helm_took(name: str, log: list[str]) -> float | None:
+    """Seconds between the operator's lines before and after Helm; nothing where Helm was too quick to be told of."""
 
-    def at(words: str) -> datetime.datetime:
-        line = next(line for line in log if f"Instance {name}{words}" in line)
-        return datetime.datetime.fromisoformat(line.split()[0].replace("Z", "+00:00"))
+    def at(words: str) -> datetime.datetime | None:
+        line = next((line for line in log if f"Instance {name}{words}" in line), None)
+        return line and datetime.datetime.fromisoformat(line.split()[0].replace("Z", "+00:00"))
 
-    return (at(" is installed") - at(": Helm installs")).total_seconds()
+    began, ended = at(": Helm installs"), at(" is installed")
+    return (ended - began).total_seconds() if began and ended else None
 
 
 def main() -> None:
@@ -92,7 +93,7 @@ def main() -> None:
     # Of all replicas: one of them leads.
     operators = "--selector=app.kubernetes.io/component=operator"
     log = kubectl("logs", operators, "--since=1h", "--tail=-1").splitlines()
-    helm = [helm_took(name, log) for name in names]
+    helm = [took for name in names if (took := helm_took(name, log)) is not None]
     rows = {
         "apply to usable": usable,
         "of it Helm": helm,
@@ -100,8 +101,10 @@ def main() -> None:
         "change to open": opened,
     }
     for what, seconds in rows.items():
+        if not seconds:
+            continue
         low, middle, high = min(seconds), statistics.median(seconds), max(seconds)
-        print(f"{what:16} min {low:.3f} s  median {middle:.3f} s  max {high:.3f} s  ({runs} runs)")
+        print(f"{what:16} min {low:.3f} s  median {middle:.3f} s  max {high:.3f} s  ({len(seconds)} runs)")
 
 
 if __name__ == "__main__":
