@@ -1,5 +1,7 @@
 //! Apps: one row for each version of each app, and who may see it.
 
+mod search;
+
 use std::fmt;
 use std::str::FromStr as _;
 
@@ -13,6 +15,8 @@ use sea_orm::{
 
 use crate::entities::apps::{ActiveModel, Column, Entity, Model, Strings};
 use crate::{Catalog, Digest, Error, timestamp};
+
+pub use search::{AppCursor, AppQuery, InvalidAppCursor};
 
 /// One version of one app, as the catalog lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,15 +152,21 @@ impl Catalog {
         Ok(deleted.rows_affected > 0)
     }
 
-    /// The apps that `viewer` may see, the newest first, at most `limit`.
+    /// The apps that `viewer` may see and `query` asks for, the newest first, at most `limit`.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn visible_apps(&self, viewer: &Viewer, limit: u64) -> Result<Vec<App>, Error> {
+    pub async fn visible_apps(
+        &self,
+        viewer: &Viewer,
+        query: &AppQuery,
+        limit: u64,
+    ) -> Result<Vec<App>, Error> {
         let rows = Entity::find()
             .filter(visible_to(viewer))
+            .filter(query.condition())
             .order_by_desc(Column::PublishedAtMs)
-            .order_by_asc(Column::Title)
+            .order_by_asc(Column::Name)
             .order_by_asc(Column::Version)
             .limit(limit)
             .all(&self.database)

@@ -28,7 +28,7 @@ mod tokens;
 mod tests;
 
 pub use accounts::{Account, NewAccount, Person, Role, Subject};
-pub use apps::{App, Viewer};
+pub use apps::{App, AppCursor, AppQuery, InvalidAppCursor, Viewer};
 pub use blobs::{Blob, Blobs, Upload};
 pub use catalog::Catalog;
 pub use crds::{Lifecycle, Visibility};

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use tokio::{io::AsyncWriteExt, process::Command};
 
 use crate::PATIENCE;
+use crate::process::program;
 
 /// What a command said.
 #[derive(Debug)]
@@ -23,8 +24,18 @@ pub struct Output {
 /// # Errors
 /// It cannot be started, or does not end in time.
 pub async fn run(program: &str, args: &[&str], stdin: Option<&str>) -> Result<Output> {
-    let mut child = Command::new(program)
-        .args(args)
+    let mut command = Command::new(program);
+    command.args(args);
+    finish(command, program, args, stdin).await
+}
+
+async fn finish(
+    mut command: Command,
+    program: &str,
+    args: &[&str],
+    stdin: Option<&str>,
+) -> Result<Output> {
+    let mut child = command
         .stdin(if stdin.is_some() {
             Stdio::piped()
         } else {
@@ -49,6 +60,21 @@ pub async fn run(program: &str, args: &[&str], stdin: Option<&str>) -> Result<Ou
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
     })
+}
+
+/// Runs `wavestore` as somebody who has a token, with nothing of this machine's own settings.
+///
+/// # Errors
+/// It cannot be started, or does not end in time.
+pub async fn wavestore(url: &str, token: &str, args: &[&str]) -> Result<Output> {
+    let program = program("wavestore")?;
+    let mut command = Command::new(program);
+    command
+        .args(args)
+        .env("WAVESTORE_URL", url)
+        .env("WAVESTORE_TOKEN", token)
+        .env("XDG_CONFIG_HOME", "/nonexistent");
+    finish(command, "wavestore", args, None).await
 }
 
 /// Runs `kubectl` in the store's namespace and expects it to succeed.

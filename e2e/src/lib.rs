@@ -26,7 +26,7 @@ mod user;
 mod wait;
 
 pub use browser::Browser;
-pub use command::{Output, helm, kubectl, run};
+pub use command::{Output, helm, kubectl, run, wavestore};
 pub use condition::{Conditioned, condition};
 pub use control_plane::{ControlPlane, Daemon};
 pub use fake_app::{FakeApp, Reached};

@@ -15,7 +15,7 @@ use kube::{
 use serde_json::json;
 use zip::{ZipWriter, write::SimpleFileOptions};
 
-use crate::{Namespace, condition, eventually};
+use crate::{Namespace, User, condition, eventually};
 
 /// The running store: its API server, its address, its admin.
 #[derive(Clone)]
@@ -108,6 +108,33 @@ impl Store {
     pub fn host(&self, name: &str) -> String {
         let dot = if name.is_empty() { "" } else { "." };
         format!("{name}{dot}localhost:{}", Self::port())
+    }
+
+    /// Somebody with a browser of their own.
+    ///
+    /// # Errors
+    /// The port is none.
+    pub fn user(&self) -> Result<User> {
+        User::new(([127, 0, 0, 1], Self::port().parse()?).into())
+    }
+
+    /// A token of the admin for the store's API.
+    ///
+    /// # Errors
+    /// The store does not give one.
+    pub async fn token(&self, name: &str) -> Result<String> {
+        let mut admin = self.user()?;
+        admin.sign_in(&self.admin, &self.password).await?;
+        let name = format!("{name}-{}", fastrand::u32(..));
+        let fields = [("name", name.as_str()), ("scope", "store"), ("days", "7")];
+        let page = admin
+            .submit("/account/tokens", &fields)
+            .await?
+            .text()
+            .await?;
+        let token = page.split_once("id=\"new-token\">");
+        let token = token.and_then(|(_, rest)| rest.split('<').next());
+        Ok(token.context("the page shows no token")?.to_owned())
     }
 
     fn port() -> String {

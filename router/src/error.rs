@@ -2,6 +2,7 @@
 
 #![deny(clippy::wildcard_enum_match_arm)]
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use catalog::Scope;
@@ -79,6 +80,15 @@ pub(crate) enum Error {
     /// An instance, or an alias of one, has this name.
     #[error("the name `{0}` is taken")]
     InstanceNameTaken(String),
+    /// A bundle that cannot be published.
+    #[error(transparent)]
+    BadBundle(Box<bundle::Error>),
+    /// An app that is published never changes.
+    #[error("the app `{0}` is published already")]
+    AppExists(AppRef),
+    /// Instances of the app still exist.
+    #[error("the app has instances: {0}")]
+    AppInUse(String),
     /// The app does not exist, or is not for this viewer: the same answer for both.
     #[error("there is no app `{0}` that you may run")]
     NoApp(AppRef),
@@ -299,13 +309,17 @@ impl Error {
             | Self::EnvironmentExists
             | Self::InstanceNameTaken(_)
             | Self::AppNotReady(_)
+            | Self::AppExists(_)
+            | Self::AppInUse(_)
             | Self::ProvidersAccount(_)
             | Self::DuplicateToken(_)
             | Self::TooManyTokens { .. }
             | Self::LastAdmin(_) => StatusCode::CONFLICT,
             Self::NotFound | Self::Hidden | Self::NoAccount => StatusCode::NOT_FOUND,
             Self::InstanceChanged => StatusCode::PRECONDITION_FAILED,
-            Self::NoApp(_) | Self::KubernetesRefused(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::NoApp(_) | Self::KubernetesRefused(_) | Self::BadBundle(_) => {
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
             Self::ConnectRefused | Self::MethodNotAllowed(_) | Self::WaveMethod => {
                 StatusCode::METHOD_NOT_ALLOWED
             }
@@ -358,7 +372,14 @@ impl Error {
 
     /// One next step, where there is one.
     #[must_use]
-    pub(crate) fn hint(&self) -> Option<&'static str> {
+    pub(crate) fn hint(&self) -> Option<Cow<'static, str>> {
+        if let Self::BadBundle(error) = self {
+            return error.hint().map(Cow::Owned);
+        }
+        self.own_hint().map(Cow::Borrowed)
+    }
+
+    fn own_hint(&self) -> Option<&'static str> {
         match self {
             Self::Hidden => Some("check the address, or ask the app's owner to share it"),
             Self::NotSignedIn => Some("open the address in a browser, or send a token"),
@@ -372,6 +393,8 @@ impl Error {
             Self::Forbidden => Some("ask an admin of the store"),
             Self::OwnerOnly => Some("ask its owner"),
             Self::InstanceNameTaken(_) => Some("choose another name"),
+            Self::AppExists(_) => Some("raise `Version` in app.toml"),
+            Self::AppInUse(_) => Some("delete them first, or ask their owners"),
             Self::NoApp(_) => Some("choose one of the apps on the store's first page"),
             Self::AppNotReady(_) => {
                 Some("choose another version, or ask its owner what is wrong with this one")
@@ -428,6 +451,7 @@ impl Error {
             | Self::BadDocument(_)
             | Self::BadInstanceName
             | Self::KubernetesRefused(_)
+            | Self::BadBundle(_)
             | Self::NotFound
             | Self::MethodNotAllowed(_)
             | Self::TooLarge { setting: None, .. }
@@ -474,6 +498,9 @@ impl Error {
             | Self::BadDocument(_)
             | Self::BadInstanceName
             | Self::InstanceNameTaken(_)
+            | Self::BadBundle(_)
+            | Self::AppExists(_)
+            | Self::AppInUse(_)
             | Self::NoApp(_)
             | Self::AppNotReady(_)
             | Self::InstanceChanged

@@ -119,7 +119,9 @@ impl Instances {
 }
 
 /// Waits for the API server, and says what its refusals mean.
-async fn ask<T>(answer: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Error> {
+pub(crate) async fn ask<T>(
+    answer: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, Error> {
     match timeout(PATIENCE, answer).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(kube::Error::Api(status))) => Err(refusal(status)),

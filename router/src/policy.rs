@@ -19,6 +19,10 @@ pub(crate) enum Action<'a> {
     ManageAccounts,
     /// See an app and its pictures. `None` is an app that does not exist.
     SeeApp(Option<App<'a>>),
+    /// Publish an app.
+    Publish,
+    /// Delete an app, or change who sees it.
+    ManageApp(App<'a>),
     /// Run an instance of an app. `None` is an app that does not exist.
     RunApp(Option<App<'a>>),
     /// Reach the app in an instance. `None` is an instance that does not exist.
@@ -73,6 +77,17 @@ pub(crate) fn decide(viewer: Option<&Viewer>, action: Action<'_>) -> Decision {
         Action::Arrive | Action::UseStore => true,
         Action::ManageAccounts if is_admin => true,
         Action::ManageAccounts => return Decision::Forbid,
+        Action::Publish => match viewer.role {
+            Role::Full | Role::Admin => true,
+            Role::Visitor => return Decision::Forbid,
+        },
+        Action::ManageApp(app) => {
+            let sees = sees(viewer, app);
+            if sees && !is_admin && !owns(app.owner) {
+                return Decision::Forbid;
+            }
+            sees
+        }
         Action::SeeApp(app) => app.is_some_and(|app| sees(viewer, app)),
         Action::RunApp(app) => app.is_some_and(|app| {
             sees(viewer, app)
@@ -116,6 +131,8 @@ fn decide_for_nobody(action: Action<'_>) -> Decision {
         }
         Action::UseStore
         | Action::ManageAccounts
+        | Action::Publish
+        | Action::ManageApp(_)
         | Action::RunApp(_)
         | Action::Manage(_)
         | Action::Share(_)
@@ -247,6 +264,10 @@ mod tests {
             (Action::SeeApp(Some(app(Private, Link))), "S N N Y Y Y Y"),
             (Action::SeeApp(Some(app(AllUsers, Link))), "S Y Y Y Y Y Y"),
             (Action::SeeApp(Some(app(Public, Link))), "Y Y Y Y Y Y Y"),
+            (Action::Publish, "S F Y Y F Y Y"),
+            (Action::ManageApp(app(Private, OnDemand)), "S N N Y Y Y Y"),
+            (Action::ManageApp(app(AllUsers, OnDemand)), "S F F Y Y Y Y"),
+            (Action::ManageApp(app(Public, Link)), "S F F Y Y Y Y"),
             (Action::RunApp(None), "S N N N N N N"),
             (
                 Action::RunApp(Some(app(Private, OnDemand))),

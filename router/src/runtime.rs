@@ -17,6 +17,7 @@ use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
 use crate::activity::Reporter;
+use crate::apps::Apps;
 use crate::args::{Args, LogFormat};
 use crate::backoff;
 use crate::bearer::Bearers;
@@ -44,7 +45,7 @@ use crate::table::health::Health;
 use crate::table::watch;
 use crate::tls::Tls;
 use crate::waiting::Phases;
-use crate::web::Store;
+use crate::web::{Store, Uploads};
 
 /// Connections of the cluster that may be open at once, and of them from one address: apps are not trusted, and the
 /// kubelet's probes come here too.
@@ -342,6 +343,8 @@ impl Core {
             site: self.site.clone(),
             table: self.table.clone(),
             instances: Instances::new(self.client.clone(), &self.namespace),
+            apps: Apps::new(self.client.clone(), &self.namespace),
+            uploads: Uploads::default(),
             catalog,
             blobs: self.blobs.clone(),
             sessions: sessions.clone(),

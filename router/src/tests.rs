@@ -16,6 +16,7 @@ mod forwarding;
 mod http2;
 mod instances;
 mod internal;
+mod publishing;
 mod raw;
 mod sign_in;
 mod sockets;

@@ -6,6 +6,8 @@
 mod account;
 mod accounts;
 mod api;
+mod app;
+mod apps;
 mod asked;
 mod assets;
 pub(crate) mod endpoint;
@@ -21,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use catalog::{Blobs, Catalog, Scope, SessionKey};
+use catalog::{AppQuery, Blobs, Catalog, Scope, SessionKey};
 use futures::Stream;
 use http::uri::Authority;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
@@ -35,6 +37,7 @@ use warp::filters::BoxedFilter;
 use warp::path::FullPath;
 
 use crate::Body;
+use crate::apps::Apps;
 use crate::bearer::{self, Bearers};
 use crate::error::Error;
 use crate::gateway::{Pages, log_failure};
@@ -50,6 +53,7 @@ use crate::site::Site;
 use crate::table::Table;
 use crate::viewer::SignedIn;
 use accounts::Change;
+pub(crate) use apps::Uploads;
 use endpoint::{Endpoint, Kind};
 use form::{Form, FormToken, Media};
 
@@ -58,6 +62,9 @@ pub(crate) use pages::{ERROR_HEADER, failure, phases_object};
 
 /// How long one of these pages may take, the reading of its form included.
 const PAGE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long an upload may take, and the wait for the blob store.
+const UPLOAD_TIMEOUT: Duration = Duration::from_hours(1);
 
 /// How long one question to the catalog may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -71,6 +78,10 @@ pub(crate) struct Store {
     pub table: Arc<Table>,
     /// What is asked of instances.
     pub instances: Instances,
+    /// What is asked of apps.
+    pub apps: Apps,
+    /// Places for those who upload.
+    pub uploads: Uploads,
     /// What their pods have logged.
     pub logs: PodLogs,
     /// Apps' metadata.
@@ -96,9 +107,13 @@ impl Store {
     pub(crate) fn into_pages(self) -> Pages {
         let service = TowerToHyperService::new(warp::service(routes(Arc::new(self))));
         Arc::new(move |request: Request<Incoming>| {
+            let patience = match *request.method() {
+                Method::PUT => UPLOAD_TIMEOUT,
+                _ => PAGE_TIMEOUT,
+            };
             let answer = service.call(request);
             Box::pin(async move {
-                let answer = timeout(PAGE_TIMEOUT, answer).await;
+                let answer = timeout(patience, answer).await;
                 answer.map_or_else(
                     |_| {
                         let mut late = Response::new(Body::empty());
@@ -218,6 +233,15 @@ impl Visitor {
         Ok(pages::Frame::for_viewer(&store.site, viewer, token))
     }
 
+    /// Who it is to the catalog.
+    fn of_catalog(&self) -> Result<catalog::Viewer, Error> {
+        let viewer = &self.signed_in()?.viewer;
+        Ok(catalog::Viewer {
+            name: Some(viewer.name.to_string()),
+            admin: viewer.role == catalog::Role::Admin,
+        })
+    }
+
     /// Who it is, where the policy has asked for somebody who is signed in.
     fn signed_in(&self) -> Result<&SignedIn, Error> {
         self.signed_in.as_ref().ok_or(Error::NotSignedIn)
@@ -295,12 +319,13 @@ async fn handle(
         Kind::Read | Kind::Call => false,
         Kind::Form => true,
         // Nobody's browser sends a token along without being told.
-        Kind::Create | Kind::Change | Kind::Delete => visitor.session().is_ok(),
+        Kind::Create | Kind::Upload | Kind::Change | Kind::Delete => visitor.session().is_ok(),
     };
     if of_page {
         require_own_page(call)?;
     }
     let media = match endpoint.kind() {
+        Kind::Upload => return api::apps::publish(store, visitor, call, body).await,
         Kind::Read | Kind::Delete => None,
         Kind::Call | Kind::Form => Some(Media::Form),
         Kind::Create | Kind::Change => Some(Media::Json),
@@ -345,10 +370,16 @@ async fn handle(
         Endpoint::ChangeRole => change(Change::Role).await,
         Endpoint::DisableAccount => change(Change::Disable).await,
         Endpoint::EnableAccount => change(Change::Enable).await,
+        Endpoint::App => app::page(store, visitor, call).await,
+        Endpoint::Run => app::run(store, visitor, call, &form).await,
+        Endpoint::PublishPage => publish_page(store, visitor),
         Endpoint::Instance => instance::page(store, visitor, call).await,
         Endpoint::ChangeInstance => instance::change(store, visitor, call, &form).await,
         Endpoint::DeleteInstance => instance::delete(store, visitor, call).await,
         Endpoint::ApiAccount => api::account(store, visitor).await,
+        Endpoint::ApiPublish => Err(Error::BadRequest("a bundle is the whole body")),
+        Endpoint::ApiApp => api::apps::get(store, visitor, call).await,
+        Endpoint::ApiDeleteApp => api::apps::delete(store, visitor, call).await,
         Endpoint::ApiInstances => api::instances::list(store, visitor, call),
         Endpoint::ApiCreateInstance => api::instances::create(store, visitor, &body).await,
         Endpoint::ApiInstance => api::instances::get(store, visitor, call).await,
@@ -386,15 +417,18 @@ fn require_own_page(call: &Call) -> Result<(), Error> {
 
 async fn home(store: &Store, visitor: &Visitor, call: &Call) -> Result<Reply, Error> {
     let signed_in = visitor.signed_in()?;
-    let viewer = catalog::Viewer {
-        name: Some(signed_in.viewer.name.to_string()),
-        admin: signed_in.viewer.role == catalog::Role::Admin,
+    let viewer = visitor.of_catalog()?;
+    let after = call.parameter("after").map(|after| after.parse());
+    let query = AppQuery {
+        text: call.parameter("q").unwrap_or_default(),
+        after: after
+            .transpose()
+            .map_err(|_| Error::BadRequest("there is no such place in the list of apps"))?,
     };
-    let apps = timeout(
-        PATIENCE,
-        store.catalog.visible_apps(&viewer, pages::MAX_APPS + 1),
-    )
-    .await;
+    let apps = store
+        .catalog
+        .visible_apps(&viewer, &query, pages::MAX_APPS + 1);
+    let apps = timeout(PATIENCE, apps).await;
     let apps = match apps
         .map_err(Error::from)
         .and_then(|apps| apps.map_err(Error::from))
@@ -414,13 +448,17 @@ async fn home(store: &Store, visitor: &Visitor, call: &Call) -> Result<Reply, Er
     let done = call.parameter("done").and_then(|done| done.parse().ok());
     let page = pages::Home::new(
         (&store.site, frame),
-        &store.namespace,
         &signed_in.viewer,
-        apps,
+        (&query, apps),
         &snapshot,
         done.map_or(pages::News::None, pages::News::Done),
     );
     page.reply().map(|page| page.map(Into::into))
+}
+
+fn publish_page(store: &Store, visitor: &Visitor) -> Result<Reply, Error> {
+    let page = pages::Publish::new(visitor.frame(store)?);
+    page.reply(&store.site).map(|page| page.map(Into::into))
 }
 
 /// Ends the session that somebody shows.

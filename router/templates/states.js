@@ -5,6 +5,15 @@
   const set = (element, text) => {
     if (element.textContent !== text) element.textContent = text;
   };
+  // What its switch does follows what was asked for last, here or elsewhere.
+  const turn = (row, suspended) => {
+    const wanted = row.querySelector("input[name=suspended]");
+    if (!wanted) return;
+    wanted.value = String(!suspended);
+    const button = wanted.form.querySelector("button");
+    set(button, suspended ? "Resume" : "Suspend");
+    button.setAttribute("aria-label", `${button.textContent} ${row.dataset.instance}`);
+  };
   const show = (row, now) => {
     const pill = row.querySelector(".pill");
     set(pill, now ? now.state : "Gone");
@@ -14,6 +23,7 @@
     set(detail, now?.detail ?? "");
     detail.hidden = !now?.detail;
     detail.classList.toggle("bad", Boolean(now?.failing));
+    if (now) turn(row, now.suspended);
   };
   let failures = 0;
   const look = async () => {

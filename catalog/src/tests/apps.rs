@@ -6,7 +6,7 @@ use sea_orm::ConnectionTrait as _;
 
 use super::database::TestDatabase;
 use super::{noon, on_both_databases};
-use crate::{App, Digest, Error, Lifecycle, Viewer, Visibility};
+use crate::{App, AppCursor, AppQuery, Digest, Error, Lifecycle, Viewer, Visibility};
 
 on_both_databases!(
     an_app_comes_back_as_it_was_published,
@@ -15,6 +15,9 @@ on_both_databases!(
     of_apps_published_at_once_one_gets_the_name,
     each_viewer_sees_what_is_shared_with_them,
     apps_come_newest_first_and_limited,
+    a_list_goes_on_where_it_ended,
+    apps_are_found_by_words,
+    a_search_shows_nothing_that_is_not_shared,
     a_withdrawn_app_is_gone,
     a_value_of_a_later_release_is_an_error,
 );
@@ -86,7 +89,7 @@ async fn publishing_again_replaces_the_row(database: TestDatabase) {
         catalog.publish(app).await.expect("publish");
     }
     let apps = catalog
-        .visible_apps(&Viewer::store(), 10)
+        .visible_apps(&Viewer::store(), &AppQuery::default(), 10)
         .await
         .expect("read");
     assert_eq!(apps, [second]);
@@ -116,7 +119,7 @@ async fn name_and_version_belong_to_one_app(database: TestDatabase) {
         );
     }
     let apps = catalog
-        .visible_apps(&Viewer::store(), 10)
+        .visible_apps(&Viewer::store(), &AppQuery::default(), 10)
         .await
         .expect("read");
     assert_eq!(apps, [holder, other_version]);
@@ -190,7 +193,7 @@ async fn each_viewer_sees_what_is_shared_with_them(database: TestDatabase) {
     ];
     for (who, viewer, expected) in cases {
         let listed: Vec<String> = catalog
-            .visible_apps(&viewer, 10)
+            .visible_apps(&viewer, &AppQuery::default(), 10)
             .await
             .expect("read")
             .into_iter()
@@ -214,13 +217,119 @@ async fn apps_come_newest_first_and_limited(database: TestDatabase) {
         catalog.publish(&app).await.expect("publish");
     }
     let versions: Vec<String> = catalog
-        .visible_apps(&Viewer::anonymous(), 3)
+        .visible_apps(&Viewer::anonymous(), &AppQuery::default(), 3)
         .await
         .expect("read")
         .into_iter()
         .map(|app| app.version)
         .collect();
     assert_eq!(versions, ["3.0.0", "2.0.0", "1.0.0"]);
+}
+
+async fn a_list_goes_on_where_it_ended(database: TestDatabase) {
+    let catalog = database.open().await;
+    let mut expected = Vec::new();
+    for age in [1, 2, 3] {
+        for (name, version) in [
+            ("a", "1.0.0"),
+            ("a", "2.0.0"),
+            ("b", "1.0.0"),
+            ("c", "1.0.0"),
+        ] {
+            let app = App {
+                published_at: noon() - TimeDelta::milliseconds(age),
+                ..app(&format!("{name}.{age}"), version)
+            };
+            catalog.publish(&app).await.expect("publish");
+            expected.push(app);
+        }
+    }
+    for size in [1, 5, 12, 13] {
+        let mut query = AppQuery::default();
+        let mut listed = Vec::new();
+        loop {
+            let apps = catalog
+                .visible_apps(&Viewer::anonymous(), &query, size)
+                .await
+                .expect("read");
+            let Some(last) = apps.last() else { break };
+            let cursor = AppCursor::after(last).to_string();
+            query.after = Some(cursor.parse().expect("a place"));
+            listed.extend(apps);
+        }
+        assert_eq!(listed, expected, "{size} at a time");
+    }
+    for text in ["", "1", "1~a", "x~a~1.0.0"] {
+        assert!(text.parse::<AppCursor>().is_err(), "{text}");
+    }
+}
+
+async fn apps_are_found_by_words(database: TestDatabase) {
+    let catalog = database.open().await;
+    let sales = App {
+        title: "Sales Forecast 100%".to_owned(),
+        description: "What sold_well and what did not! C:\\temp".to_owned(),
+        tags: vec![
+            "Finance".to_owned(),
+            "a \"b\"".to_owned(),
+            "Überblick".to_owned(),
+        ],
+        ..app("h2o-sales", "1.0.0")
+    };
+    let hello = App {
+        title: "Hello".to_owned(),
+        description: "What soldwell, 1000 times".to_owned(),
+        ..app("hello", "1.0.0")
+    };
+    for app in [&sales, &hello] {
+        catalog.publish(app).await.expect("publish");
+    }
+    let cases: [(&str, &[&str]); 17] = [
+        ("", &["h2o-sales", "hello"]),
+        ("  ", &["h2o-sales", "hello"]),
+        ("what", &["h2o-sales", "hello"]),
+        ("FORECAST", &["h2o-sales"]),
+        ("h2o", &["h2o-sales"]),
+        ("finance", &["h2o-sales"]),
+        ("Überblick", &["h2o-sales"]),
+        ("finance what sales", &["h2o-sales"]),
+        ("finance hello", &[]),
+        ("100%", &["h2o-sales"]),
+        ("100", &["h2o-sales", "hello"]),
+        ("sold_well", &["h2o-sales"]),
+        ("not!", &["h2o-sales"]),
+        ("c:\\temp", &["h2o-sales"]),
+        ("\"b\"", &["h2o-sales"]),
+        ("' OR 1=1 --", &[]),
+        ("1.0.0", &[]),
+    ];
+    for (text, expected) in cases {
+        let query = AppQuery {
+            text: text.to_owned(),
+            after: None,
+        };
+        let found = catalog.visible_apps(&Viewer::anonymous(), &query, 10).await;
+        let found = found.expect("read");
+        let names: Vec<&str> = found.iter().map(|app| app.name.as_str()).collect();
+        assert_eq!(names, expected, "{text}");
+    }
+}
+
+async fn a_search_shows_nothing_that_is_not_shared(database: TestDatabase) {
+    let catalog = database.open().await;
+    let secret = App {
+        visibility: Visibility::Private,
+        ..app("secret", "1.0.0")
+    };
+    catalog.publish(&secret).await.expect("publish");
+    let query = AppQuery {
+        text: "secret".to_owned(),
+        after: None,
+    };
+    let found = catalog.visible_apps(&Viewer::anonymous(), &query, 10).await;
+    assert_eq!(found.expect("read"), []);
+    let found = catalog.visible_apps(&Viewer::store(), &query, 10).await;
+    assert_eq!(found.expect("read"), [secret]);
 }
 
 async fn a_withdrawn_app_is_gone(database: TestDatabase) {

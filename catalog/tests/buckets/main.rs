@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use catalog::{Blob, Blobs, Digest, Error};
+use catalog::{Blob, Blobs, Digest};
 use futures::TryStreamExt as _;
 use futures::future::join_all;
 use tempfile::TempDir;

@@ -10,6 +10,7 @@ mod gitops;
 mod metrics;
 mod one_truth;
 mod outages;
+mod publishing;
 mod secrets_and_files;
 mod startup;
 mod waking;

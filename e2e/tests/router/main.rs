@@ -3,6 +3,7 @@
 
 mod access_tokens;
 mod accounts;
+mod instances;
 mod oidc;
 mod rolling_update;
 mod smoke;

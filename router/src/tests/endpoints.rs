@@ -15,6 +15,8 @@ enum For {
     Everybody,
     /// Those who are signed in.
     Accounts,
+    /// Those who publish apps.
+    Publishers,
     /// Admins.
     Admins,
 }
@@ -39,15 +41,21 @@ fn audience(endpoint: Endpoint) -> For {
         | Endpoint::CreateToken
         | Endpoint::RevokeToken
         | Endpoint::ApiAccount
+        // Of an app that does not exist; see `publishing`.
+        | Endpoint::ApiApp
+        | Endpoint::ApiDeleteApp
         | Endpoint::ApiInstances
         | Endpoint::ApiCreateInstance
-        // Of an instance that does not exist; see `instances`.
+        // Of apps and instances that do not exist; see `instances`.
+        | Endpoint::App
+        | Endpoint::Run
         | Endpoint::Instance
         | Endpoint::ChangeInstance
         | Endpoint::DeleteInstance
         | Endpoint::ApiInstance
         | Endpoint::ApiChangeInstance
         | Endpoint::ApiDeleteInstance => For::Accounts,
+        Endpoint::PublishPage | Endpoint::ApiPublish => For::Publishers,
         Endpoint::Accounts
         | Endpoint::CreateAccount
         | Endpoint::ResetPassword
@@ -79,6 +87,10 @@ async fn ask(
             .header(header::ORIGIN, store.store(""))
             .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
             .body(format!("form_token={token}")),
+        Kind::Upload => browser
+            .request(Method::PUT, &url)
+            .header(header::ORIGIN, store.store(""))
+            .body("PK"),
         Kind::Create | Kind::Change => {
             let method = match endpoint.kind() {
                 Kind::Create => Method::POST,
@@ -125,10 +137,11 @@ async fn no_endpoint_answers_without_the_policy() {
             let refused = match (audience(endpoint), name) {
                 (For::Everybody, _)
                 | (For::Accounts, "vera" | "alice" | "admin")
+                | (For::Publishers, "alice" | "admin")
                 | (For::Admins, "admin") => None,
-                (For::Accounts | For::Admins, "") => Some((401, "NotSignedIn")),
-                (For::Admins, _) => Some((403, "Forbidden")),
-                (For::Accounts, other) => panic!("who is {other}?"),
+                (For::Accounts | For::Publishers | For::Admins, "") => Some((401, "NotSignedIn")),
+                (For::Publishers, "vera") | (For::Admins, _) => Some((403, "Forbidden")),
+                (For::Accounts | For::Publishers, other) => panic!("who is {other}?"),
             };
             let seen = (answer.status().as_u16(), code(&answer).to_owned());
             match refused {

@@ -35,6 +35,7 @@ struct Inner {
 #[derive(Default)]
 struct Objects {
     instances: BTreeMap<String, Value>,
+    apps: BTreeMap<String, Value>,
     events: Vec<Value>,
     revision: u64,
     /// Says no to whoever creates or changes something, in these words.
@@ -43,6 +44,7 @@ struct Objects {
     races: usize,
 }
 
+const APPS: &str = "/apis/wavestore.io/v1alpha1/namespaces/wavestore/waveapps";
 const INSTANCES: &str = "/apis/wavestore.io/v1alpha1/namespaces/wavestore/waveinstances";
 
 impl FakeCluster {
@@ -105,6 +107,17 @@ impl FakeCluster {
     /// The instance of this name as it is now.
     pub(super) fn instance(&self, name: &str) -> Option<Value> {
         self.inner.objects.lock().instances.get(name).cloned()
+    }
+
+    /// The `WaveApp` of this name as it is now.
+    pub(super) fn app(&self, name: &str) -> Option<Value> {
+        self.inner.objects.lock().apps.get(name).cloned()
+    }
+
+    /// What the operator says of a `WaveApp`.
+    pub(super) fn set_app_status(&self, name: &str, status: Value) {
+        let mut objects = self.inner.objects.lock();
+        objects.apps.get_mut(name).expect("an app")["status"] = status;
     }
 
     /// The names of all instances.
@@ -205,6 +218,9 @@ impl Objects {
                 json!({"apiVersion": "v1", "kind": "EventList", "metadata": {}, "items": events});
             return Ok((StatusCode::OK, list));
         }
+        if let Some(name) = path.strip_prefix(APPS) {
+            return self.answer_of_apps(method, name.trim_start_matches('/'), body);
+        }
         let name = path.strip_prefix(INSTANCES).expect("a known path");
         let name = name.trim_start_matches('/');
         if *method != Method::GET
@@ -247,6 +263,33 @@ impl Objects {
         }
         merge(&mut found["spec"], &body["spec"]);
         Ok((StatusCode::OK, self.put(found)))
+    }
+}
+
+impl Objects {
+    fn answer_of_apps(
+        &mut self,
+        method: &Method,
+        name: &str,
+        body: &Value,
+    ) -> Result<(StatusCode, Value), (StatusCode, String)> {
+        if *method == Method::POST {
+            let name = body["metadata"]["name"].as_str().expect("a name");
+            if self.apps.contains_key(name) {
+                return Err((StatusCode::CONFLICT, format!("{name} already exists")));
+            }
+            let mut object = body.clone();
+            object["metadata"]["uid"] = json!(format!("uid-of-{name}"));
+            self.apps.insert(name.to_owned(), object.clone());
+            return Ok((StatusCode::CREATED, object));
+        }
+        let found = self.apps.get(name).cloned();
+        let found = found.ok_or((StatusCode::NOT_FOUND, format!("no {name}")))?;
+        if *method == Method::DELETE {
+            assert_eq!(body["preconditions"]["uid"], found["metadata"]["uid"]);
+            self.apps.remove(name);
+        }
+        Ok((StatusCode::OK, found))
     }
 }
 

@@ -14,13 +14,13 @@ const ALL: &str = "/api/v1/instances";
 const PRIVATE: &str = "/api/v1/instances/private";
 
 /// A program that shows a token.
-struct Program<'a> {
+pub(super) struct Program<'a> {
     store: &'a TestStore,
-    token: TokenId,
+    pub(super) token: TokenId,
 }
 
 impl Program<'_> {
-    async fn send(&self, method: Method, path: &str, body: Option<Value>) -> Response {
+    pub(super) async fn send(&self, method: Method, path: &str, body: Option<Value>) -> Response {
         self.send_if(method, path, body, None).await
     }
 
@@ -50,13 +50,13 @@ impl Program<'_> {
         browser.send(request).await
     }
 
-    async fn get(&self, path: &str) -> (u16, Value) {
+    pub(super) async fn get(&self, path: &str) -> (u16, Value) {
         object(self.send(Method::GET, path, None).await).await
     }
 }
 
 impl TestStore {
-    async fn program(&self, name: &str) -> Program<'_> {
+    pub(super) async fn program(&self, name: &str) -> Program<'_> {
         let token = self.token(name, &[Scope::Store]).await;
         Program { store: self, token }
     }
@@ -79,7 +79,7 @@ impl TestStore {
     }
 }
 
-async fn object(answer: Response) -> (u16, Value) {
+pub(super) async fn object(answer: Response) -> (u16, Value) {
     let status = answer.status().as_u16();
     let words = answer.text().await.expect("a body");
     (status, serde_json::from_str(&words).unwrap_or_default())
@@ -530,4 +530,122 @@ async fn forms_change_and_delete_an_instance() {
     assert_eq!(store.cluster.instance("private"), None);
     let (_, words) = page(alice.open(&store.store("/?done=deleted")).await).await;
     assert!(words.contains("The instance is being deleted."), "{words}");
+}
+
+#[tokio::test]
+async fn an_app_is_run_by_a_form() {
+    let store = TestStore::start().await;
+    store.offer("1.0.0", |_| {}).await;
+    let mut mallory = store.signed_in("mallory").await;
+    let (status, words) = page(mallory.open(&store.store("/apps/hello/1.0.0")).await).await;
+    assert_eq!(status, 200);
+    assert!(
+        words.contains("<option value=\"1.0.0\" selected>"),
+        "{words}"
+    );
+    let chosen = [
+        ("app", "hello"),
+        ("version", "1.0.0"),
+        ("name", "mine"),
+        ("visibility", "AllUsers"),
+    ];
+    let answer = mallory.submit("/instances", &chosen).await;
+    assert_eq!(answer.status(), 303);
+    assert_eq!(
+        answer.headers()[header::LOCATION],
+        "/instances/mine?done=made"
+    );
+    let spec = &store.cluster.instance("mine").expect("an instance")["spec"];
+    assert_eq!(
+        *spec,
+        json!({ "app": hello("1.0.0"), "owner": "mallory", "visibility": "AllUsers", "suspended": false })
+    );
+    // It is there at once, whatever the watch has seen.
+    let url = store.store("/instances/mine?done=made");
+    let (status, words) = page(mallory.open(&url).await).await;
+    assert_eq!(status, 200);
+    assert!(words.contains("Your instance is made"), "{words}");
+    // One click chooses nothing.
+    let answer = mallory.submit("/instances", &chosen[..2]).await;
+    let location = answer.headers()[header::LOCATION].to_str().expect("text");
+    assert!(location.starts_with("/instances/hello-"), "{location}");
+
+    let before = store.cluster.names();
+    for (name, status, words) in [
+        ("mine", 409, "The name `mine` is taken."),
+        ("private", 409, "The name `private` is taken."),
+        ("No Name", 400, "An instance&#39;s name has a-z"),
+    ] {
+        let mut fields = chosen;
+        fields[2].1 = name;
+        let answer = page(mallory.submit("/instances", &fields).await).await;
+        assert_eq!(answer.0, status, "{name}");
+        for part in [
+            words,
+            &format!("value=\"{name}\""),
+            "<option value=\"AllUsers\" selected>",
+        ] {
+            assert!(answer.1.contains(part), "{part}: {}", answer.1);
+        }
+    }
+    let answer = mallory
+        .submit("/instances", &[("app", "hello"), ("version", "2.0.0")])
+        .await;
+    assert_eq!(answer.status(), 422);
+    store
+        .cluster
+        .deny("denied request: user mallory has too many");
+    let (status, words) = page(mallory.submit("/instances", &chosen[..2]).await).await;
+    assert_eq!(status, 422);
+    assert!(
+        words.contains("refuses it: user mallory has too many."),
+        "{words}"
+    );
+    assert_eq!(store.cluster.names(), before);
+}
+
+#[tokio::test]
+async fn an_app_that_one_does_not_see_has_no_page() {
+    let store = TestStore::start().await;
+    store.publish_app("closed", Visibility::Private).await;
+    let mut mallory = store.signed_in("mallory").await;
+    for path in [
+        "/apps/closed/1.0.0",
+        "/apps/closed/2.0.0",
+        "/apps/none/1.0.0",
+    ] {
+        let answer = mallory.open(&store.store(path)).await;
+        assert_eq!(answer.status(), 404, "{path}");
+    }
+    let mut alice = store.signed_in("alice").await;
+    let (status, words) = page(alice.open(&store.store("/apps/closed/1.0.0")).await).await;
+    assert_eq!(status, 200);
+    assert!(words.contains("The closed app"), "{words}");
+}
+
+#[tokio::test]
+async fn apps_are_searched_for_on_the_first_page() {
+    let store = TestStore::start().await;
+    store.publish_app("sales", Visibility::AllUsers).await;
+    store.publish_app("hello", Visibility::AllUsers).await;
+    store.publish_app("closed", Visibility::Private).await;
+    let mut mallory = store.signed_in("mallory").await;
+    for (query, expected) in [
+        ("", &["sales", "hello"][..]),
+        ("?q=SALES+app", &["sales"]),
+        ("?q=demo", &["sales", "hello"]),
+        ("?q=closed", &[]),
+        ("?q=%25", &[]),
+    ] {
+        let url = store.store(&format!("/{query}"));
+        let (status, words) = page(mallory.open(&url).await).await;
+        assert_eq!(status, 200, "{query}");
+        for name in ["sales", "hello", "closed"] {
+            let card = format!("href=\"/apps/{name}/1.0.0\"");
+            let is_there = expected.contains(&name);
+            assert_eq!(words.contains(&card), is_there, "{query}: {name}");
+        }
+    }
+    let answer = mallory.open(&store.store("/?after=nowhere")).await;
+    assert_eq!(answer.status(), 400);
 }

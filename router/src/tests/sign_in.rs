@@ -70,7 +70,7 @@ async fn the_right_password_opens_the_store() {
         "The hello app",
         "Signed in as",
         "http://private.apps.test",
-        "helm install hello",
+        "/apps/hello/1.0.0#run",
         "Installing Application Dependencies",
     ] {
         assert!(page.contains(words), "{words}: {page}");

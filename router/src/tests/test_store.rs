@@ -17,6 +17,7 @@ use super::fake_app::FakeApp;
 use super::fake_cluster::FakeCluster;
 use crate::InstanceId;
 use crate::activity::Reporter;
+use crate::apps::Apps;
 use crate::bearer::Bearers;
 use crate::client_address::TrustedProxies;
 use crate::exchange::Journal;
@@ -34,7 +35,7 @@ use crate::site::Site;
 use crate::table::{AppEntry, Route, Snapshot, Table};
 use crate::target::Form;
 use crate::waiting::Phases;
-use crate::web::Store;
+use crate::web::{Store, Uploads};
 
 /// The password of every account.
 pub(super) const PASSWORD: &str = "correct horse";
@@ -130,6 +131,8 @@ impl TestStore {
             site: site.clone(),
             table: table.clone(),
             instances: Instances::new(cluster.client.clone(), "wavestore"),
+            apps: Apps::new(cluster.client.clone(), "wavestore"),
+            uploads: Uploads::default(),
             catalog: catalog.clone(),
             blobs: blobs.clone(),
             sessions: sessions.clone(),

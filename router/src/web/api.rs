@@ -1,5 +1,6 @@
 //! The store's API: for programs that show a token, and for pages that have a session.
 
+pub(super) mod apps;
 pub(super) mod instances;
 
 use catalog::{Role, Scope};

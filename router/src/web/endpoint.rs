@@ -50,6 +50,12 @@ pub(crate) enum Endpoint {
     DisableAccount,
     /// Lets somebody in again.
     EnableAccount,
+    /// One version of an app.
+    App,
+    /// A new instance of an app.
+    Run,
+    /// The page to publish an app.
+    PublishPage,
     /// One instance: how it is, and what may be changed.
     Instance,
     /// A change of an instance.
@@ -58,6 +64,12 @@ pub(crate) enum Endpoint {
     DeleteInstance,
     /// Whose request it is, for programs.
     ApiAccount,
+    /// A new version of an app, by a program.
+    ApiPublish,
+    /// One version of an app, for programs.
+    ApiApp,
+    /// The end of a version of an app, by a program.
+    ApiDeleteApp,
     /// The instances that somebody manages, for programs.
     ApiInstances,
     /// A new instance, by a program.
@@ -81,7 +93,9 @@ pub(crate) enum Kind {
     Call,
     /// A POST of the API: a JSON document, by a program that shows a token, or by a page of ours.
     Create,
-    /// The same with PATCH.
+    /// A PUT of the API: a bundle, by the same.
+    Upload,
+    /// The same as [`Kind::Create`] with PATCH.
     Change,
     /// A DELETE of the API, by the same.
     Delete,
@@ -93,6 +107,7 @@ impl Kind {
         match self {
             Self::Read => &[Method::GET, Method::HEAD],
             Self::Form | Self::Call | Self::Create => &[Method::POST],
+            Self::Upload => &[Method::PUT],
             Self::Change => &[Method::PATCH],
             Self::Delete => &[Method::DELETE],
         }
@@ -143,9 +158,14 @@ impl Endpoint {
             Self::ChangeRole => "/accounts/role",
             Self::DisableAccount => "/accounts/disable",
             Self::EnableAccount => "/accounts/enable",
+            Self::App => "/apps/*/*",
+            Self::Run => "/instances",
+            Self::PublishPage => "/publish",
             Self::Instance | Self::ChangeInstance => "/instances/*",
             Self::DeleteInstance => "/instances/*/delete",
             Self::ApiAccount => "/api/v1/account",
+            Self::ApiPublish => "/api/v1/apps",
+            Self::ApiApp | Self::ApiDeleteApp => "/api/v1/apps/*",
             Self::ApiInstances | Self::ApiCreateInstance => "/api/v1/instances",
             Self::ApiInstance | Self::ApiChangeInstance | Self::ApiDeleteInstance => {
                 "/api/v1/instances/*"
@@ -164,8 +184,11 @@ impl Endpoint {
             | Self::Picture
             | Self::Account
             | Self::Accounts
+            | Self::App
+            | Self::PublishPage
             | Self::Instance
             | Self::ApiAccount
+            | Self::ApiApp
             | Self::ApiInstances
             | Self::ApiInstance => Kind::Read,
             Self::SignIn
@@ -180,12 +203,14 @@ impl Endpoint {
             | Self::ChangeRole
             | Self::DisableAccount
             | Self::EnableAccount
+            | Self::Run
             | Self::ChangeInstance
             | Self::DeleteInstance => Kind::Form,
             Self::BackChannelLogout => Kind::Call,
+            Self::ApiPublish => Kind::Upload,
             Self::ApiCreateInstance => Kind::Create,
             Self::ApiChangeInstance => Kind::Change,
-            Self::ApiDeleteInstance => Kind::Delete,
+            Self::ApiDeleteInstance | Self::ApiDeleteApp => Kind::Delete,
         }
     }
 
@@ -194,6 +219,9 @@ impl Endpoint {
         matches!(
             self,
             Self::ApiAccount
+                | Self::ApiPublish
+                | Self::ApiApp
+                | Self::ApiDeleteApp
                 | Self::ApiInstances
                 | Self::ApiCreateInstance
                 | Self::ApiInstance
@@ -220,15 +248,20 @@ impl Endpoint {
             | Self::EndOtherSessions
             | Self::CreateToken
             | Self::RevokeToken
+            | Self::App
+            | Self::Run
             | Self::Instance
             | Self::ChangeInstance
             | Self::DeleteInstance
             | Self::ApiAccount
+            | Self::ApiApp
+            | Self::ApiDeleteApp
             | Self::ApiInstances
             | Self::ApiCreateInstance
             | Self::ApiInstance
             | Self::ApiChangeInstance
             | Self::ApiDeleteInstance => Action::UseStore,
+            Self::PublishPage | Self::ApiPublish => Action::Publish,
             Self::Accounts
             | Self::CreateAccount
             | Self::ResetPassword

@@ -2,10 +2,13 @@
 
 mod account;
 mod accounts;
+mod app;
+mod app_card;
 mod failure;
 mod home;
 mod instance;
 mod news;
+mod publish;
 mod sign_in;
 mod signing_out;
 mod waiting;
@@ -31,10 +34,13 @@ use crate::viewer::Viewer;
 
 pub(super) use account::{Account, TOKEN_DAYS};
 pub(super) use accounts::{Accounts, MAX_ACCOUNTS};
+pub(super) use app::{App, Chosen};
+pub(super) use app_card::page_of;
 pub(crate) use failure::{ERROR_HEADER, failure};
 pub(super) use home::{Home, MAX_APPS};
 pub(super) use instance::{Instance, Look};
 pub(super) use news::{Done, News};
+pub(super) use publish::Publish;
 pub(super) use sign_in::SignIn;
 pub(super) use signing_out::SigningOut;
 pub(super) use waiting::State;
@@ -63,11 +69,13 @@ const STYLE: Inline = Inline(include_str!("../../templates/style.css"));
 const WAITING_SCRIPT: Inline = Inline(include_str!("../../templates/waiting.js"));
 
 const STATES_SCRIPT: Inline = Inline(include_str!("../../templates/states.js"));
+const PUBLISH_SCRIPT: Inline = Inline(include_str!("../../templates/publish.js"));
 
 static STYLE_SOURCE: LazyLock<String> = LazyLock::new(|| STYLE.source());
 static WAITING_SCRIPT_SOURCE: LazyLock<String> = LazyLock::new(|| WAITING_SCRIPT.source());
 
 static STATES_SCRIPT_SOURCE: LazyLock<String> = LazyLock::new(|| STATES_SCRIPT.source());
+static PUBLISH_SCRIPT_SOURCE: LazyLock<String> = LazyLock::new(|| PUBLISH_SCRIPT.source());
 
 /// What every page shows around its content.
 #[derive(Debug)]
@@ -83,6 +91,7 @@ pub(super) struct Frame<'a> {
 #[derive(Debug)]
 struct AccountBar<'a> {
     name: &'a str,
+    publishes: bool,
     manages_accounts: bool,
     form_token: &'a FormToken,
 }
@@ -103,10 +112,11 @@ impl<'a> Frame<'a> {
         viewer: &'a Viewer,
         form_token: &'a FormToken,
     ) -> Self {
-        let manage = decide(Some(viewer), Action::ManageAccounts);
+        let may = |action| decide(Some(viewer), action) == Decision::Allow;
         let account = AccountBar {
             name: &viewer.name,
-            manages_accounts: manage == Decision::Allow,
+            publishes: may(Action::Publish),
+            manages_accounts: may(Action::ManageAccounts),
             form_token,
         };
         Self {
@@ -129,6 +139,8 @@ enum Needs {
     Forms,
     /// The same, and keep the states of instances up to date.
     States,
+    /// The same as [`Needs::Forms`], and send a bundle.
+    Publishing,
     /// Ask again whether an app is ready.
     WaitingScript,
 }
@@ -214,6 +226,10 @@ fn html(status: StatusCode, words: String, needs: Needs, site: &Site) -> Respons
         Needs::States => format!(
             "script-src {}; connect-src 'self'; {form_action}",
             STATES_SCRIPT_SOURCE.as_str()
+        ),
+        Needs::Publishing => format!(
+            "script-src {}; connect-src 'self'; {form_action}",
+            PUBLISH_SCRIPT_SOURCE.as_str()
         ),
         Needs::WaitingScript => format!(
             "script-src {}; connect-src 'self'; form-action 'none'",

@@ -1,5 +1,7 @@
 //! Errors as answers: a page for browsers, a problem (RFC 9457) for everybody else.
 
+use std::borrow::Cow;
+
 use askama::Template;
 use http::{HeaderValue, Response, header};
 use serde::Serialize;
@@ -20,7 +22,7 @@ struct Failure<'a> {
     status: u16,
     title: &'a str,
     sentence: String,
-    hint: Option<&'a str>,
+    hint: Option<Cow<'static, str>>,
     code: &'a str,
     request_id: &'a str,
 }
@@ -36,7 +38,7 @@ struct Problem<'a> {
     detail: Option<&'a str>,
     code: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    hint: Option<&'a str>,
+    hint: Option<Cow<'static, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     limit_bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,17 +1,15 @@
 //! The first page: what the viewer runs, and what there is to run.
 
 use askama::Template;
-use catalog::App;
-use crds::{AppRef, Lifecycle};
+use catalog::{App, AppCursor, AppQuery};
 use http::{Response, StatusCode};
-use url::Url;
+use url::form_urlencoded;
 
+use super::app_card::AppCard;
 use super::{
     Frame, Inline, Needs, News, STATES_SCRIPT, State, html, render, states_of, visibility_words,
 };
 use crate::error::Error;
-use crate::instance_id;
-use crate::policy::{Action, Decision, decide};
 use crate::site::Site;
 use crate::table::{Route, Snapshot};
 use crate::target::Form;
@@ -19,7 +17,7 @@ use crate::viewer::Viewer;
 use crate::waiting::Rights;
 
 /// How many apps and instances one page shows.
-pub(in crate::web) const MAX_APPS: u64 = 200;
+pub(in crate::web) const MAX_APPS: u64 = 60;
 const MAX_INSTANCES: usize = 200;
 
 /// The first page.
@@ -30,7 +28,12 @@ pub(in crate::web) struct Home<'a> {
     instances: Vec<InstanceCard<'a>>,
     more_instances: usize,
     apps: Option<Vec<AppCard>>,
-    more_apps: bool,
+    /// Where the list goes on.
+    more_apps: Option<String>,
+    /// What is searched for.
+    search: &'a str,
+    /// Whether this is the first page, of all apps.
+    is_first: bool,
     done: Option<&'static str>,
     states: String,
     script: Inline,
@@ -50,36 +53,12 @@ struct InstanceCard<'a> {
     is_ending: bool,
 }
 
-#[derive(Debug)]
-struct AppCard {
-    title: String,
-    name: String,
-    version: String,
-    owner: String,
-    visibility: &'static str,
-    description: String,
-    tags: Vec<String>,
-    icon: Option<String>,
-    letter: String,
-    link: Option<String>,
-    /// The newest instance of a managed app that the viewer may enter.
-    visit: Option<String>,
-    commands: Option<Commands>,
-}
-
-#[derive(Debug)]
-struct Commands {
-    kubectl: String,
-    helm: String,
-}
-
 impl<'a> Home<'a> {
     /// `apps` is what the catalog lets the viewer see, or nothing when it is away.
     pub(in crate::web) fn new(
         (site, frame): (&'a Site, Frame<'a>),
-        namespace: &str,
         viewer: &'a Viewer,
-        apps: Option<Vec<App>>,
+        (query, apps): (&'a AppQuery, Option<Vec<App>>),
         snapshot: &'a Snapshot,
         news: News<'_>,
     ) -> Self {
@@ -97,11 +76,15 @@ impl<'a> Home<'a> {
             .map(|route| instance_card(site, viewer, route))
             .collect();
         let limit = usize::try_from(MAX_APPS).unwrap_or(usize::MAX);
-        let more_apps = apps.as_ref().is_some_and(|apps| apps.len() > limit);
+        let more_apps = apps
+            .as_deref()
+            .filter(|apps| apps.len() > limit)
+            .and_then(|apps| apps.get(limit - 1))
+            .map(|last| address(&query.text, &AppCursor::after(last)));
         let apps = apps.map(|apps| {
             apps.into_iter()
                 .take(limit)
-                .map(|app| app_card(site, app, namespace, viewer, snapshot))
+                .map(|app| AppCard::new(site, app, viewer, snapshot))
                 .collect()
         });
         Self {
@@ -110,6 +93,8 @@ impl<'a> Home<'a> {
             more_instances,
             apps,
             more_apps,
+            search: query.text.trim(),
+            is_first: query.after.is_none() && query.text.trim().is_empty(),
             done: news.done(),
             states: states_of(&viewer.name),
             script: STATES_SCRIPT,
@@ -127,6 +112,16 @@ impl<'a> Home<'a> {
     }
 }
 
+/// Address of the apps after a place in the list.
+fn address(text: &str, after: &AppCursor) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    if !text.is_empty() {
+        query.append_pair("q", text);
+    }
+    query.append_pair("after", &after.to_string());
+    format!("/?{}#apps", query.finish())
+}
+
 fn instance_card<'a>(site: &Site, viewer: &Viewer, route: &'a Route) -> InstanceCard<'a> {
     InstanceCard {
         id: route.id.as_ref(),
@@ -140,117 +135,19 @@ fn instance_card<'a>(site: &Site, viewer: &Viewer, route: &'a Route) -> Instance
     }
 }
 
-fn app_card(
-    site: &Site,
-    app: App,
-    namespace: &str,
-    viewer: &Viewer,
-    snapshot: &Snapshot,
-) -> AppCard {
-    let runs = decide(Some(viewer), Action::RunApp(Some((&app).into()))) == Decision::Allow;
-    // A picture is served for apps that are in the table.
-    let digest = app.digest.to_string();
-    let reference = AppRef {
-        name: app.name.clone(),
-        version: app.version.clone(),
-    };
-    let entry = snapshot.apps.get(&reference);
-    let served = entry.is_some_and(|entry| entry.digest.as_deref() == Some(&digest));
-    let icon = app
-        .icon
-        .filter(|_| served)
-        .map(|icon| format!("/assets/{digest}/{icon}"));
-    // Only addresses that open a page; others would run in ours.
-    let link = app
-        .link
-        .and_then(|link| Url::parse(&link).ok())
-        .filter(|link| ["http", "https"].contains(&link.scheme()))
-        .map(String::from);
-    let commands = runs.then(|| commands(&app.name, &app.version, namespace, &viewer.name));
-    let visit = (app.lifecycle == Lifecycle::Managed)
-        .then(|| newest(&reference, viewer, snapshot))
-        .flatten()
-        .map(|route| site.instance_url(&route.id, route.form.unwrap_or(Form::Domain)));
-    let letter = app
-        .title
-        .chars()
-        .next()
-        .unwrap_or('?')
-        .to_uppercase()
-        .to_string();
-    AppCard {
-        title: app.title,
-        name: app.name,
-        version: app.version,
-        owner: app.owner,
-        visibility: visibility_words(app.visibility).0,
-        description: app.description,
-        tags: app.tags,
-        icon,
-        letter,
-        link,
-        visit,
-        commands,
-    }
-}
-
-/// The newest instance of an app that `viewer` may enter.
-fn newest<'a>(app: &AppRef, viewer: &Viewer, snapshot: &'a Snapshot) -> Option<&'a Route> {
-    let routes = snapshot.routes.values().map(AsRef::as_ref);
-    routes
-        .filter(|route| route.app == *app)
-        .filter(|route| {
-            let enter = Action::Enter(Some((*route).into()));
-            decide(Some(viewer), enter) == Decision::Allow
-        })
-        .max_by_key(|route| (route.created, &route.id))
-}
-
-/// How to run an app from a terminal. Names of apps and accounts hold no quotes, spaces or line ends.
-fn commands(name: &str, version: &str, namespace: &str, owner: &str) -> Commands {
-    let id = instance_id::label_of(name, instance_id::MAX_LENGTH);
-    Commands {
-        kubectl: format!(
-            "kubectl apply -f - <<'EOF'\napiVersion: wavestore.io/v1alpha1\nkind: WaveInstance\nmetadata:\n  name: {id}\n  namespace: {namespace}\nspec:\n  app:\n    name: \"{name}\"\n    version: \"{version}\"\n  owner: \"{owner}\"\nEOF"
-        ),
-        helm: format!(
-            "helm install {id} wave-instance --namespace {namespace} \\\n  --set-string app.name={name},app.version={version},owner={owner}"
-        ),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
     use std::sync::Arc;
 
-    use catalog::{Digest, Role};
-    use crds::Visibility;
+    use catalog::Role;
+    use crds::{Lifecycle, Visibility};
 
     use super::*;
+    use crate::table::AppEntry;
     use crate::web::form::FormToken;
+    use crate::web::pages::app_card::example;
     use crate::web::pages::{example_site, skeleton};
-
-    fn app(name: &str) -> App {
-        App {
-            uid: name.to_owned(),
-            resource: name.to_owned(),
-            name: name.to_owned(),
-            version: "1.0.0".to_owned(),
-            title: format!("{name} <i>title</i>"),
-            description: "What it does.".to_owned(),
-            owner: "bob".to_owned(),
-            visibility: Visibility::AllUsers,
-            lifecycle: Lifecycle::OnDemand,
-            tags: vec!["demo".to_owned()],
-            digest: Digest::of(name.as_bytes()),
-            icon: None,
-            screenshots: Vec::new(),
-            link: None,
-            long_description: None,
-            published_at: chrono::DateTime::UNIX_EPOCH,
-        }
-    }
 
     #[test]
     fn a_viewer_sees_their_own_instances_and_how_to_run_apps() {
@@ -264,24 +161,26 @@ mod tests {
         let routes: HashMap<_, _> = [own, others]
             .map(|route| (route.id.clone(), Arc::new(route)))
             .into();
+        let entry = AppEntry::example("Hello_World", "1.0.0");
         let snapshot = Snapshot {
             routes,
+            apps: HashMap::from([(entry.app.clone(), Arc::new(entry))]),
             ..Snapshot::default()
         };
-        let mut link = app("link");
+        let mut link = example("link");
         link.lifecycle = Lifecycle::Link;
         link.link = Some("https://example.com/there".to_owned());
-        let mut script = app("script");
+        let mut script = example("script");
         script.lifecycle = Lifecycle::Link;
         script.link = Some("javascript:alert(1)".to_owned());
-        let apps = vec![app("Hello_World"), link, script];
+        let apps = vec![example("Hello_World"), link, script];
         let token = FormToken::of("secret");
         let frame = Frame::for_viewer(&site, &viewer, &token);
+        let query = AppQuery::default();
         let page = Home::new(
             (&site, frame),
-            "wavestore",
             &viewer,
-            Some(apps),
+            (&query, Some(apps)),
             &snapshot,
             News::None,
         );
@@ -290,10 +189,7 @@ mod tests {
         insta::assert_snapshot!(skeleton(words));
         assert!(words.contains("http://sales.localhost:8080/"), "{words}");
         assert!(!words.contains("secret"), "{words}");
-        assert!(
-            words.contains("helm install hello-world wave-instance"),
-            "{words}"
-        );
+        assert!(words.contains("/apps/Hello_World/1.0.0#run"), "{words}");
         assert!(words.contains("https://example.com/there"), "{words}");
         assert!(!words.contains("javascript:"), "{words}");
         assert!(!words.contains("<i>title"), "{words}");
@@ -308,60 +204,35 @@ mod tests {
     }
 
     #[test]
-    fn a_managed_app_is_run_by_its_owner_and_visited_by_the_others() {
+    fn a_search_says_what_it_has_found_and_where_it_goes_on() {
         let site = example_site();
-        let route = |id: &str, owner: &str, visibility, second| {
-            let mut route = Route::example(id, owner, visibility);
-            route.created = k8s_openapi::jiff::Timestamp::from_second(second).ok();
-            route
-        };
-        let routes: HashMap<_, _> = [
-            route("older", "bob", Visibility::AllUsers, 1),
-            route("newer", "bob", Visibility::AllUsers, 2),
-            route("closed", "bob", Visibility::Private, 3),
-        ]
-        .map(|route| (route.id.clone(), Arc::new(route)))
-        .into();
-        let snapshot = Snapshot {
-            routes,
-            ..Snapshot::default()
-        };
-        let mut managed = app("hello");
-        managed.lifecycle = Lifecycle::Managed;
-        let cases = [
-            ("alice", Role::Full, Some("newer"), false),
-            ("bob", Role::Full, Some("closed"), true),
-            ("root", Role::Admin, Some("newer"), true),
-        ];
-        for (name, role, visit, runs) in cases {
-            let viewer = Viewer {
-                name: name.into(),
-                role,
-            };
-            let card = app_card(&site, managed.clone(), "wavestore", &viewer, &snapshot);
-            let visit = visit.map(|id| format!("http://{id}.localhost:8080/"));
-            assert_eq!(
-                (card.visit, card.commands.is_some()),
-                (visit, runs),
-                "{name}"
-            );
-        }
         let viewer = Viewer {
             name: "alice".into(),
             role: Role::Full,
         };
-        let card = app_card(&site, app("hello"), "wavestore", &viewer, &snapshot);
-        assert_eq!(
-            (card.visit, card.commands.is_some()),
-            (None, true),
-            "on demand"
+        let token = FormToken::of("secret");
+        let snapshot = Snapshot::default();
+        let query = AppQuery {
+            text: "a <b> & c".to_owned(),
+            after: None,
+        };
+        let limit = usize::try_from(MAX_APPS).expect("few");
+        let page = |count: usize| {
+            let apps = (0..count).map(|number| example(&format!("app-{number}")));
+            let apps = Some(apps.collect());
+            let frame = (&site, Frame::for_viewer(&site, &viewer, &token));
+            let page = Home::new(frame, &viewer, (&query, apps), &snapshot, News::None);
+            page.reply().expect("a page").into_body()
+        };
+        let next = format!(
+            "href=\"/?q=a+%3Cb%3E+%26+c&#38;after=0%7Eapp-{}%7E1.0.0#apps\"",
+            limit - 1
         );
-        let empty = Snapshot::default();
-        let card = app_card(&site, managed, "wavestore", &viewer, &empty);
-        assert_eq!(
-            (card.visit, card.commands.is_some()),
-            (None, false),
-            "none runs"
-        );
+        let whole = page(limit + 1);
+        assert!(whole.contains(&next), "{whole}");
+        assert!(!whole.contains("<b>") && !whole.contains("My instances"));
+        assert!(!whole.contains(&format!("app-{limit} ")));
+        assert!(!page(limit).contains("More apps"));
+        insta::assert_snapshot!("nothing_found", skeleton(&page(0)));
     }
 }

@@ -1,0 +1,153 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Publishes H2O Wave apps in a Wavestore, and runs them.
+#[derive(Debug, Parser)]
+#[command(name = "wavestore", version, about, propagate_version = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Which store; `wavestore login` remembers it.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Store")]
+pub(crate) struct StoreArgs {
+    /// Address of the store, such as <https://store.example.com>.
+    #[arg(long, global = true, env = "WAVESTORE_URL")]
+    pub(crate) url: Option<String>,
+    /// A token with the scope `store`. There is no argument for it: arguments are seen by everybody on a machine.
+    #[arg(skip = std::env::var("WAVESTORE_TOKEN").ok())]
+    pub(crate) token: Option<String>,
+    /// How to print what was asked for.
+    #[arg(long, short, global = true, value_enum, default_value_t)]
+    pub(crate) output: Output,
+}
+
+/// How to print.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum Output {
+    /// For people.
+    #[default]
+    Table,
+    /// For programs.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Remember a store and a token for it, which is read from the terminal or from standard input.
+    Login {
+        /// Address of the store, such as <https://store.example.com>.
+        url: String,
+    },
+    /// Make bundles of an app's folder, and publish them.
+    #[command(subcommand)]
+    Bundle(BundleCommand),
+    /// Run apps, and look after what runs.
+    #[command(subcommand)]
+    Instance(InstanceCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum InstanceCommand {
+    /// List the instances that you manage.
+    List,
+    /// Show one instance.
+    Get {
+        /// Its name.
+        name: String,
+    },
+    /// Run an app.
+    Run {
+        /// The app, as `NAME` with `--app-version`, or as `NAME:VERSION`.
+        app: String,
+        /// Its version, if it does not stand behind the name.
+        #[arg(long)]
+        app_version: Option<String>,
+        /// Name of the instance; the store makes one of the app's when there is none.
+        #[arg(long)]
+        name: Option<String>,
+        /// Who may enter.
+        #[arg(long, value_enum, default_value_t)]
+        visibility: Visibility,
+        /// Come back at once, and do not wait until the app is ready.
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// End an instance's pod, and keep its volumes.
+    Suspend {
+        /// Its name.
+        name: String,
+    },
+    /// Let a suspended instance run again.
+    Resume {
+        /// Its name.
+        name: String,
+    },
+    /// Run another version of the app in an instance.
+    Upgrade {
+        /// Its name.
+        name: String,
+        /// The app's version.
+        app_version: String,
+    },
+    /// Change who may enter an instance.
+    Share {
+        /// Its name.
+        name: String,
+        /// Who may enter.
+        #[arg(value_enum)]
+        visibility: Visibility,
+    },
+    /// Delete an instance with its volumes.
+    Delete {
+        /// Its name.
+        name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BundleCommand {
+    /// Say whether the store would take an app, and what it would ignore.
+    Validate {
+        /// The folder that holds app.toml, or a bundle.
+        #[arg(default_value = ".")]
+        app: PathBuf,
+    },
+    /// Write an app's folder into a bundle, without what `.appignore` leaves out.
+    Pack {
+        /// The folder that holds app.toml.
+        #[arg(default_value = ".")]
+        folder: PathBuf,
+        /// The bundle's file. Default: `<Name>.<Version>.wave` in the current folder.
+        #[arg(long, short = 'f')]
+        file: Option<PathBuf>,
+    },
+    /// Publish an app: pack it, check it, upload it, and wait until the store has imported it.
+    Deploy {
+        /// The folder that holds app.toml, or a bundle.
+        #[arg(default_value = ".")]
+        app: PathBuf,
+        /// Who sees the app.
+        #[arg(long, value_enum, default_value_t)]
+        visibility: Visibility,
+    },
+}
+
+/// Who sees an app.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, strum::IntoStaticStr)]
+pub(crate) enum Visibility {
+    /// Its owner alone.
+    #[default]
+    Private,
+    /// Everybody who is signed in.
+    AllUsers,
+    /// Anyone.
+    Public,
+}

@@ -1,0 +1,84 @@
+//! The store's API.
+
+use std::time::Duration;
+
+use reqwest::{Method, RequestBuilder, Response};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::Error;
+use crate::settings::Settings;
+
+/// How long the store may be silent.
+const SILENCE: Duration = Duration::from_mins(1);
+
+/// Speaks to one store.
+pub(crate) struct Client {
+    http: reqwest::Client,
+    settings: Settings,
+}
+
+/// A problem as RFC 9457 has it.
+#[derive(Deserialize)]
+struct Problem {
+    title: String,
+    detail: Option<String>,
+    hint: Option<String>,
+}
+
+impl Client {
+    pub(crate) fn new(settings: Settings) -> Result<Self, Error> {
+        let http = reqwest::Client::builder()
+            .user_agent(concat!("wavestore/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(SILENCE)
+            .read_timeout(SILENCE)
+            // The token is for this store.
+            .redirect(reqwest::redirect::Policy::none())
+            .build()?;
+        Ok(Self { http, settings })
+    }
+
+    /// A request to a path of the API, with the token.
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let url = self.settings.url.join(&format!("/api/v1/{path}"));
+        let url = url.expect("an absolute path goes with every store's address");
+        self.http
+            .request(method, url)
+            .bearer_auth(&self.settings.token)
+    }
+
+    /// Asks for something.
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
+        answer(self.request(Method::GET, path).send().await?).await
+    }
+}
+
+/// Sees that the store has done what was asked, and said nothing.
+pub(crate) async fn done(response: Response) -> Result<(), Error> {
+    if response.status().is_success() {
+        return Ok(());
+    }
+    answer::<serde_json::Value>(response).await.map(drop)
+}
+
+/// What the store has answered.
+pub(crate) async fn answer<T: DeserializeOwned>(response: Response) -> Result<T, Error> {
+    let status = response.status();
+    if status.is_success() {
+        return Ok(response.json().await?);
+    }
+    let body = response.bytes().await?;
+    let problem: Option<Problem> = serde_json::from_slice(&body).ok();
+    Err(match problem {
+        Some(problem) => Error::Refused {
+            detail: problem.detail.unwrap_or(problem.title),
+            hint: problem.hint,
+            status,
+        },
+        None => Error::Refused {
+            detail: format!("the address answers {status}, and not as a store does"),
+            hint: None,
+            status,
+        },
+    })
+}

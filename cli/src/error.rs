@@ -1,0 +1,114 @@
+//! What can go wrong, in words for people.
+
+use std::path::PathBuf;
+
+use crate::pack;
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// Nobody has said which store, or with which token.
+    #[error("you are not signed in to a store")]
+    NotSignedIn,
+    /// Text that is no store's address.
+    #[error("`{0}` is not the address of a store")]
+    Address(String),
+    /// A token that is none.
+    #[error("this is no token of a store")]
+    Token,
+    /// Our own file of settings.
+    #[error("could not {task} `{}`", file.display())]
+    Settings {
+        /// `read` or `write`.
+        task: &'static str,
+        /// The file.
+        file: PathBuf,
+        /// The system's words, or what is wrong with its content.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The folder could not be packed.
+    #[error(transparent)]
+    Pack(#[from] pack::Error),
+    /// What was packed, or is to be published, is no bundle.
+    #[error(transparent)]
+    Bundle(#[from] bundle::Error),
+    /// A file could not be read or written.
+    #[error("could not {task} `{}`", file.display())]
+    File {
+        /// `read` or `write`.
+        task: &'static str,
+        /// The file.
+        file: PathBuf,
+        /// The system's words.
+        source: std::io::Error,
+    },
+    /// The store does not answer.
+    #[error("could not reach the store")]
+    Reach(#[from] reqwest::Error),
+    /// The store said no.
+    #[error("{detail}")]
+    Refused {
+        /// The store's own words.
+        detail: String,
+        /// Its hint.
+        hint: Option<String>,
+        /// HTTP status.
+        status: reqwest::StatusCode,
+    },
+    /// The store has taken the bundle, and cannot use it.
+    #[error("{message}")]
+    Import {
+        /// What the `WaveApp` says.
+        message: String,
+    },
+    /// An app without a version.
+    #[error("`{0}` names no version")]
+    NoVersion(String),
+    /// An instance does not come up.
+    #[error("the instance `{name}` does not become ready: {detail}")]
+    NotReady {
+        /// The instance's name.
+        name: String,
+        /// What the store says of it.
+        detail: String,
+    },
+    /// It takes too long.
+    #[error("the store is still importing the app")]
+    Slow {
+        /// Name of the `WaveApp`.
+        name: String,
+    },
+}
+
+impl Error {
+    /// The next step that helps, where there is one.
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            Self::NotSignedIn => Some(
+                "run `wavestore login https://<store>`, or set WAVESTORE_URL and WAVESTORE_TOKEN"
+                    .to_owned(),
+            ),
+            Self::Address(_) => Some(
+                "write it as the browser shows it, such as https://store.example.com".to_owned(),
+            ),
+            Self::Token => {
+                Some("make one with the scope `store` on the store's page /account".to_owned())
+            }
+            Self::Pack(error) => error.hint().map(str::to_owned),
+            Self::Bundle(error) => error.hint(),
+            Self::Refused { hint, status, .. } => hint.clone().or_else(|| {
+                (*status == reqwest::StatusCode::UNAUTHORIZED)
+                    .then(|| "run `wavestore login` with a new token".to_owned())
+            }),
+            Self::Reach(_) => {
+                Some("check the address, and that the store may be reached from here".to_owned())
+            }
+            Self::NoVersion(app) => Some(format!("write `{app}:1.0.0`, or add --app-version")),
+            Self::NotReady { name, .. } => Some(format!(
+                "see its page in the store, or `wavestore instance get {name}`"
+            )),
+            Self::Slow { name } => Some(format!("look again with `wavestore app get {name}`")),
+            Self::Settings { .. } | Self::File { .. } | Self::Import { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! `wavestore`: publishes apps in a Wavestore, from a terminal.
+
+mod args;
+mod bundles;
+mod client;
+mod error;
+mod instances;
+mod pack;
+mod print;
+mod settings;
+mod sign_in;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use args::{BundleCommand, Cli, Command};
+use client::Client;
+use error::Error;
+use settings::Settings;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("the system gives a runtime");
+    match runtime.block_on(run(cli)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            print::fail(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: Cli) -> Result<(), Error> {
+    let output = cli.store.output;
+    let file = settings::file();
+    let client = || {
+        let settings = Settings::find(cli.store.url.as_deref(), cli.store.token.clone(), &file)?;
+        Client::new(settings)
+    };
+    match cli.command {
+        Command::Login { url } => sign_in::sign_in(&url, &file, output).await,
+        Command::Bundle(BundleCommand::Validate { app }) => bundles::validate(&app, output),
+        Command::Bundle(BundleCommand::Pack { folder, file }) => {
+            bundles::write(&folder, file, output)
+        }
+        Command::Bundle(BundleCommand::Deploy { app, visibility }) => {
+            bundles::deploy(&client()?, &app, visibility, output).await
+        }
+        Command::Instance(command) => instances::run(&client()?, command, output).await,
+    }
+}

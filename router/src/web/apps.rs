@@ -1,0 +1,270 @@
+//! What people do with apps, by pages and by the API alike: each act is put before the policy, and ends in a `WaveApp`.
+
+use std::io::Seek;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bundle::{Bundle, EnvRules, Limits};
+use bytes::Buf;
+use catalog::Digest;
+use crds::{AppRef, BundleSource, ConditionType, Visibility, WaveApp, WaveAppSpec};
+use futures::{Stream, StreamExt};
+use kube::ResourceExt;
+use sha2::{Digest as _, Sha256};
+use tempfile::NamedTempFile;
+use tokio::fs::File;
+use tokio::io::AsyncWriteExt;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tracing::info;
+
+use super::{Store, Visitor};
+use crate::error::Error;
+use crate::policy::{Action, App};
+
+/// Uploads that one router takes at once: each may fill half a GiB of its scratch space.
+const UPLOADS: usize = 4;
+
+/// How long somebody who uploads may be silent.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// Longest name of a Kubernetes object.
+const LONGEST_NAME: usize = 253;
+
+/// Places for those who upload.
+#[derive(Debug)]
+pub(crate) struct Uploads(Semaphore);
+
+impl Default for Uploads {
+    fn default() -> Self {
+        Self(Semaphore::new(UPLOADS))
+    }
+}
+
+/// A bundle in a file of ours, which is deleted with this value.
+struct Upload {
+    file: NamedTempFile,
+    digest: Digest,
+}
+
+/// Stores the bundle that the request brings, and makes its `WaveApp`. The operator imports it from there.
+pub(super) async fn publish(
+    store: &Store,
+    visitor: &Visitor,
+    visibility: Visibility,
+    body: impl Stream<Item = Result<impl Buf, warp::Error>>,
+) -> Result<WaveApp, Error> {
+    let _place = store.uploads.0.try_acquire().map_err(|_| Error::Busy)?;
+    let limits = Limits::default();
+    let upload = keep(body, &limits).await?;
+    let bundle = read(&upload, limits).await?;
+    let app = AppRef {
+        name: bundle.manifest.app.name.clone(),
+        version: bundle.manifest.app.version.to_string(),
+    };
+    // The operator has the last word; this one saves an import.
+    if store.table.load().apps.contains_key(&app) {
+        return Err(Error::AppExists(app));
+    }
+    let stored = store.blobs.put_bundle(&upload.digest, upload.file.path());
+    stored
+        .await
+        .map_err(|error| Error::BlobsAway(Box::new(error)))?;
+
+    let owner = visitor.signed_in()?.viewer.name.to_string();
+    let made = create(store, &app, &upload.digest, &owner, visibility).await?;
+    let name = made.name_any();
+    info!(
+        app.name = app.name,
+        app.version = app.version,
+        "{owner} published {app} as WaveApp {name}"
+    );
+    Ok(made)
+}
+
+async fn create(
+    store: &Store,
+    app: &AppRef,
+    digest: &Digest,
+    owner: &str,
+    visibility: Visibility,
+) -> Result<WaveApp, Error> {
+    let spec = WaveAppSpec {
+        bundle: BundleSource {
+            digest: Some(digest.to_string()),
+            ..BundleSource::default()
+        },
+        owner: owner.to_owned(),
+        visibility,
+        tags: Vec::new(),
+    };
+    let plain = object_name(app, "");
+    if let Some(made) = store.apps.create(&plain, spec.clone()).await? {
+        return Ok(made);
+    }
+    let held = store.apps.get(&plain).await?;
+    if held.is_some_and(|held| may_be(&held, app)) {
+        return Err(Error::AppExists(app.clone()));
+    }
+    let special = object_name(app, &format!("-{}", &digest.hex()[..8]));
+    let made = store.apps.create(&special, spec).await?;
+    made.ok_or_else(|| Error::AppExists(app.clone()))
+}
+
+/// Whether a `WaveApp` is this app, or will be once it is imported. It is not when it has failed, and two apps may differ by
+/// letters that no object's name has.
+fn may_be(object: &WaveApp, app: &AppRef) -> bool {
+    let status = object.status.as_ref();
+    match status.and_then(|status| status.app.as_ref()) {
+        Some(imported) => imported == app,
+        None => !is_true(object, ConditionType::Stalled),
+    }
+}
+
+/// Whether a condition of a `WaveApp` holds.
+pub(super) fn is_true(object: &WaveApp, kind: ConditionType) -> bool {
+    let kind = kind.to_string();
+    let mut conditions = object.status.iter().flat_map(|status| &status.conditions);
+    conditions.any(|condition| condition.type_ == kind && condition.status == "True")
+}
+
+/// A name for the app's object: lower-case letters, digits, `-` and `.` (RFC 1123).
+fn object_name(app: &AppRef, end: &str) -> String {
+    let name: String = format!("{}-{}", app.name, app.version)
+        .to_ascii_lowercase()
+        .chars()
+        .map(|letter| match letter {
+            'a'..='z' | '0'..='9' | '.' => letter,
+            _ => '-',
+        })
+        .take(LONGEST_NAME - end.len())
+        .collect();
+    // Neither may stand at either end of a part.
+    let parts: Vec<&str> = name
+        .split('.')
+        .map(|part| part.trim_matches('-'))
+        .filter(|part| !part.is_empty())
+        .collect();
+    format!("{}{end}", parts.join("."))
+}
+
+/// Writes what comes to a file, piece by piece and never more than the limit.
+async fn keep(
+    body: impl Stream<Item = Result<impl Buf, warp::Error>>,
+    limits: &Limits,
+) -> Result<Upload, Error> {
+    let unwritten = |error: std::io::Error| Error::Internal(Box::new(error));
+    let file = NamedTempFile::new().map_err(unwritten)?;
+    let mut writer = File::from_std(file.reopen().map_err(unwritten)?);
+    let mut sha256 = Sha256::new();
+    let mut size = 0_u64;
+    let mut body = std::pin::pin!(body);
+    while let Some(piece) = timeout(SILENCE, body.next())
+        .await
+        .map_err(|_| Error::ClientTimeout { limit: SILENCE })?
+    {
+        let mut piece = piece.map_err(|_| Error::ClientBody)?;
+        size += piece.remaining() as u64;
+        if size > limits.archive_bytes {
+            return Err(Error::TooLarge {
+                limit_bytes: limits.archive_bytes,
+                setting: None,
+            });
+        }
+        while piece.has_remaining() {
+            let chunk = piece.chunk();
+            sha256.update(chunk);
+            writer.write_all(chunk).await.map_err(unwritten)?;
+            let written = chunk.len();
+            piece.advance(written);
+        }
+    }
+    writer.flush().await.map_err(unwritten)?;
+    Ok(Upload {
+        file,
+        digest: Digest::from_sha256(sha256.finalize().into()),
+    })
+}
+
+/// Reads a bundle as the operator will.
+async fn read(upload: &Upload, limits: Limits) -> Result<Bundle, Error> {
+    let internal = |error| Error::Internal(Box::new(error));
+    let mut file = upload.file.reopen().map_err(internal)?;
+    let read = move || {
+        file.rewind().map_err(bundle::Error::Read)?;
+        bundle::read(std::io::BufReader::new(file), &limits, &EnvRules::default())
+    };
+    let read = tokio::task::spawn_blocking(read).await;
+    let read = read.map_err(|panic| Error::Internal(panic.into()))?;
+    read.map_err(|error| {
+        if error.blames_archive() {
+            Error::BadBundle(Box::new(error))
+        } else {
+            Error::Internal(Box::new(error))
+        }
+    })
+}
+
+/// The `WaveApp` of this name, for those who may see it. What does not exist and what is not for them look the same.
+pub(super) async fn find(store: &Store, visitor: &Visitor, name: &str) -> Result<WaveApp, Error> {
+    let found = store.apps.get(name).await?;
+    visitor.may(Action::SeeApp(found.as_ref().map(of_object)))?;
+    found.ok_or(Error::NotFound)
+}
+
+/// Deletes an app that the visitor manages, unless an instance of it runs.
+pub(super) async fn delete(store: &Store, visitor: &Visitor, name: &str) -> Result<(), Error> {
+    let found = find(store, visitor, name).await?;
+    visitor.may(Action::ManageApp(of_object(&found)))?;
+    let app = found.status.as_ref().and_then(|status| status.app.as_ref());
+    let snapshot = store.table.load();
+    let mut running: Vec<&str> = snapshot
+        .routes
+        .values()
+        .filter(|route| Some(&route.app) == app)
+        .map(|route| route.id.as_ref())
+        .collect();
+    if !running.is_empty() {
+        running.sort_unstable();
+        return Err(Error::AppInUse(running.join(", ")));
+    }
+    store.apps.delete(&found).await?;
+    let who: &Arc<str> = &visitor.signed_in()?.viewer.name;
+    info!(app.name = name, "{who} deleted the WaveApp {name}");
+    Ok(())
+}
+
+/// What the policy wants to know of a `WaveApp`, imported or not.
+fn of_object(app: &WaveApp) -> App<'_> {
+    App {
+        owner: &app.spec.owner,
+        visibility: app.spec.visibility,
+        lifecycle: app
+            .status
+            .as_ref()
+            .and_then(|status| status.lifecycle)
+            .unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_is_called_like_its_app() {
+        let cases = [
+            ("hello", "1.0.0", "", "hello-1.0.0"),
+            ("My_App", "1.0.0-RC.1", "", "my-app-1.0.0-rc.1"),
+            ("a", "1.0.0-.x", "", "a-1.0.0.x"),
+            ("hello", "1.0.0", "-0123abcd", "hello-1.0.0-0123abcd"),
+        ];
+        for (name, version, end, expected) in cases {
+            let app = AppRef {
+                name: name.to_owned(),
+                version: version.to_owned(),
+            };
+            assert_eq!(object_name(&app, end), expected);
+        }
+    }
+}
