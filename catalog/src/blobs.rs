@@ -86,7 +86,7 @@ impl Blobs {
         let size = source.metadata().await.map_err(unreadable)?.len();
         let path = ObjectKey::Bundle(digest).path()?;
         let failed = |source| blob_error("write", &path, source);
-        if self.has(&path, size).await.map_err(failed)? {
+        if self.size(&path).await.map_err(failed)? == Some(size) {
             return Ok(());
         }
 
@@ -115,7 +115,9 @@ impl Blobs {
             Ok(actual) if actual == *digest => match upload.complete().await {
                 Ok(_) => Ok(()),
                 // Azure drops the parts of all others who store the same when the first of them is done.
-                Err(_) if matches!(self.has(&path, size).await, Ok(true)) => Ok(()),
+                Err(_) if matches!(self.size(&path).await, Ok(Some(stored)) if stored == size) => {
+                    Ok(())
+                }
                 Err(error) => Err(failed(error)),
             },
             Ok(actual) => {
@@ -210,11 +212,9 @@ impl Blobs {
     /// When the store fails.
     pub async fn has_environment(&self, key: &EnvironmentKey) -> Result<bool, Error> {
         let path = ObjectKey::Environment(key).path()?;
-        match self.store.head(&path).await {
-            Ok(_) => Ok(true),
-            Err(object_store::Error::NotFound { .. }) => Ok(false),
-            Err(error) => Err(blob_error("look for", &path, error)),
-        }
+        let found = self.size(&path).await;
+        let found = found.map_err(|error| blob_error("look for", &path, error))?;
+        Ok(found.is_some())
     }
 
     /// All environments that were stored before `time`.
@@ -248,15 +248,14 @@ impl Blobs {
         self.delete(&ObjectKey::Environment(key).path()?).await
     }
 
-    /// Whether an object of this size is there.
-    async fn has(
+    /// The size of an object, if it is there.
+    async fn size(
         &self,
         path: &object_store::path::Path,
-        size: u64,
-    ) -> Result<bool, object_store::Error> {
+    ) -> Result<Option<u64>, object_store::Error> {
         match self.store.head(path).await {
-            Ok(stored) => Ok(stored.size == size),
-            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Ok(stored) => Ok(Some(stored.size)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }

@@ -191,6 +191,12 @@ impl Call {
         self.path.as_str().rsplit('/').next().unwrap_or_default()
     }
 
+    /// What was done last, which the page tells that one is sent to then.
+    fn news(&self) -> pages::News<'static> {
+        let done = self.parameter("done").and_then(|done| done.parse().ok());
+        done.map_or(pages::News::None, pages::News::Done)
+    }
+
     /// The first parameter of this name.
     fn parameter(&self, name: &str) -> Option<String> {
         field(&self.query, name)
@@ -445,13 +451,12 @@ async fn home(store: &Store, visitor: &Visitor, call: &Call) -> Result<Reply, Er
     };
     let snapshot = store.table.load();
     let frame = visitor.frame(store)?;
-    let done = call.parameter("done").and_then(|done| done.parse().ok());
     let page = pages::Home::new(
         (&store.site, frame),
         &signed_in.viewer,
         (&query, apps),
         &snapshot,
-        done.map_or(pages::News::None, pages::News::Done),
+        call.news(),
     );
     page.reply().map(|page| page.map(Into::into))
 }

@@ -18,8 +18,7 @@ const MAX_TOKEN_NAME: usize = 64;
 
 /// The page, with what was done last.
 pub(super) async fn page(store: &Store, visitor: &Visitor, call: &Call) -> Result<Reply, Error> {
-    let done = call.parameter("done").and_then(|done| done.parse().ok());
-    show(store, visitor, done.map_or(News::None, News::Done)).await
+    show(store, visitor, call.news()).await
 }
 
 async fn show(store: &Store, visitor: &Visitor, news: News<'_>) -> Result<Reply, Error> {

@@ -12,13 +12,7 @@ use crate::error::Error;
 
 /// The page, with what was done last.
 pub(super) async fn page(store: &Store, visitor: &Visitor, call: &Call) -> Result<Reply, Error> {
-    let done = call.parameter("done").and_then(|done| done.parse().ok());
-    show(
-        store,
-        visitor,
-        done.map_or(pages::News::None, pages::News::Done),
-    )
-    .await
+    show(store, visitor, call.news()).await
 }
 
 async fn show(store: &Store, visitor: &Visitor, news: pages::News<'_>) -> Result<Reply, Error> {

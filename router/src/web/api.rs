@@ -5,7 +5,7 @@ pub(super) mod instances;
 
 use catalog::{Role, Scope};
 use chrono::{DateTime, SecondsFormat, Utc};
-use http::Response;
+use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -63,6 +63,22 @@ fn document<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
 
 fn moment(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+/// Says that it will be done a little later.
+fn accepted() -> Reply {
+    let mut response = Response::new(String::new());
+    *response.status_mut() = StatusCode::ACCEPTED;
+    pages::safety(response.headers_mut(), "application/json");
+    response.map(Into::into)
+}
+
+/// Tells where the thing is that was made.
+fn located(mut reply: Reply, status: StatusCode, path: String) -> Result<Reply, Error> {
+    let path = HeaderValue::try_from(path).map_err(|error| Error::Internal(Box::new(error)))?;
+    *reply.status_mut() = status;
+    reply.headers_mut().insert(header::LOCATION, path);
+    Ok(reply)
 }
 
 fn json(value: &impl Serialize) -> Result<Reply, Error> {

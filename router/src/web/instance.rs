@@ -12,9 +12,7 @@ use crate::waiting::Rights;
 
 /// The page, with what was done last.
 pub(super) async fn page(store: &Store, visitor: &Visitor, call: &Call) -> Result<Reply, Error> {
-    let done = call.parameter("done").and_then(|done| done.parse().ok());
-    let news = done.map_or(News::None, News::Done);
-    show(store, visitor, call.last_segment(), news).await
+    show(store, visitor, call.last_segment(), call.news()).await
 }
 
 async fn show(

@@ -3,12 +3,12 @@
 use bytes::Buf;
 use crds::{AppRef, ConditionType, Visibility, WaveApp};
 use futures::Stream;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::StatusCode;
 use kube::ResourceExt;
 use serde::Serialize;
 
 use super::super::{Call, Reply, Store, Visitor, apps, pages};
-use super::json;
+use super::{accepted, json, located};
 use crate::error::Error;
 
 /// One version of an app, imported or not.
@@ -80,12 +80,8 @@ pub(in crate::web) async fn publish(
     let visibility =
         visibility.map_err(|_| Error::BadRequest("visibility is Private, AllUsers or Public"))?;
     let made = apps::publish(store, visitor, visibility, body).await?;
-    let mut reply = json(&Version::new(&made))?;
-    *reply.status_mut() = StatusCode::ACCEPTED;
-    let location = HeaderValue::try_from(format!("/api/v1/apps/{}", made.name_any()));
-    let location = location.map_err(|error| Error::Internal(Box::new(error)))?;
-    reply.headers_mut().insert(header::LOCATION, location);
-    Ok(reply)
+    let path = format!("/api/v1/apps/{}", made.name_any());
+    located(json(&Version::new(&made))?, StatusCode::ACCEPTED, path)
 }
 
 /// One app.
@@ -105,8 +101,5 @@ pub(in crate::web) async fn delete(
     call: &Call,
 ) -> Result<Reply, Error> {
     apps::delete(store, visitor, call.last_segment()).await?;
-    let mut reply = Response::new(String::new());
-    *reply.status_mut() = StatusCode::ACCEPTED;
-    pages::safety(reply.headers_mut(), "application/json");
-    Ok(reply.map(Into::into))
+    Ok(accepted())
 }

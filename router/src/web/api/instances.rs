@@ -2,14 +2,14 @@
 
 use chrono::{DateTime, Utc};
 use crds::{AppRef, Visibility, WaveInstance};
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 use k8s_openapi::jiff::Timestamp;
 use serde::Serialize;
 use url::form_urlencoded;
 
 use super::super::instances::{self, Change, IfMatch, NewInstance};
 use super::super::{Call, Reply, Store, Visitor, pages};
-use super::{document, json, moment};
+use super::{accepted, document, json, located, moment};
 use crate::error::Error;
 use crate::policy::Action;
 use crate::site::Site;
@@ -121,13 +121,10 @@ pub(in crate::web) async fn create(
 ) -> Result<Reply, Error> {
     let new: NewInstance = document(body)?;
     let made = instances::create(store, visitor, new).await?;
-    let mut reply = one(store, visitor, &made)?;
-    *reply.status_mut() = StatusCode::CREATED;
+    let reply = one(store, visitor, &made)?;
     let name = made.metadata.name.as_deref().unwrap_or_default();
-    let location = HeaderValue::try_from(format!("/api/v1/instances/{name}"));
-    let location = location.map_err(|error| Error::Internal(Box::new(error)))?;
-    reply.headers_mut().insert(header::LOCATION, location);
-    Ok(reply)
+    let path = format!("/api/v1/instances/{name}");
+    located(reply, StatusCode::CREATED, path)
 }
 
 /// Changes an instance.
@@ -152,10 +149,7 @@ pub(in crate::web) async fn delete(
 ) -> Result<Reply, Error> {
     let if_match = IfMatch::of(&call.headers);
     instances::delete(store, visitor, call.last_segment(), &if_match).await?;
-    let mut reply = Response::new(String::new());
-    *reply.status_mut() = StatusCode::ACCEPTED;
-    pages::safety(reply.headers_mut(), "application/json");
-    Ok(reply.map(Into::into))
+    Ok(accepted())
 }
 
 /// An instance with the tag of its state.
