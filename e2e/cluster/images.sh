@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
 # Builds the product's images from compiled binaries and puts them into the cluster:
-#   images.sh build BIN_DIR TAG    makes wavestore/store:TAG and wavestore/instance:TAG
+#   images.sh build BIN_DIR TAG    makes wavestore/store:TAG, wavestore/instance:TAG and wavestore/instance:TAG-python3.13
 #   images.sh load TAG             gives them to the cluster that is up
 #   images.sh BIN_DIR TAG          both
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 REGISTRY=docker.io/wavestore
+# The store and most apps; apps that ask for Python 3.13.
 DEBIAN_SUITE=bookworm
+DEBIAN_SUITE_PYTHON3_13=trixie
 
 if docker info >/dev/null 2>&1; then
     engine=docker
@@ -21,14 +23,20 @@ has_image() {
     if [[ $engine == buildah ]]; then buildah inspect --type image "$1"; else "$engine" image inspect "$1"; fi >/dev/null 2>&1
 }
 
-# No registry can be reached where there is only buildah: the base is made of Debian's packages, once.
+# Sets `base` to Debian's image: debian_base SUITE. No registry can be reached where there is only buildah: it is made of
+# Debian's packages there, once.
 debian_base() {
-    base=localhost/wavestore/base:$DEBIAN_SUITE-$(declare -f debian_base | sha256sum | cut -c1-12)
+    local suite=$1
+    if [[ $engine != buildah ]]; then
+        base=docker.io/library/debian:$suite-slim
+        return
+    fi
+    base=localhost/wavestore/base:$suite-$(declare -f debian_base | sha256sum | cut -c1-12)
     ! has_image "$base" || return 0
-    say "making the base image of Debian's packages (about a minute, once)"
+    say "making the base image of Debian $suite's packages (about a minute, once)"
     local root container
     root=$(mktemp -d "$CACHE/images/debian.XXXXXX")
-    debootstrap --variant=minbase --include=ca-certificates "$DEBIAN_SUITE" "$root/tree" >"$root/log" 2>&1 || {
+    debootstrap --variant=minbase --include=ca-certificates "$suite" "$root/tree" >"$root/log" 2>&1 || {
         tail -n 20 "$root/log" >&2
         fail "debootstrap failed"
     }
@@ -47,7 +55,7 @@ make_image() {
     local name=$1 tag=$2 file key context=$CACHE/images/context/$1
     shift 2
     key=$({
-        echo "$engine ${base:-}"
+        echo "$engine $base"
         cat "$REPOSITORY/config/images/$name.Containerfile"
         for file in "$@"; do
             # A binary is known by its date and size, a folder of text by its content.
@@ -65,9 +73,9 @@ make_image() {
         if [[ $engine == buildah ]]; then
             buildah build --quiet --layers --pull-never --build-arg "BASE=$base" --tag "$REGISTRY/$name:$key" "$context" >/dev/null
         else
-            "$engine" build --quiet --tag "$REGISTRY/$name:$key" --file "$context/Containerfile" "$context" >/dev/null
+            "$engine" build --quiet --build-arg "BASE=$base" --tag "$REGISTRY/$name:$key" --file "$context/Containerfile" "$context" >/dev/null
         fi
-        say "built wavestore/$name in $((SECONDS - start)) s"
+        say "built wavestore/$name:$tag in $((SECONDS - start)) s"
     fi
     "$engine" tag "$REGISTRY/$name:$key" "$REGISTRY/$name:$tag"
     echo "$key" >"$CACHE/images/$name@$tag"
@@ -76,11 +84,17 @@ make_image() {
 build() {
     bin_dir=$(cd "$1" && pwd)
     "$HERE/build.sh" helm uv
-    [[ $engine != buildah ]] || debian_base
+    debian_base "$DEBIAN_SUITE"
     make_image store "$2" "$BIN/helm" "$REPOSITORY/config/wave-instance" "$bin_dir/wavestore-operator" "$bin_dir/wavestore-router"
     make_image instance "$2" "$BIN/uv" "$bin_dir/wavestore-launcher"
-    say "wavestore/store:$2 is store:$(cat "$CACHE/images/store@$2"), wavestore/instance:$2 is instance:$(cat "$CACHE/images/instance@$2")"
+    debian_base "$DEBIAN_SUITE_PYTHON3_13"
+    make_image instance "$2-python3.13" "$BIN/uv" "$bin_dir/wavestore-launcher"
+    local image
+    for image in $(all "$2"); do say "wavestore/${image/@/:} is $(cat "$CACHE/images/$image")"; done
 }
+
+# What is built and loaded, as NAME@TAG: all TAG
+all() { echo "store@$1" "instance@$1" "instance@$1-python3.13"; }
 
 # Writes an image into an archive: save IMAGE FILE
 save() {
@@ -118,11 +132,11 @@ load_image() {
 }
 
 load() {
-    local name
-    for name in store instance; do
-        load_image "$name" "$1"
+    local image
+    for image in $(all "$1"); do
+        load_image "${image%@*}" "${image#*@}"
     done
-    say "the cluster has wavestore/store:$1 and wavestore/instance:$1"
+    say "the cluster has wavestore/store:$1, wavestore/instance:$1 and wavestore/instance:$1-python3.13"
 }
 
 mkdir -p "$CACHE/images"

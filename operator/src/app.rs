@@ -6,6 +6,7 @@ pub(crate) mod import;
 pub(crate) mod oidc;
 mod reconcile;
 pub(crate) mod resolve;
+pub(crate) mod runtimes;
 pub(crate) mod secrets;
 mod status;
 

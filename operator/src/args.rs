@@ -11,6 +11,7 @@ use url::Url;
 
 use crate::app::environment;
 use crate::app::oidc::AppOidc;
+use crate::app::runtimes::Runtimes;
 use crate::instance::Policy;
 
 /// Reconciles `WaveApp`s and `WaveInstance`s; the only program that runs Helm.
@@ -65,9 +66,13 @@ pub struct Args {
     /// How many instances may be reconciled at once.
     #[arg(long, env = "WAVESTORE_CONCURRENCY", default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) concurrency: u16,
-    /// Image that every instance runs.
+    /// Image that instances run whose app asks for no runtime version.
     #[arg(long, env = "WAVESTORE_INSTANCE_IMAGE")]
     pub(crate) instance_image: String,
+    /// Runtime versions that apps may ask for, as a JSON list: `[{"name": "python3.13", "image": "...", "aliases": ["latest"],
+    /// "deprecated": false}]`.
+    #[arg(long, env = "WAVESTORE_RUNTIMES", default_value = "[]")]
+    pub(crate) runtimes: Runtimes,
     /// When nodes pull that image.
     #[arg(
         long,

@@ -89,6 +89,7 @@ async fn serve(args: Args) -> Result<(), Error> {
         helm_concurrency,
         concurrency,
         instance_image,
+        runtimes,
         image_pull_policy,
         instance_store_url,
         ca_config_map,
@@ -181,6 +182,7 @@ async fn serve(args: Args) -> Result<(), Error> {
         },
         store: StoreSettings {
             image: instance_image,
+            runtimes,
             image_pull_policy: image_pull_policy.to_string(),
             store_url: instance_store_url.map_or_else(
                 || format!("http://wavestore-internal.{namespace}.svc:8081"),

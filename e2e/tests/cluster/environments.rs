@@ -9,12 +9,13 @@ use kube::api::ListParams;
 
 const RESTORED: &str = "is the one that was built at import";
 
-/// A web server that tells the version of the package that it requires.
+/// A web server that tells the version of the package that it requires, and of its Python.
 const SERVER: &str = r#"
-import http.server, os, importlib.metadata
+import http.server, os, sys, importlib.metadata
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        body = importlib.metadata.version("iniconfig").encode()
+        python = "{}.{}".format(*sys.version_info)
+        body = (python if self.path == "/python" else importlib.metadata.version("iniconfig")).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -23,9 +24,19 @@ http.server.HTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_fo
 "#;
 
 async fn submit(store: &Store, name: &str, requirements: &str) -> Result<Published> {
+    publish(store, name, requirements, "").await
+}
+
+/// The same with more keys of `[Runtime]`.
+async fn publish(
+    store: &Store,
+    name: &str,
+    requirements: &str,
+    runtime: &str,
+) -> Result<Published> {
     let toml = format!(
         "[App]\nName = \"{name}\"\nVersion = \"1.0.0\"\n[Runtime]\nModule = \"server\"\nAppMode = \"python\"\nPort = 8050\n\
-         MemoryLimit = \"256Mi\"\nMemoryReservation = \"32Mi\"\nCPUReservation = \"20m\"\n"
+         MemoryLimit = \"256Mi\"\nMemoryReservation = \"32Mi\"\nCPUReservation = \"20m\"\n{runtime}"
     );
     let bundle = pack(&[
         ("app.toml", toml.as_bytes()),
@@ -197,4 +208,46 @@ async fn an_instance_without_a_pod_gets_the_environment_that_was_built_later() -
     ensure!(words.contains(RESTORED), "its log says: {words}");
     store.delete(name).await?;
     store.retract(&app).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_runs_in_the_python_that_it_asks_for() -> Result<()> {
+    let _store = crate::shared().await;
+    let store = Store::connect().await?;
+    let apps = store.api::<WaveApp>();
+    // `make up` gives this store a second runtime version; what it does not have is said, and runs in the usual one.
+    let cases = [
+        ("e2e-python-new", "python3.13", "3.13", None),
+        (
+            "e2e-python-odd",
+            "ub2004_gpu_cuda114",
+            "3.11",
+            Some("which this store does not have"),
+        ),
+    ];
+    for (name, asked, python, told) in cases {
+        let runtime = format!("RuntimeVersion = \"{asked}\"\n");
+        let app = publish(&store, name, "iniconfig==2.0.0\n", &runtime).await?;
+        condition(&apps, name, "Ready", |ready| {
+            ready.status == "True" && told.is_none_or(|words| ready.message.contains(words))
+        })
+        .await?;
+        condition(&apps, name, "EnvironmentReady", |ready| {
+            ready.status == "True"
+        })
+        .await?;
+        let spec = instance(name, &store.admin, Visibility::Public);
+        answers(&store, name, spec, "2.0.0").await?;
+        let words = log(name).await?;
+        ensure!(words.contains(RESTORED), "its log says: {words}");
+        let answer = store
+            .get(&store.host(name), "/python")
+            .await?
+            .text()
+            .await?;
+        ensure!(answer == python, "{asked} is Python {answer}");
+        store.delete(name).await?;
+        store.retract(&app).await?;
+    }
+    Ok(())
 }

@@ -255,8 +255,15 @@ async fn step(
             let idle_timeout = idle_timeout_seconds(&bundle.manifest, &ctx.store);
             let lacking = super::resolve::lacks(&bundle.manifest, &ctx.store);
             let environment = built(ctx, &app, &others, &bundle, digest, runtime.as_ref()).await;
-            let mut status =
-                status::imported(&app, &bundle, &digest, runtime, lacking, idle_timeout, &now);
+            let mut status = status::imported(
+                &app,
+                &bundle,
+                &digest,
+                runtime,
+                &lacking,
+                idle_timeout,
+                &now,
+            );
             let told = environment.as_ref().map(|(key, progress)| (*key, progress));
             status::tell_environment(&mut status, told, app.metadata.generation, &now);
             let title = status

@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource, ResourceRequirements, Sec
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Amount;
 
 use super::oidc::AppOidc;
+use super::runtimes::Runtimes;
 use super::secrets::Grant;
 
 /// Memory that an app may take when it does not say.
@@ -20,8 +21,10 @@ const MEMORY_RESERVATION: &str = "512Mi";
 /// What the store decides for every instance.
 #[derive(Debug, Clone)]
 pub(crate) struct StoreSettings {
-    /// Image of the launcher.
+    /// Image of apps that ask for no runtime version, or for one that is not there.
     pub(crate) image: String,
+    /// Images that apps may ask for.
+    pub(crate) runtimes: Runtimes,
     /// When nodes pull it.
     pub(crate) image_pull_policy: String,
     /// Where instances fetch their bundles.
@@ -77,8 +80,7 @@ pub(crate) fn resolve(
         port,
         args,
         enable_shm,
-        // There is one environment.
-        runtime_version: _,
+        runtime_version,
         // See `env`.
         enable_oidc: _,
         // Of containers alone, which are refused.
@@ -100,7 +102,11 @@ pub(crate) fn resolve(
     Ok(Some(Runtime {
         app: app_ref(manifest),
         digest: digest.to_owned(),
-        image: store.image.clone(),
+        image: runtime_version
+            .as_deref()
+            .and_then(|name| store.runtimes.find(name))
+            .map_or(&store.image, |version| &version.image)
+            .clone(),
         image_pull_policy: store.image_pull_policy.clone(),
         store_url: store.store_url.clone(),
         mode,
@@ -127,15 +133,35 @@ pub(crate) fn resolve(
     }))
 }
 
-/// What an app asks for and this store does not have, in words for its publisher.
-pub(crate) fn lacks(manifest: &Manifest, store: &StoreSettings) -> Option<&'static str> {
-    let wants_oidc = manifest
-        .runtime
-        .as_ref()
-        .is_some_and(|runtime| runtime.enable_oidc);
-    (wants_oidc && store.oidc.is_none()).then_some(
-        "app.toml: `[Runtime] EnableOIDC` has no effect: this store has no OIDC client for apps (`instances.oidc` in its values)",
-    )
+/// What an app asks for and this store does not have, or not for long, in words for its publisher.
+pub(crate) fn lacks(manifest: &Manifest, store: &StoreSettings) -> Vec<String> {
+    let Some(runtime) = &manifest.runtime else {
+        return Vec::new();
+    };
+    let oidc = (runtime.enable_oidc && store.oidc.is_none()).then(|| {
+        "app.toml: `[Runtime] EnableOIDC` has no effect: this store has no OIDC client for apps (`instances.oidc` in its values)"
+            .to_owned()
+    });
+    let version = runtime.runtime_version.as_deref();
+    let version = version.and_then(|name| match store.runtimes.find(name) {
+        Some(version) if version.deprecated => Some(format!(
+            "app.toml: `[Runtime] RuntimeVersion` is `{name}`, which is deprecated in this store; {}",
+            offer(store)
+        )),
+        Some(_) => None,
+        None => Some(format!(
+            "app.toml: `[Runtime] RuntimeVersion` is `{name}`, which this store does not have, so the app runs in its usual one; {}",
+            offer(store)
+        )),
+    });
+    oidc.into_iter().chain(version).collect()
+}
+
+fn offer(store: &StoreSettings) -> String {
+    match store.runtimes.offered().as_slice() {
+        [] => "leave it out to get the usual one".to_owned(),
+        names => format!("there are: {}", names.join(", ")),
+    }
 }
 
 /// Name and version of an app.
@@ -292,6 +318,12 @@ mod tests {
     fn store() -> StoreSettings {
         StoreSettings {
             image: "registry/instance:1".to_owned(),
+            runtimes: r#"[
+                {"name": "python3.13", "image": "registry/instance:3.13", "aliases": ["latest"]},
+                {"name": "python3.9", "image": "registry/instance:3.9", "deprecated": true}
+            ]"#
+            .parse()
+            .expect("runtimes"),
             image_pull_policy: "IfNotPresent".to_owned(),
             store_url: "http://wavestore-internal.wavestore.svc:8081".to_owned(),
             ca_config_map: None,
@@ -339,7 +371,49 @@ mod tests {
                 .filter(|variable| variable.name.starts_with("H2O_WAVE_OIDC_"))
                 .count();
             assert_eq!(found, variables, "{name}");
-            assert_eq!(lacks(&manifest, &store).is_some(), lacking, "{name}");
+            assert_eq!(!lacks(&manifest, &store).is_empty(), lacking, "{name}");
+        }
+    }
+
+    #[test]
+    fn an_app_gets_the_runtime_version_that_it_asks_for() {
+        let usual = "registry/instance:1";
+        let cases = [
+            ("", usual, None),
+            ("python3.13", "registry/instance:3.13", None),
+            ("latest", "registry/instance:3.13", None),
+            (
+                "python3.9",
+                "registry/instance:3.9",
+                Some("which is deprecated in this store; there are: python3.13"),
+            ),
+            (
+                "ub2004_gpu_cuda114",
+                usual,
+                Some(
+                    "which this store does not have, so the app runs in its usual one; there are: python3.13",
+                ),
+            ),
+        ];
+        for (asked, image, told) in cases {
+            let line = if asked.is_empty() {
+                String::new()
+            } else {
+                format!("RuntimeVersion = \"{asked}\"")
+            };
+            let toml = format!(
+                "[App]\nName = \"hello\"\nVersion = \"1.0.0\"\n[Runtime]\nModule = \"app\"\n{line}"
+            );
+            let (manifest, _) = Manifest::parse(&toml, &EnvRules::default()).expect("a manifest");
+            let runtime = resolve(&manifest, "hello-1", "sha256:00", &store(), &Grant::of(&[]));
+            let runtime = runtime.expect("resolved").expect("a runtime");
+            assert_eq!(runtime.image, image, "{asked}");
+            let words = lacks(&manifest, &store());
+            let expected: Vec<String> = told
+                .map(|told| format!("app.toml: `[Runtime] RuntimeVersion` is `{asked}`, {told}"))
+                .into_iter()
+                .collect();
+            assert_eq!(words, expected, "{asked}");
         }
     }
 

@@ -22,14 +22,14 @@ pub(super) fn imported(
     bundle: &Bundle,
     digest: &Digest,
     runtime: Option<Runtime>,
-    lacking: Option<&'static str>,
+    lacking: &[String],
     idle_timeout_seconds: Option<u32>,
     now: &Time,
 ) -> WaveAppStatus {
     let manifest = &bundle.manifest;
-    let warnings = bundle.warnings.iter().map(String::as_str).chain(lacking);
+    let warnings = bundle.warnings.iter().chain(lacking);
     let message = std::iter::once("the app is in the catalog")
-        .chain(warnings)
+        .chain(warnings.map(String::as_str))
         .collect::<Vec<_>>()
         .join("; ");
     let mut status = WaveAppStatus {
