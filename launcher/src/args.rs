@@ -108,6 +108,10 @@ pub struct Args {
     #[arg(long, env = "WAVESTORE_GRACE", default_value = "20s", value_parser = humantime::parse_duration)]
     pub(crate) grace: Duration,
 
+    /// How long an app may take to be ready before visitors are told what it lacks. It is never ended for that.
+    #[arg(long, env = "WAVESTORE_SLOW_START", default_value = "1m", value_parser = humantime::parse_duration)]
+    pub(crate) slow_start: Duration,
+
     /// How long an app that was ready may be silent, though its process lives, before it is started again.
     #[arg(long, env = "WAVESTORE_SILENCE", default_value = "1m", value_parser = humantime::parse_duration)]
     pub(crate) silence: Duration,

@@ -99,9 +99,19 @@ pub(crate) fn install(site: &Site, bytecode: Bytecode) -> Plan {
     }
 }
 
+/// Finds out why an installation has failed. uv tells what an index has refused only when it may not look for packages in the
+/// next one.
+pub(crate) fn explain(site: &Site) -> Plan {
+    let mut plan = install(site, Bytecode::AtImport);
+    plan.args.push("--dry-run".into());
+    set(&mut plan.variables, "UV_INDEX_STRATEGY", "first-index");
+    plan
+}
+
 /// Tells the exact versions of all that is installed.
 pub(crate) fn freeze(site: &Site) -> Plan {
-    let mut args = words(["pip", "freeze", "--no-config", "--python"]);
+    // Nothing but these: what else uv says is of this one machine.
+    let mut args = words(["pip", "freeze", "--quiet", "--no-config", "--python"]);
     args.push(site.folders.venv.join("bin/python").into());
     Plan {
         program: site.uv.clone(),

@@ -15,8 +15,10 @@ use std::sync::Arc;
 use bundle::Requirements;
 use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
+use tokio::time::Instant;
 use tracing::{info, warn};
 
+use crate::backoff;
 use crate::commands::{self, Bytecode};
 use crate::digest::Digest;
 use crate::error::{Error, chain};
@@ -69,7 +71,7 @@ pub(crate) async fn prepare(
         info!("The Python environment is there already");
     } else {
         let made = match &settings.prepared {
-            Some(prepared) if restore(site, host, prepared, &python).await? => {
+            Some(prepared) if restore(site, host, board, prepared, &python).await? => {
                 prepared.digest.to_string()
             }
             Some(_) | None => {
@@ -95,26 +97,39 @@ pub(crate) async fn prepare(
 async fn restore(
     site: &Site,
     host: &Host,
+    board: &Board,
     prepared: &Prepared,
     python: &str,
 ) -> Result<bool, Error> {
     let key = prepared.key;
-    make_venv(site, host, &quiet()).await?;
-    match restore::restore(site, prepared, &made_for(python)).await {
-        Ok(size_bytes) => {
-            info!(
-                environment.size_bytes = size_bytes,
-                "The Python environment is the one that was built at import, {key}"
-            );
-            Ok(true)
-        }
-        Err(failure) => {
+    let started = Instant::now();
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        // Empty, also after a try that broke off.
+        make_venv(site, host, &quiet()).await?;
+        let failure = match restore::restore(site, prepared, &made_for(python)).await {
+            Ok(size_bytes) => {
+                info!(
+                    environment.size_bytes = size_bytes,
+                    "The Python environment is the one that was built at import, {key}"
+                );
+                return Ok(true);
+            }
+            Err(failure) => failure,
+        };
+        let why = chain(&failure);
+        let Some(delay) = failure.retry(tries, started.elapsed()) else {
             warn!(
-                "The environment that was built at import, {key}, cannot be used, so packages are installed here: {}",
-                chain(&failure)
+                "The environment that was built at import, {key}, cannot be used, so packages are installed here: {why}"
             );
-            Ok(false)
-        }
+            return Ok(false);
+        };
+        warn!("Trying again in {delay:.1?} to get the environment that was built at import: {why}");
+        board.tell(&format!(
+            "could not get the app's packages from the store yet: {why}"
+        ));
+        backoff::pause(delay).await;
     }
 }
 
@@ -146,7 +161,9 @@ async fn install(
     if requirements.is_some() {
         let installed = run(&commands::install(site, bytecode), host, &on_line).await?;
         if !installed.exit.is_success() {
-            return Err(Error::Install(failure(&installed)));
+            let failure = failure(&installed);
+            let hint = refusal(site, host, &failure).await?;
+            return Err(Error::Install(failure + &hint));
         }
     } else {
         info!("The bundle has no requirements.txt: nothing to install");
@@ -154,6 +171,17 @@ async fn install(
     // Only ours: a shared cache (UV_CACHE_DIR) is not there. The environment has links to the same files.
     let _ = tokio::fs::remove_dir_all(&site.folders.cache).await;
     Ok(())
+}
+
+/// What uv knows of an index that has refused to answer, where a package seems not to be there.
+async fn refusal(site: &Site, host: &Host, failure: &str) -> Result<String, Error> {
+    if !failure.contains("was not found in the package registry") || failure.contains("hint:") {
+        return Ok(String::new());
+    }
+    let tried = run(&commands::explain(site), host, &quiet()).await?;
+    let told = self::failure(&tried);
+    let hint = told.find(" hint: ").map(|at| told[at..].to_owned());
+    Ok(hint.unwrap_or_default())
 }
 
 async fn make_venv(site: &Site, host: &Host, on_line: &OnLine) -> Result<(), Error> {

@@ -163,7 +163,7 @@ impl Failure {
 }
 
 /// Decides after try number `tries` when to try again, if at all.
-fn retry(
+pub(crate) fn retry(
     failure: &Failure,
     tries: u32,
     elapsed: Duration,

@@ -93,6 +93,17 @@ impl Board {
             .send_modify(|status| status.message = Some(message.to_owned()));
     }
 
+    /// The step that goes on takes long. While the app is started again, the reason for that says more.
+    pub(crate) fn slow(&self, message: &str) {
+        self.0.send_if_modified(|status| {
+            let tells = status.phase != Phase::Restarting;
+            if tells {
+                status.message = Some(message.to_owned());
+            }
+            tells
+        });
+    }
+
     /// The app answers.
     pub(crate) fn running(&self) {
         self.0.send_modify(|status| {

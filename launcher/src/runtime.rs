@@ -94,10 +94,58 @@ fn setup(what: &'static str) -> impl FnOnce(io::Error) -> Error {
     move |source| Error::Setup { what, source }
 }
 
+/// What goes on beside a task until that has ended.
+struct Attended {
+    host: Host,
+    /// Cancelled by a signal.
+    stop: CancellationToken,
+    /// Cancelled when all that attends is to end.
+    leave: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Attended {
+    /// Listens for signals, and adopts orphans.
+    fn begin() -> Result<Self, Error> {
+        if let Err(error) = Family::adopt() {
+            debug!("Orphans go to another process: {error}");
+        }
+        let host = Host {
+            family: Arc::new(Family::default()),
+            output: Output::start(),
+        };
+        let signals = StopSignals::listen().map_err(setup("the signals"))?;
+        let reaper = Arc::clone(&host.family)
+            .reaper()
+            .map_err(setup("the reaper of orphans"))?;
+        let attended = Self {
+            host,
+            stop: CancellationToken::new(),
+            leave: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        };
+        let Self {
+            stop, leave, tasks, ..
+        } = &attended;
+        tasks.spawn(signals.cancel(stop.clone()));
+        tasks.spawn(reaper.run(leave.clone()));
+        Ok(attended)
+    }
+
+    /// Ends it, after the last line of every process.
+    async fn end(self) {
+        self.stop.cancel();
+        self.leave.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.host.output.finish().await;
+    }
+}
+
 async fn run(settings: &Settings) -> Result<(), Error> {
     info!(instance.id = settings.instance, bundle.digest = %settings.site.digest, "Starting");
     let board = Arc::new(Board::new());
-    let host = host();
+    let attended = Attended::begin()?;
     let relay_to = match &settings.app {
         App::Wave { .. } => None,
         App::Python { port, .. } => Some(*port),
@@ -108,76 +156,40 @@ async fn run(settings: &Settings) -> Result<(), Error> {
     let probes = http1::listen(port)
         .await
         .map_err(|source| Error::Listen { port, source })?;
-    let signals = StopSignals::listen().map_err(setup("the signals"))?;
-    let reaper = Arc::clone(&host.family)
-        .reaper()
-        .map_err(setup("the reaper of orphans"))?;
+    let leave = attended.leave.clone();
+    attended
+        .tasks
+        .spawn(probes::serve(probes, board.watch(), leave));
 
-    let stop = CancellationToken::new();
-    let leave = CancellationToken::new();
-    let tasks = TaskTracker::new();
-    tasks.spawn(signals.cancel(stop.clone()));
-    tasks.spawn(reaper.run(leave.clone()));
-    tasks.spawn(probes::serve(probes, board.watch(), leave.clone()));
-
-    let result = work(settings, &host, &board, &mut front, &stop).await;
+    let result = work(settings, &attended, &board, &mut front).await;
 
     match &result {
         Ok(()) => board.stopping(),
         Err(error) => board.failed(&chain(error)),
     }
     front.close().await;
-    stop.cancel();
-    leave.cancel();
-    tasks.close();
-    tasks.wait().await;
-    host.output.finish().await;
+    attended.end().await;
     result
-}
-
-/// What processes are started in; orphans come to us.
-fn host() -> Host {
-    if let Err(error) = Family::adopt() {
-        debug!("Orphans go to another process: {error}");
-    }
-    Host {
-        family: Arc::new(Family::default()),
-        output: Output::start(),
-    }
 }
 
 /// Builds an environment; returns what the operator is to know of it.
 async fn build(site: &Site, key: EnvironmentKey) -> Result<String, Error> {
-    let host = host();
-    let signals = StopSignals::listen().map_err(setup("the signals"))?;
-    let reaper = Arc::clone(&host.family)
-        .reaper()
-        .map_err(setup("the reaper of orphans"))?;
-    let stop = CancellationToken::new();
-    let leave = CancellationToken::new();
-    let tasks = TaskTracker::new();
-    tasks.spawn(signals.cancel(stop.clone()));
-    tasks.spawn(reaper.run(leave.clone()));
+    let attended = Attended::begin()?;
     let result = tokio::select! {
         biased;
-        () = stop.cancelled() => Err(Error::Stopped),
-        built = build::build(site, &key, &host) => built,
+        () = attended.stop.cancelled() => Err(Error::Stopped),
+        built = build::build(site, &key, &attended.host) => built,
     };
-    stop.cancel();
-    leave.cancel();
-    tasks.close();
-    tasks.wait().await;
-    host.output.finish().await;
+    attended.end().await;
     result
 }
 
 /// Everything from the bundle to the app's end.
 async fn work(
     settings: &Settings,
-    host: &Host,
+    Attended { host, stop, .. }: &Attended,
     board: &Arc<Board>,
     front: &mut Front,
-    stop: &CancellationToken,
 ) -> Result<(), Error> {
     let prepare = async {
         board.enter(Phase::Sourcing);

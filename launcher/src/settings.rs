@@ -85,6 +85,23 @@ pub(crate) enum App {
     },
 }
 
+impl App {
+    /// What one that runs and is not ready has not done yet, and why that may be.
+    pub(crate) fn lack(&self, is_registered: bool, port: u16) -> String {
+        match self {
+            Self::Wave { .. } if !is_registered => {
+                "has not registered with the Wave server yet (hint: its module needs `main` of h2o_wave and a function with \
+                 `@app(...)`; what it does while it is imported may take long, too)"
+                    .to_owned()
+            }
+            Self::Wave { .. } => format!("does not listen on port {port}, though it has registered"),
+            Self::Python { .. } => format!(
+                "does not listen on port {port} yet (hint: it is told the port in `PORT`, and `Port` in app.toml has to be the same)"
+            ),
+        }
+    }
+}
+
 /// Folders of the pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Folders {
@@ -185,6 +202,7 @@ pub(crate) struct Settings {
     pub(crate) health_port: u16,
     pub(crate) internal_port: u16,
     pub(crate) grace: Duration,
+    pub(crate) slow_start: Duration,
     pub(crate) silence: Duration,
     pub(crate) start_attempts: u32,
 }
@@ -207,6 +225,7 @@ impl Settings {
             health_port,
             internal_port,
             grace,
+            slow_start,
             silence,
             start_attempts,
         } = args;
@@ -249,6 +268,7 @@ impl Settings {
             health_port,
             internal_port,
             grace,
+            slow_start,
             silence,
             start_attempts,
         })

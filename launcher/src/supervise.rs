@@ -199,10 +199,13 @@ impl Supervisor<'_> {
             App::Wave { .. } => self.settings.internal_port,
             App::Python { port, .. } => *port,
         };
+        let begun = Instant::now();
+        let mut is_slow = false;
         let mut was_up = false;
         let mut silent_since = None;
         loop {
-            let is_up = *registered.borrow_and_update() && sockets::is_listening(port);
+            let is_registered = *registered.borrow_and_update();
+            let is_up = is_registered && sockets::is_listening(port);
             if is_up && !was_up {
                 ready_since.get_or_insert_with(Instant::now);
                 self.board.running();
@@ -211,6 +214,18 @@ impl Supervisor<'_> {
                 self.board.lost("the app does not answer any more");
                 warn!("The app does not answer any more");
                 silent_since = Some(Instant::now());
+            } else if ready_since.is_none()
+                && !is_slow
+                && begun.elapsed() >= self.settings.slow_start
+            {
+                is_slow = true;
+                let lack = self.settings.app.lack(is_registered, port);
+                let message = format!(
+                    "the app has run for {:?} and {lack}",
+                    self.settings.slow_start
+                );
+                self.board.slow(&message);
+                warn!("{message}");
             }
             if is_up {
                 silent_since = None;

@@ -1,11 +1,14 @@
 //! The environment that was built at import comes from the store, and is unpacked while it comes.
 
 use std::io::{self, Read};
+use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
+use http::StatusCode;
 use tokio::sync::mpsc;
 
 use super::archive;
+use crate::backoff;
 use crate::fetch;
 use crate::settings::{Prepared, Site};
 use crate::store_url::StoreUrl;
@@ -25,6 +28,21 @@ pub(super) enum Failure {
     /// It is not what is taken.
     #[error("could not unpack it")]
     Unpack(#[from] archive::Error),
+}
+
+/// How long the store may be away until packages are installed here, which may take longer than that.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+impl Failure {
+    /// When to try again after try number `tries`, if that may help. What the store has not, it will not have in a minute.
+    pub(super) fn retry(&self, tries: u32, elapsed: Duration) -> Option<Duration> {
+        match self {
+            Self::Unpack(_) | Self::Fetch(fetch::Failure::Refused(StatusCode::NOT_FOUND)) => None,
+            Self::Fetch(failure) => {
+                fetch::retry(failure, tries, elapsed, PATIENCE, backoff::dice())
+            }
+        }
+    }
 }
 
 /// Fills the empty environment. Its digest is known at the end, so nothing of it may be used before this has succeeded.

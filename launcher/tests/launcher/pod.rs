@@ -226,13 +226,13 @@ pub(crate) fn get(port: u16, path: &str) -> Option<Answer> {
 }
 
 /// Ports below those that the system hands out by itself: one of these, let go and not taken yet, could meanwhile go to
-/// any client's connection.
+/// any client's connection. Control planes of other tests begin at 20000 (`e2e/cluster/control_plane.sh`).
 fn free_ports<const N: usize>() -> [u16; N] {
-    static NEXT: AtomicU16 = AtomicU16::new(20_000);
+    static NEXT: AtomicU16 = AtomicU16::new(10_000);
     [(); N].map(|()| {
         loop {
             let port = NEXT.fetch_add(1, Ordering::Relaxed);
-            assert!(port < 32_768, "all ports are taken");
+            assert!(port < 20_000, "all ports are taken");
             if TcpListener::bind(("0.0.0.0", port)).is_ok() {
                 break port;
             }

@@ -11,13 +11,13 @@ use crate::processes;
 use crate::store::{Store, digest};
 
 /// An app that the stand-in for uvicorn imports.
-const APP: &str = "print('the app is imported', flush=True)\n";
+pub(crate) const APP: &str = "print('the app is imported', flush=True)\n";
 
-fn uv() -> PathBuf {
+pub(crate) fn uv() -> PathBuf {
     std::path::absolute("tests/launcher/stand-ins/uv").expect("a current folder")
 }
 
-fn wave_bundle(app: &str, requirements: &str) -> Vec<u8> {
+pub(crate) fn wave_bundle(app: &str, requirements: &str) -> Vec<u8> {
     bundle(&[
         ("app.py", app),
         ("uvicorn.py", include_str!("stand-ins/uvicorn.py")),
@@ -26,7 +26,7 @@ fn wave_bundle(app: &str, requirements: &str) -> Vec<u8> {
 }
 
 /// Starts a launcher with a bundle whose app is `app`.
-fn start(pod: &Pod, app: &str, flags: &[&str]) -> (Launcher, Store) {
+pub(crate) fn start(pod: &Pod, app: &str, flags: &[&str]) -> (Launcher, Store) {
     let body = wave_bundle(app, "h2o-wave\n");
     let digest = digest(&body);
     let store = Store::start(body, &[]);
@@ -195,7 +195,7 @@ fn an_app_that_leaves_waved_is_not_ready_until_it_registers_again() {
     );
     fs::remove_file(pod.path("app/leave")).unwrap();
     launcher.wait_until_ready();
-    assert_eq!(launcher.phase()["restarts"], 0);
+    assert_eq!(launcher.phase()["restarts"], 0, "{}", launcher.log());
 }
 
 #[test]
@@ -214,6 +214,28 @@ fn an_app_that_leaves_waved_for_good_is_started_again() {
     );
     fs::remove_file(pod.path("app/leave")).unwrap();
     launcher.wait_until_ready();
+}
+
+#[test]
+fn an_app_that_never_registers_is_told_so_and_left_alone() {
+    let pod = Pod::new();
+    let app = "import os, time\nwhile not os.path.exists('go'):\n    time.sleep(0.02)\n";
+    let (launcher, _store) = start(&pod, app, &["--slow-start=300ms"]);
+    let told = launcher.eventually("a word", || {
+        let phase = launcher.phase();
+        let message = phase["message"].as_str()?;
+        (phase["phase"] == "Starting The Application").then(|| message.to_owned())
+    });
+    assert_eq!(
+        told,
+        "the app has run for 300ms and has not registered with the Wave server yet (hint: its module needs `main` of h2o_wave \
+         and a function with `@app(...)`; what it does while it is imported may take long, too)"
+    );
+    let app = launcher.child("uvicorn");
+    fs::write(pod.path("app/go"), "").unwrap();
+    launcher.wait_until_ready();
+    assert_eq!(launcher.child("uvicorn"), app, "{}", launcher.log());
+    assert_eq!(launcher.phase()["message"], serde_json::Value::Null);
 }
 
 #[test]
@@ -342,10 +364,10 @@ fn the_next_container_of_a_pod_starts_without_store_and_uv() {
     again.wait_until_ready();
 }
 
-const KEY: &str = "abababababababababababababababababababab";
+pub(crate) const KEY: &str = "abababababababababababababababababababab";
 
 /// Builds the environment of a bundle in a pod of its own; returns its digest.
-fn build(body: &[u8], store: &Store) -> String {
+pub(crate) fn build(body: &[u8], store: &Store) -> String {
     let job = Pod::new();
     let address = format!("http://{}", store.address);
     let mut builder = job.start(job.build(&digest(body), &address, &uv(), KEY));

@@ -4,12 +4,13 @@
 
 use std::env;
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 use nix::sys::signal::Signal;
 
-use crate::pod::{Pod, eventually, get, signal_to};
+use crate::pod::{Pod, bundle, eventually, get, signal_to};
 use crate::processes;
 use crate::store::{Store, digest};
 
@@ -117,6 +118,128 @@ fn a_real_environment_that_was_built_elsewhere_runs_here() {
         compiled > modules,
         "{compiled} compiled modules for {modules} packages"
     );
+}
+
+/// An index that asks for a password; ends with the test.
+struct Index {
+    process: Child,
+    port: String,
+}
+
+impl Index {
+    fn start(user: &str, password: &str) -> Self {
+        let mut process = Command::new("python3")
+            .arg("tests/launcher/stand-ins/index.py")
+            .args([user, password])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut port = String::new();
+        let out = process.stdout.take().unwrap();
+        BufReader::new(out).read_line(&mut port).unwrap();
+        Self {
+            process,
+            port: port.trim().to_owned(),
+        }
+    }
+}
+
+impl Drop for Index {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn an_index_with_a_password_gets_it_and_nobody_else_does() {
+    let (user, password) = ("wavestore", "the password of the index");
+    let index = Index::start(user, password);
+    let body = bundle(&[("app.py", ""), ("requirements.txt", "ours==1.0\n")]);
+    let store = Store::start(body.clone(), &[]);
+    let address = format!("http://{}", store.address);
+    for (shown, expected) in [(password, 0), ("another", 1)] {
+        let pod = Pod::new();
+        let mut command = pod.build(&digest(&body), &address, &uv(), &"ab".repeat(20));
+        command
+            .env(
+                "UV_DEFAULT_INDEX",
+                format!("ours=http://127.0.0.1:{}/simple", index.port),
+            )
+            .env("UV_INDEX_OURS_USERNAME", user)
+            .env("UV_INDEX_OURS_PASSWORD", shown);
+        let mut builder = pod.start(command);
+        let code = builder.exit_code();
+        let (log, told) = (builder.log(), pod.termination());
+        assert_eq!(code, Some(expected), "{log}");
+        assert!(
+            !log.contains(shown) && !told.contains(shown),
+            "{told}: {log}"
+        );
+        if expected == 0 {
+            let lock = fs::read_to_string(pod.path("resources/venv/requirements.lock")).unwrap();
+            assert_eq!(lock, "ours==1.0\n");
+        } else {
+            assert!(
+                told.contains("401") || told.contains("Unauthorized"),
+                "{told}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_is_wrong_with_an_index_or_requirements_is_said_in_one_sentence() {
+    let index = Index::start("wavestore", "secret");
+    let at = |path: &str| format!("http://wavestore:secret@127.0.0.1:{}{path}", index.port);
+    let cases = [
+        (
+            "away",
+            "ours",
+            "http://127.0.0.1:9/simple".to_owned(),
+            "onnection refused",
+        ),
+        ("silent", "ours", at("/silent"), "timed out"),
+        ("broken", "ours", at("/broken"), "500"),
+        (
+            "not there",
+            "theirs",
+            at("/simple"),
+            "theirs was not found in the package registry",
+        ),
+        (
+            "no such version",
+            "ours==3.0",
+            at("/simple"),
+            "there is no version of ours==3.0",
+        ),
+        (
+            "a conflict",
+            "ours==1.0\nours==2.0",
+            at("/simple"),
+            "you require ours==1.0 and ours==2.0",
+        ),
+    ];
+    for (name, requirements, url, words) in cases {
+        let body = bundle(&[("app.py", ""), ("requirements.txt", requirements)]);
+        let store = Store::start(body.clone(), &[]);
+        let address = format!("http://{}", store.address);
+        let pod = Pod::new();
+        let mut command = pod.build(&digest(&body), &address, &uv(), &"ab".repeat(20));
+        command
+            .env("UV_DEFAULT_INDEX", url)
+            .env("UV_HTTP_RETRIES", "0")
+            .env("UV_HTTP_TIMEOUT", "2");
+        let mut builder = pod.start(command);
+        assert_eq!(builder.exit_code(), Some(1), "{name}");
+        let told = pod.termination();
+        assert!(
+            told.starts_with("could not install `requirements.txt`: "),
+            "{name}: {told}"
+        );
+        assert!(told.contains(words), "{name}: {told}");
+        assert!(!told.contains("secret"), "{name}: {told}");
+    }
 }
 
 /// How many files have names with this end.

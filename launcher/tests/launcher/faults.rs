@@ -1,0 +1,131 @@
+//! What goes wrong around the launcher: each ends healed, or with one sentence that names the cause and the fix.
+
+use std::process::Command;
+use std::thread;
+
+use crate::pod::{Launcher, Pod};
+use crate::processes;
+use crate::stand_ins::{APP, KEY, build, start, uv, wave_bundle};
+use crate::store::{Store, digest};
+
+/// Places at which a download breaks off.
+const CUTS: usize = 20;
+
+/// Launchers that are tried side by side.
+const AT_ONCE: usize = 4;
+
+const RESTORED: &str = "the one that was built at import";
+
+/// Starts a launcher that is to use the environment `built`.
+fn start_prepared(pod: &Pod, body: &[u8], store: &Store, built: &str) -> Launcher {
+    let address = format!("http://{}", store.address);
+    let mut command = pod.command(&digest(body), &address, &uv());
+    command
+        .env("WAVESTORE_ENVIRONMENT_KEY", KEY)
+        .env("WAVESTORE_ENVIRONMENT_DIGEST", built);
+    pod.start(command)
+}
+
+#[test]
+fn a_download_that_breaks_off_anywhere_is_done_again() {
+    let body = wave_bundle(APP, "h2o-wave\n");
+    let model = Store::start(body.clone(), &[]);
+    let built = build(&body, &model);
+    let environments = model.environments.lock().unwrap().clone();
+    let size = environments.values().next().map_or(0, Vec::len);
+    let cut_at = |part: usize| {
+        let store = Store::start(body.clone(), &[]);
+        store.environments.lock().unwrap().clone_from(&environments);
+        // The bundle comes first, then the environment; each breaks off once.
+        let (of_bundle, of_environment) = (body.len() * part / CUTS, size * part / CUTS);
+        let whole = usize::MAX;
+        *store.cuts.lock().unwrap() = vec![of_environment, whole, of_bundle];
+        let pod = Pod::new();
+        let launcher = start_prepared(&pod, &body, &store, &built);
+        launcher.wait_until_ready();
+        let log = launcher.log();
+        assert!(log.contains(RESTORED), "{part}: {log}");
+        assert_eq!(log.matches("Trying again").count(), 2, "{part}: {log}");
+        assert!(!log.contains("Resolved"), "{part}: {log}");
+    };
+    for parts in (0..CUTS).collect::<Vec<_>>().chunks(AT_ONCE) {
+        thread::scope(|scope| {
+            for part in parts {
+                scope.spawn(|| cut_at(*part));
+            }
+        });
+    }
+}
+
+#[test]
+fn a_store_that_refuses_for_a_while_still_gives_the_environment() {
+    let body = wave_bundle(APP, "h2o-wave\n");
+    let model = Store::start(body.clone(), &[]);
+    let built = build(&body, &model);
+    // The first answer is the bundle's.
+    let store = Store::start(body.clone(), &[0, 503, 500, 429]);
+    let environments = model.environments.lock().unwrap().clone();
+    *store.environments.lock().unwrap() = environments;
+    let pod = Pod::new();
+    let launcher = start_prepared(&pod, &body, &store, &built);
+    launcher.wait_until_ready();
+    let log = launcher.log();
+    assert!(
+        log.contains("503") && log.contains("500") && log.contains("429"),
+        "{log}"
+    );
+    assert!(log.contains(RESTORED), "{log}");
+}
+
+#[test]
+fn a_full_disk_is_named() {
+    let pod = Pod::new();
+    let body = wave_bundle(&format!("# {}\n{APP}", "x".repeat(4 << 20)), "h2o-wave\n");
+    let store = Store::start(body.clone(), &[]);
+    let address = format!("http://{}", store.address);
+    let model = pod.command(&digest(&body), &address, &uv());
+    // A file system of its own for the app's folder, which only this process sees.
+    let mut command = Command::new("unshare");
+    command
+        .args(["--user", "--map-root-user", "--mount", "--", "sh", "-c"])
+        .arg("mount -t tmpfs -o size=1m tmpfs \"$1\" && shift && exec \"$@\"")
+        .args([
+            "sh".as_ref(),
+            pod.path("app").as_os_str(),
+            model.get_program(),
+        ])
+        .args(model.get_args());
+    for (name, value) in model.get_envs() {
+        command.env(name, value.unwrap_or_default());
+    }
+    let mut launcher = pod.start(command);
+    assert_eq!(launcher.exit_code(), Some(1), "{}", launcher.log());
+    let told = pod.termination();
+    assert!(
+        told.contains("app.py") && told.contains("No space left on device"),
+        "{told}"
+    );
+}
+
+#[test]
+fn an_app_that_ends_by_itself_has_failed_whatever_it_says() {
+    let pod = Pod::new();
+    let (mut launcher, _store) = start(&pod, "import sys\nsys.exit(0)\n", &[]);
+    let code = launcher.exit_code();
+    assert_eq!(code, Some(1), "{}", launcher.log());
+    assert_eq!(pod.termination(), "the app ended with code 0");
+}
+
+#[test]
+fn children_that_an_app_leaves_behind_are_buried() {
+    let pod = Pod::new();
+    // Each child makes one of its own and ends, so that its child is an orphan, which ends at once.
+    let app = "import os\nfor _ in range(50):\n    if os.fork() == 0:\n        os.fork()\n        os._exit(0)\n    os.wait()\n";
+    let (launcher, _store) = start(&pod, app, &[]);
+    launcher.wait_until_ready();
+    launcher.eventually("all buried", || {
+        let children = processes::all().into_iter();
+        let dead = children.filter(|seen| seen.parent == launcher.pid() && seen.is_zombie);
+        (dead.count() == 0).then_some(())
+    });
+}
