@@ -83,6 +83,11 @@ fuzz: ## Fuzz the bundle reader, and the router's reading of requests, for a min
 bench: ## Measure from kubectl apply to a usable app, on the store of `make up`
 	KUBECONFIG=$(WAVESTORE_STATE)/kubeconfig PATH=$(WAVESTORE_STATE)/bin:$$PATH e2e/bench/usable.py
 
+.PHONY: bench-launch
+bench-launch: ## Measure each phase until an app's first page, beside venv and pip, on the store of `make up`, CASE="bare data large at-once"
+	KUBECONFIG=$(WAVESTORE_STATE)/kubeconfig PATH=$(WAVESTORE_STATE)/bin:$$PATH \
+		e2e/bench/launch.py target/bench $(or $(CASE),bare data large at-once)
+
 .PHONY: bench-operator
 bench-operator: ## Measure the operator, COUNT="100 500 1000 10000", on a control plane of its own without nodes
 	e2e/bench/operator.sh $(or $(COUNT),100 500 1000 10000)
