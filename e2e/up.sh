@@ -57,6 +57,7 @@ fi
 helm upgrade --install wavestore "$REPOSITORY/config/wavestore" --namespace "$NAMESPACE" --take-ownership --force-conflicts \
     --set images.store="$images/store:$tag" --set images.instance="$images/instance:$tag" \
     --set "runtimes[0].name=python3.13,runtimes[0].image=$images/instance:$tag-python3.13" \
+    --set "customImages[0]=$images/instance" \
     --set storeUrl="http://localhost:$PORT" --set appsDomain="localhost:$PORT" "${settings[@]}" >/dev/null
 for deployment in wavestore-operator wavestore-router; do
     kubectl -n "$NAMESPACE" rollout status "deployment/$deployment" --timeout=180s || {

@@ -38,7 +38,7 @@ pub enum RoutingMode {
     BaseUrl,
 }
 
-/// What kind of process the launcher starts.
+/// What an instance's pod runs.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema, strum::Display,
 )]
@@ -48,6 +48,8 @@ pub enum AppMode {
     Wave,
     /// Any Python web server.
     Python,
+    /// An image of the app's own, without the launcher.
+    Container,
 }
 
 /// Everything a pod needs beyond the spec. The operator computes it from the app and the store's settings,
@@ -59,20 +61,23 @@ pub struct Runtime {
     pub app: AppRef,
     /// Digest of the bundle, `sha256:` and 64 hexadecimal digits.
     pub digest: String,
-    /// Container image of the launcher.
+    /// Container image: one with the launcher, or the app's own.
     pub image: String,
     /// `IfNotPresent`, `Always` or `Never`.
     pub image_pull_policy: String,
     /// The store's internal address, from which the launcher fetches the bundle.
     pub store_url: String,
-    /// What the launcher starts.
+    /// What the pod runs.
     pub mode: AppMode,
     /// `[Runtime] Module`.
     pub module: String,
     /// `[Runtime] AppArgs`, split into words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<String>,
-    /// Port on which a Python app listens itself; Wave apps are reached through waved.
+    /// `[Runtime] AppEntryPoint` of an image of the app's own, split into words; none: the image's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
+    /// Port on which an app listens that is no Wave app; those are reached through waved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "int32"))]
     pub port: Option<u16>,

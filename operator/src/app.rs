@@ -2,6 +2,7 @@
 //! its environment built.
 
 pub(crate) mod environment;
+pub(crate) mod images;
 pub(crate) mod import;
 pub(crate) mod oidc;
 mod reconcile;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bundle::{InstanceTimeout, Quantity};
 use clap::{ArgAction, Parser, ValueEnum};
-use k8s_openapi::api::core::v1::EnvVar;
+use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource, SecretKeySelector};
 use url::Url;
 
 use crate::app::environment;
@@ -73,7 +73,15 @@ pub struct Args {
     /// "deprecated": false}]`.
     #[arg(long, env = "WAVESTORE_RUNTIMES", default_value = "[]")]
     pub(crate) runtimes: Runtimes,
-    /// When nodes pull that image.
+    /// Image that apps may bring (`CustomImage`), with any tag; or, with `/` at its end, what the names of such images begin with.
+    /// May be given more than once. None: apps bring no images.
+    #[arg(
+        long = "custom-image",
+        env = "WAVESTORE_CUSTOM_IMAGES",
+        value_delimiter = ','
+    )]
+    pub(crate) custom_images: Vec<String>,
+    /// When nodes pull any of these images.
     #[arg(
         long,
         env = "WAVESTORE_IMAGE_PULL_POLICY",
@@ -90,6 +98,10 @@ pub struct Args {
     /// Variable that every instance gets, as `NAME=VALUE`; once for each.
     #[arg(long, value_parser = parse_variable)]
     pub(crate) instance_env: Vec<EnvVar>,
+    /// Variable that every instance gets from a Secret of this namespace, as `NAME=SECRET/KEY`; once for each. The Secret must be
+    /// open to apps.
+    #[arg(long, value_parser = parse_secret_variable)]
+    pub(crate) instance_secret_env: Vec<EnvVar>,
     /// How long an instance may be unused before it is put to sleep, for apps without an `InstanceTimeout`: such as `1h30m`, or
     /// `-1` for never.
     #[arg(
@@ -286,6 +298,33 @@ fn parse_variable(text: &str) -> Result<EnvVar, String> {
     let (name, value) = text
         .split_once('=')
         .ok_or_else(|| format!("`{text}` is not `NAME=VALUE`"))?;
+    Ok(EnvVar {
+        name: variable_name(name)?,
+        value: Some(value.to_owned()),
+        value_from: None,
+    })
+}
+
+fn parse_secret_variable(text: &str) -> Result<EnvVar, String> {
+    let (name, secret) = text
+        .split_once('=')
+        .ok_or_else(|| format!("`{text}` is not `NAME=SECRET/KEY`"))?;
+    let (secret, key) = parse_secret_key(secret)?;
+    Ok(EnvVar {
+        name: variable_name(name)?,
+        value: None,
+        value_from: Some(EnvVarSource {
+            secret_key_ref: Some(SecretKeySelector {
+                name: secret,
+                key,
+                optional: None,
+            }),
+            ..EnvVarSource::default()
+        }),
+    })
+}
+
+fn variable_name(name: &str) -> Result<String, String> {
     let first = name.bytes().next();
     let valid = first.is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_')
         && name
@@ -294,11 +333,7 @@ fn parse_variable(text: &str) -> Result<EnvVar, String> {
     if !valid {
         return Err(format!("`{name}` is not the name of a variable"));
     }
-    Ok(EnvVar {
-        name: name.to_owned(),
-        value: Some(value.to_owned()),
-        value_from: None,
-    })
+    Ok(name.to_owned())
 }
 
 #[cfg(test)]
@@ -321,6 +356,26 @@ mod tests {
             .filter_map(|variable| variable.value.as_deref())
             .collect();
         assert_eq!(values, ["localhost,.svc", "b"]);
+    }
+
+    #[test]
+    fn variables_may_come_from_secrets() {
+        let variable = parse_secret_variable("UV_INDEX_OURS_PASSWORD=index/password");
+        let variable = variable.expect("a variable");
+        assert_eq!(variable.value, None);
+        let selector = variable.value_from.and_then(|from| from.secret_key_ref);
+        let selector = selector.expect("a secret");
+        assert_eq!(
+            (
+                variable.name.as_str(),
+                selector.name.as_str(),
+                selector.key.as_str()
+            ),
+            ("UV_INDEX_OURS_PASSWORD", "index", "password")
+        );
+        for text in ["A", "A=index", "A=/password", "A=index/", "1=a/b"] {
+            assert!(parse_secret_variable(text).is_err(), "{text}");
+        }
     }
 
     #[test]

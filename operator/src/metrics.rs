@@ -29,10 +29,10 @@ use crate::error::Error;
 use crate::freshness::{Freshness, Watch};
 use crate::helm;
 use crate::instance::Plan;
-pub(crate) use labels::{Controller, Import};
+pub(crate) use labels::{Build, Controller, Import};
 use labels::{
-    Exit, OfBuild, OfController, OfImport, OfPlan, OfReconcile, OfRun, OfState, OfVerb, OfWatch,
-    Outcome, State, Verb,
+    Exit, OfBuild, OfController, OfEnvironment, OfImport, OfPlan, OfReconcile, OfRun, OfState,
+    OfVerb, OfWatch, Outcome, State, Verb,
 };
 use queue::Queue;
 pub(crate) use queue::Waiting;
@@ -54,6 +54,7 @@ pub(crate) struct Metrics {
     helm_running: Gauge,
     queue: Queue,
     app_imports: Family<OfImport, Counter>,
+    environment_builds: Family<OfEnvironment, Counter>,
     leader: Gauge,
     instances: Arc<OnceLock<Store<WaveInstance>>>,
 }
@@ -75,6 +76,7 @@ impl Metrics {
         let helm_run_duration = Family::new_with_constructor(durations as fn() -> Histogram);
         let helm_running = Gauge::default();
         let app_imports = Family::default();
+        let environment_builds = Family::default();
         let leader = Gauge::default();
         let queue = Queue::default();
         let instances = Arc::new(OnceLock::new());
@@ -120,6 +122,11 @@ impl Metrics {
             "Tries to bring an app into the catalog",
             app_imports.clone(),
         );
+        ours.register(
+            "environment_builds",
+            "Jobs that were to build the environment of an app",
+            environment_builds.clone(),
+        );
         ours.register_collector(Box::new(Scraped {
             freshness,
             queue: queue.clone(),
@@ -137,6 +144,7 @@ impl Metrics {
             helm_running,
             queue,
             app_imports,
+            environment_builds,
             leader,
             instances,
         };
@@ -167,6 +175,12 @@ impl Metrics {
         for &outcome in Import::VARIANTS {
             drop(self.app_imports.get_or_create(&OfImport { outcome }));
         }
+        for &outcome in Build::VARIANTS {
+            drop(
+                self.environment_builds
+                    .get_or_create(&OfEnvironment { outcome }),
+            );
+        }
     }
 
     /// All of it as text, in the form of [`CONTENT_TYPE`].
@@ -195,6 +209,13 @@ impl Metrics {
     /// Counts a try to import an app.
     pub(crate) fn imported(&self, outcome: Import) {
         self.app_imports.get_or_create(&OfImport { outcome }).inc();
+    }
+
+    /// Counts a job that was to build an environment.
+    pub(crate) fn built(&self, outcome: Build) {
+        self.environment_builds
+            .get_or_create(&OfEnvironment { outcome })
+            .inc();
     }
 
     /// Begins to measure a reconciliation.

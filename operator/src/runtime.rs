@@ -18,6 +18,7 @@ use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 
 use crate::app::environment::Environments;
+use crate::app::images::Images;
 use crate::app::import::{Hosts, Importer};
 use crate::app::resolve::StoreSettings;
 use crate::app::secrets::Readers;
@@ -90,10 +91,12 @@ async fn serve(args: Args) -> Result<(), Error> {
         concurrency,
         instance_image,
         runtimes,
+        custom_images,
         image_pull_policy,
         instance_store_url,
         ca_config_map,
-        instance_env,
+        mut instance_env,
+        instance_secret_env,
         environments,
         instance_oidc,
         idle_timeout,
@@ -112,6 +115,7 @@ async fn serve(args: Args) -> Result<(), Error> {
         log_format,
     } = args;
     log(log_format);
+    instance_env.extend(instance_secret_env);
     // Fails only when there is a provider already.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let stop = CancellationToken::new();
@@ -183,6 +187,7 @@ async fn serve(args: Args) -> Result<(), Error> {
         store: StoreSettings {
             image: instance_image,
             runtimes,
+            custom_images: Images::new(custom_images),
             image_pull_policy: image_pull_policy.to_string(),
             store_url: instance_store_url.map_or_else(
                 || format!("http://wavestore-internal.{namespace}.svc:8081"),

@@ -71,7 +71,7 @@ impl Proxy {
     ) -> Result<Response<Body>, Error> {
         let route = permit.route();
         // What runs there is unknown until its app is; the stricter rules hold meanwhile.
-        if route.mode != Some(AppMode::Python) {
+        if matches!(route.mode, None | Some(AppMode::Wave)) {
             let own_base = route.base(form);
             wave::admit(
                 request.method(),

@@ -4,6 +4,7 @@
 
 mod apps;
 mod bad_input;
+mod containers;
 mod environments;
 mod failing_apps;
 mod gitops;

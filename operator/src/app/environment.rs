@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bundle::{Bundle, Quantity};
 use catalog::{Digest, EnvironmentKey};
-use crds::{Runtime, WaveApp};
+use crds::{AppMode, Runtime, WaveApp};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{EnvVar, Pod, Secret};
 use kube::api::{Api, DeleteParams, ListParams, PostParams};
@@ -26,6 +26,7 @@ use crate::attempts;
 use crate::error::{Error, chain};
 use crate::events::{Tone, cut};
 use crate::instance::workload::DeploymentSeen;
+use crate::metrics::Build;
 use job::Outcome;
 pub(super) use plan::FAILURES;
 use plan::{Observed, Plan, plan};
@@ -187,6 +188,10 @@ impl Environments {
     ) -> Option<Wanted> {
         self.limits.as_ref()?;
         let (requirements, runtime) = bundle.requirements.as_ref().zip(runtime)?;
+        // An image of its own has everything in it.
+        if runtime.mode == AppMode::Container {
+            return None;
+        }
         let variables = key::variables(requirements, &runtime.env);
         let key = key::key(&key::Sources {
             owner: &app.spec.owner,
@@ -329,6 +334,7 @@ async fn step(
         Plan::Use(digest) => {
             if built != Some(digest) {
                 info!(environment.digest = %digest, "Environment {key} is built");
+                ctx.metrics.built(Build::Built);
             }
             Progress::Built(digest)
         }
@@ -341,6 +347,7 @@ async fn step(
         }
         Plan::Fail(words) => {
             warn!("Environment {key} could not be built: {words}");
+            ctx.metrics.built(Build::Failed);
             // Its name is free when its pod is gone, too.
             let deleted = jobs.delete(&name, &DeleteParams::foreground()).await;
             unless_gone(deleted).map_err(kube_error("delete the job", &name))?;

@@ -169,7 +169,7 @@ impl Error {
             Self::Bundle(_) => "BadBundle",
             Self::Url { .. } | Self::Host { .. } => "BadUrl",
             Self::Catalog(catalog::Error::DuplicateApp { .. }) => "Duplicate",
-            Self::Resolve(_) => "NotSupported",
+            Self::Resolve(resolve::Error::ImageNotAllowed(_)) => "ImageNotAllowed",
             Self::Secret(secrets::Error::Refused(refusal)) => refusal.code(),
             Self::Secret(secrets::Error::Read { .. }) => "SecretUnreadable",
             Self::Catalog(error) => error.code(),

@@ -8,6 +8,7 @@ use crds::{AppRef, Lifecycle, RoutingMode, Runtime, RuntimeFile, RuntimeVolume};
 use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource, ResourceRequirements, SecretKeySelector};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Amount;
 
+use super::images::Images;
 use super::oidc::AppOidc;
 use super::runtimes::Runtimes;
 use super::secrets::Grant;
@@ -25,7 +26,9 @@ pub(crate) struct StoreSettings {
     pub(crate) image: String,
     /// Images that apps may ask for.
     pub(crate) runtimes: Runtimes,
-    /// When nodes pull it.
+    /// Images that apps may bring (`[Runtime] CustomImage`).
+    pub(crate) custom_images: Images,
+    /// When nodes pull any of them.
     pub(crate) image_pull_policy: String,
     /// Where instances fetch their bundles.
     pub(crate) store_url: String,
@@ -44,9 +47,9 @@ pub(crate) struct StoreSettings {
 /// Why an app that was read cannot be run here.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// An image of the app's own.
-    #[error("app.toml: `[Runtime] AppMode` is `container`, which is not supported yet")]
-    ContainerMode,
+    /// An image of the app's own that nobody allows.
+    #[error("app.toml: `[Runtime] CustomImage` is `{0}`, which this store does not allow")]
+    ImageNotAllowed(String),
 }
 
 impl Error {
@@ -54,7 +57,9 @@ impl Error {
     #[must_use]
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::ContainerMode => "use `wave` or `python`",
+            Self::ImageNotAllowed(_) => {
+                "ask an admin to add it to `customImages` in the store's values, or use the mode `wave` or `python`"
+            }
         }
     }
 }
@@ -83,9 +88,8 @@ pub(crate) fn resolve(
         runtime_version,
         // See `env`.
         enable_oidc: _,
-        // Of containers alone, which are refused.
-        custom_image: _,
-        entry_point: _,
+        custom_image,
+        entry_point,
         // See `resources`.
         memory_limit: _,
         memory_reservation: _,
@@ -94,24 +98,35 @@ pub(crate) fn resolve(
         gpu_count: _,
         gpu_type: _,
     } = runtime;
-    let (mode, port) = match mode {
-        AppMode::Wave => (crds::AppMode::Wave, None),
-        AppMode::Python => (crds::AppMode::Python, *port),
-        AppMode::Container => return Err(Error::ContainerMode),
+    let usual = || {
+        runtime_version
+            .as_deref()
+            .and_then(|name| store.runtimes.find(name))
+            .map_or(&store.image, |version| &version.image)
+            .clone()
+    };
+    let (mode, image, command, port) = match mode {
+        AppMode::Wave => (crds::AppMode::Wave, usual(), Vec::new(), None),
+        AppMode::Python => (crds::AppMode::Python, usual(), Vec::new(), *port),
+        AppMode::Container => {
+            let image = custom_image.clone().unwrap_or_default();
+            if !store.custom_images.allow(&image) {
+                return Err(Error::ImageNotAllowed(image));
+            }
+            let command = entry_point.clone();
+            (crds::AppMode::Container, image, command, *port)
+        }
     };
     Ok(Some(Runtime {
         app: app_ref(manifest),
         digest: digest.to_owned(),
-        image: runtime_version
-            .as_deref()
-            .and_then(|name| store.runtimes.find(name))
-            .map_or(&store.image, |version| &version.image)
-            .clone(),
+        image,
         image_pull_policy: store.image_pull_policy.clone(),
         store_url: store.store_url.clone(),
         mode,
         module: module.clone(),
         args: args.clone(),
+        command,
         port,
         routing_mode: routing(*routing_mode),
         env: env(manifest, id, store, grant),
@@ -125,7 +140,11 @@ pub(crate) fn resolve(
             mount_path: volume.mount.clone(),
             size: volume.size.to_string(),
         }),
-        resource_volume_size: resource_volume_size.as_ref().map(ToString::to_string),
+        // Where the launcher makes the environment.
+        resource_volume_size: resource_volume_size
+            .as_ref()
+            .filter(|_| mode != crds::AppMode::Container)
+            .map(ToString::to_string),
         shared_memory: *enable_shm,
         ca_config_map: store.ca_config_map.clone(),
         environment: None,
@@ -324,6 +343,7 @@ mod tests {
             ]"#
             .parse()
             .expect("runtimes"),
+            custom_images: Images::new(vec!["registry/apps/".to_owned()]),
             image_pull_policy: "IfNotPresent".to_owned(),
             store_url: "http://wavestore-internal.wavestore.svc:8081".to_owned(),
             ca_config_map: None,
@@ -509,7 +529,33 @@ mod tests {
         let container = resolved(
             "[Runtime]\nModule = \"app\"\nAppMode = \"container\"\nCustomImage = \"x\"\nPort = 8080",
         );
-        assert_eq!(container, Err(Error::ContainerMode));
+        assert_eq!(container, Err(Error::ImageNotAllowed("x".to_owned())));
+    }
+
+    #[test]
+    fn an_image_of_its_own_runs_as_it_says() {
+        let runtime = resolved(
+            r#"
+            [Runtime]
+            Module = "app"
+            AppMode = "container"
+            CustomImage = "registry/apps/shiny:2"
+            Port = 3838
+            AppEntryPoint = ["/usr/bin/shiny-server"]
+            AppArgs = ["--verbose"]
+            "#,
+        );
+        let runtime = runtime.expect("resolved").expect("a runtime");
+        assert_eq!(
+            (runtime.mode, runtime.image.as_str(), runtime.port),
+            (
+                crds::AppMode::Container,
+                "registry/apps/shiny:2",
+                Some(3838)
+            )
+        );
+        assert_eq!(runtime.command, ["/usr/bin/shiny-server"]);
+        assert_eq!(runtime.args, ["--verbose"]);
     }
 
     #[test]

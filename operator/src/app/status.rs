@@ -222,7 +222,9 @@ mod tests {
                 version: "1.0.0".to_owned(),
                 holder: "first".to_owned(),
             },
-            Error::Resolve(resolve::Error::ContainerMode),
+            Error::Resolve(resolve::Error::ImageNotAllowed(
+                "example.com/app".to_owned(),
+            )),
             Error::Secret(secrets::Error::Refused(secrets::Refusal::SecretNotFound {
                 entry: "[[Env]] PASSWORD".to_owned(),
                 secret: "database".to_owned(),

@@ -173,7 +173,10 @@ fn failed(pod: &PodSeen, end: &End) -> Verdict {
     let message = if end.reason == "OOMKilled" {
         "the app needed more memory than its limit and was killed; raise `MemoryLimit` in `[Runtime]` of app.toml".to_owned()
     } else if said.is_empty() {
-        format!("the launcher ended with code {} and said nothing", end.code)
+        format!(
+            "the container ended with code {} and said nothing",
+            end.code
+        )
     } else {
         said
     };
@@ -192,7 +195,7 @@ fn running(pod: &PodSeen, launcher: Option<&Answer>) -> Verdict {
             None => Verdict::new(
                 State::Reconciling,
                 "Starting",
-                "waiting for the launcher's word",
+                "waiting for the app to answer",
                 "Starting",
             ),
         };
@@ -232,7 +235,7 @@ mod tests {
         PodSeen {
             created: None,
             deleting: false,
-            ip: Some("10.0.0.1".to_owned()),
+            launcher: Some("10.0.0.1".to_owned()),
             unschedulable: None,
             scheduled: true,
             failed: None,

@@ -364,8 +364,8 @@ async fn ask_launcher(ctx: &Context, seen: &Seen) -> Option<Answer> {
     if !is_starting(seen) {
         return None;
     }
-    let ip = seen.pod.as_ref()?.ip.as_ref()?;
-    ctx.launchers.ask(ip).await
+    let address = seen.pod.as_ref()?.launcher.as_ref()?;
+    ctx.launchers.ask(address).await
 }
 
 #[cfg(test)]

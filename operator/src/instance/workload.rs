@@ -102,8 +102,8 @@ pub(crate) struct PodSeen {
     pub(crate) created: Option<Timestamp>,
     /// It is being deleted.
     pub(crate) deleting: bool,
-    /// Its address.
-    pub(crate) ip: Option<String>,
+    /// Address of its launcher; images of an app's own have none.
+    pub(crate) launcher: Option<String>,
     /// Why no node takes it.
     pub(crate) unschedulable: Option<String>,
     /// It has a node.
@@ -143,6 +143,14 @@ pub(crate) struct End {
     pub(crate) message: String,
 }
 
+/// Whether the pod's container serves the launcher's port.
+fn has_launcher(pod: &Pod) -> bool {
+    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+    containers
+        .flat_map(|container| container.ports.iter().flatten())
+        .any(|port| port.container_port == i32::from(crds::HEALTH_PORT))
+}
+
 /// Keeps what is needed of a Deployment.
 pub(crate) fn keep_deployment(deployment: Deployment) -> Option<Kept<DeploymentSeen>> {
     let fingerprint = deployment.fingerprint();
@@ -169,6 +177,7 @@ pub(crate) fn keep_deployment(deployment: Deployment) -> Option<Kept<DeploymentS
 
 /// Keeps what is needed of a Pod.
 pub(crate) fn keep_pod(pod: Pod) -> Option<Kept<PodSeen>> {
+    let launches = has_launcher(&pod);
     let status = pod.status.unwrap_or_default();
     let condition = |name: &str| {
         status
@@ -185,7 +194,7 @@ pub(crate) fn keep_pod(pod: Pod) -> Option<Kept<PodSeen>> {
     let value = PodSeen {
         created: pod.metadata.creation_timestamp.as_ref().map(|time| time.0),
         deleting: pod.metadata.deletion_timestamp.is_some(),
-        ip: status.pod_ip.clone(),
+        launcher: status.pod_ip.clone().filter(|_| launches),
         unschedulable: scheduling
             .filter(|condition| condition.status == "False")
             .map(|condition| condition.message.clone().unwrap_or_default()),

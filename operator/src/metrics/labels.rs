@@ -19,7 +19,7 @@ macro_rules! label_values {
     )*};
 }
 
-label_values!(Controller, Outcome, Verb, Exit, Import, State, Watch);
+label_values!(Controller, Outcome, Verb, Exit, Import, Build, State, Watch);
 
 /// Who reconciles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::IntoStaticStr, strum::VariantArray)]
@@ -116,6 +116,16 @@ pub(crate) enum Import {
     Failed,
 }
 
+/// What became of a job that was to build an environment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub(crate) enum Build {
+    /// Its environment is in the store.
+    Built,
+    /// The `WaveApp` says why not.
+    Failed,
+}
+
 /// How an instance is, by its conditions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::IntoStaticStr, strum::VariantArray)]
 #[strum(serialize_all = "snake_case")]
@@ -166,6 +176,11 @@ pub(super) struct OfRun {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct OfVerb {
     pub(super) verb: Verb,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct OfEnvironment {
+    pub(super) outcome: Build,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
