@@ -6,6 +6,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/cluster/lib.sh"
 NAMESPACE=wavestore
 PORT=${WAVESTORE_PORT:-8080}
 TIMINGS=$CACHE/up-timings
+# Of cargo: `release` to measure, `dev` to be quick.
+PROFILE=${WAVESTORE_PROFILE:-dev}
 
 # Says what begins, and how long it took the last time: step TITLE
 step() {
@@ -28,7 +30,7 @@ step "binaries of the cluster, and the store's own"
 # Both use all cores; side by side neither waits for the other's slow links and downloads.
 "$HERE/build.sh" &
 cluster_build=$!
-(cd "$REPOSITORY" && cargo build --locked --workspace --bins)
+(cd "$REPOSITORY" && cargo build --locked --workspace --bins --profile "$PROFILE")
 wait "$cluster_build"
 
 step "the cluster"
@@ -36,7 +38,7 @@ step "the cluster"
 export KUBECONFIG=$STATE/kubeconfig PATH=$STATE/bin:$PATH
 
 step "images"
-bins=$CARGO_TARGET_DIR/debug
+bins=$CARGO_TARGET_DIR/${PROFILE/dev/debug}
 tag=dev-$({
     cat "$bins"/wavestore-{operator,router,launcher} "$REPOSITORY"/config/images/*.Containerfile
     find "$REPOSITORY/config/wave-instance" -type f -print0 | sort -z | xargs -0 cat

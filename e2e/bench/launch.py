@@ -39,7 +39,7 @@ PORT = int(os.environ.get("WAVESTORE_PORT", "8080"))
 NAMESPACE = "wavestore"
 RUNS = int(os.environ.get("BENCH_RUNS", "5"))
 AT_ONCE = 20
-PATIENCE_SECONDS = 900
+PATIENCE_SECONDS = 300
 GREETING = "the first page"
 CASES = {
     "bare": ["h2o-wave"],
@@ -54,7 +54,6 @@ LOGGED = [
     ("Starting", "launcher"),
     ("Fetched bundle", "bundle"),
     ("The Python environment is", "environment"),
-    ("Installed", "environment"),
     ("The app is ready", "registered"),
 ]  # fmt: skip
 PIP = """
@@ -66,7 +65,8 @@ python3 -m venv /resources/venv
 mark venv
 /resources/venv/bin/pip install --disable-pip-version-check --no-cache-dir --quiet --requirement requirements.txt
 mark environment
-(cd /resources/venv && exec ./waved -listen :10101) >/tmp/waved.log 2>&1 &
+# Or it forgets an app that does not listen yet when the first visitor comes.
+(cd /resources/venv && H2O_WAVE_KEEP_APP_LIVE=1 exec ./waved -listen :10101) >/tmp/waved.log 2>&1 &
 until python3 -c 'import socket; socket.create_connection(("127.0.0.1", 10101))' 2>/dev/null; do sleep 0.05; done
 mark waved
 H2O_WAVE_APP_ADDRESS=http://127.0.0.1:8000 H2O_WAVE_ADDRESS=http://127.0.0.1:10101 exec /resources/venv/bin/python -m uvicorn --port 8000 app:main
@@ -130,8 +130,6 @@ def publish(name: str, case: str, on_volume: bool) -> None:
             "spec": {"bundle": {"configMapRef": {"name": name, "key": "app.wave"}}, "owner": "admin", "visibility": "AllUsers"},
         },
     )  # fmt: skip
-    say(f"{name}: imported, and its environment built")
-
     def built() -> bool:
         conditions = json.loads(kubectl("get", "waveapp", name, "--output=json")).get("status", {}).get("conditions", [])
         told = {condition["type"]: condition for condition in conditions}
@@ -140,6 +138,7 @@ def publish(name: str, case: str, on_volume: bool) -> None:
         return told.get("EnvironmentReady", {}).get("status") == "True"
 
     await_condition(f"the environment of {name}", built)
+    say(f"{name}: imported, and its environment built")
 
 
 def instance(name: str, app: str, suspended: bool = False) -> dict:
@@ -338,10 +337,21 @@ def medians(runs: list[dict[str, float]]) -> dict[str, float]:
     return {phase: round(statistics.median(values), 3) for phase, values in sorted(phases.items(), key=lambda item: statistics.median(item[1]))}
 
 
+def withdraw(*names: str) -> None:
+    kubectl("delete", "waveapp,configmap", *names, "--ignore-not-found", "--wait=false")
+
+
 def measure_one(case: str) -> dict:
     app = f"bench-{case}"
-    publish(app, case, False)
-    publish(f"{app}-volume", case, True)
+    try:
+        publish(app, case, False)
+        publish(f"{app}-volume", case, True)
+        return measure_ways(case, app)
+    finally:
+        withdraw(app, f"{app}-volume")
+
+
+def measure_ways(case: str, app: str) -> dict:
     ways = {
         "known": lambda run: known(run, app),
         "volume": lambda run: volume(run, app),
@@ -363,7 +373,6 @@ def measure_one(case: str) -> dict:
 
 def measure_at_once(case: str) -> dict:
     app = f"bench-{case}"
-    publish(app, case, False)
     names = [f"bench-{case}-{number:02}" for number in range(AT_ONCE)]
     pages = {}
 
@@ -371,6 +380,7 @@ def measure_at_once(case: str) -> dict:
         pages[name] = first_page(("127.0.0.1", PORT), f"{name}.localhost:{PORT}")
 
     try:
+        publish(app, case, False)
         started = time.time()
         apply(*(instance(name, app) for name in names))
         threads = [threading.Thread(target=wait, args=(name,)) for name in names]
@@ -380,6 +390,7 @@ def measure_at_once(case: str) -> dict:
             thread.join()
     finally:
         kubectl("delete", "waveinstance", *names, "--ignore-not-found", "--wait", "--timeout=300s")
+        withdraw(app)
     if len(pages) != len(names):
         raise Failure(f"{len(pages)} of {len(names)} instances have answered")
     seconds = sorted(page - started for page in pages.values())
