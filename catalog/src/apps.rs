@@ -1,6 +1,7 @@
 //! Apps: one row for each version of each app, and who may see it.
 
 mod search;
+mod versions;
 
 use std::fmt;
 use std::str::FromStr as _;

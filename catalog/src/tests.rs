@@ -11,6 +11,7 @@ mod provider_sessions;
 mod sessions;
 mod tickets;
 mod tokens;
+mod versions;
 
 use chrono::{DateTime, Utc};
 

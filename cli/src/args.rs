@@ -37,6 +37,8 @@ pub(crate) enum Output {
     Table,
     /// For programs.
     Json,
+    /// For programs, and for people who read more than a line.
+    Yaml,
 }
 
 #[derive(Debug, Subcommand)]
@@ -49,6 +51,9 @@ pub(crate) enum Command {
     /// Make bundles of an app's folder, and publish them.
     #[command(subcommand)]
     Bundle(BundleCommand),
+    /// Find apps, and look after those that you have published.
+    #[command(subcommand)]
+    App(AppCommand),
     /// Run apps, and look after what runs.
     #[command(subcommand)]
     Instance(InstanceCommand),
@@ -110,6 +115,52 @@ pub(crate) enum InstanceCommand {
         /// Its name.
         name: String,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AppCommand {
+    /// List the apps that you see, the newest first.
+    List {
+        /// Words that an app has to have in its name, title, description or tags.
+        words: Vec<String>,
+    },
+    /// Show one version of an app, or all versions.
+    Get {
+        /// `NAME:VERSION` for one, `NAME` for all, or the name of a `WaveApp`.
+        app: String,
+    },
+    /// Save the bundle of an app that you manage.
+    Download {
+        /// `NAME:VERSION`, or the name of a `WaveApp`.
+        app: String,
+        /// The bundle's file. Default: `<Name>.<Version>.wave` in the current folder.
+        #[arg(long, short = 'f')]
+        file: Option<PathBuf>,
+    },
+    /// Change who sees an app, or, as an admin, who owns it.
+    Update {
+        /// `NAME:VERSION`, or the name of a `WaveApp`.
+        app: String,
+        #[command(flatten)]
+        change: AppChange,
+    },
+    /// Delete a version of an app that has no instances.
+    Delete {
+        /// `NAME:VERSION`, or the name of a `WaveApp`.
+        app: String,
+    },
+}
+
+/// What is to become of an app.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
+pub(crate) struct AppChange {
+    /// Who sees it.
+    #[arg(long, value_enum)]
+    pub(crate) visibility: Option<Visibility>,
+    /// The account that owns it from now on.
+    #[arg(long)]
+    pub(crate) owner: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

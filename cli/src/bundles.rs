@@ -204,7 +204,7 @@ fn summarize(packed: &Packed, output: Output) {
 }
 
 /// Shows how far something is, to whoever watches.
-fn bar(what: &'static str, size: u64) -> ProgressBar {
+pub(crate) fn bar(what: &'static str, size: u64) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }

@@ -9,6 +9,9 @@ use serde::de::DeserializeOwned;
 use crate::error::Error;
 use crate::settings::Settings;
 
+/// Where the API is.
+const API: &str = "/api/v1/";
+
 /// How long the store may be silent.
 const SILENCE: Duration = Duration::from_mins(1);
 
@@ -40,7 +43,7 @@ impl Client {
 
     /// A request to a path of the API, with the token.
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        let url = self.settings.url.join(&format!("/api/v1/{path}"));
+        let url = self.settings.url.join(&format!("{API}{path}"));
         let url = url.expect("an absolute path goes with every store's address");
         self.http
             .request(method, url)
@@ -51,6 +54,32 @@ impl Client {
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
         answer(self.request(Method::GET, path).send().await?).await
     }
+
+    /// Asks for a whole list, piece by piece.
+    pub(crate) async fn list<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<Vec<T>, Error> {
+        let mut all = Vec::new();
+        let mut request = self.request(Method::GET, path).query(query);
+        loop {
+            let page: Page<T> = answer(request.send().await?).await?;
+            all.extend(page.items);
+            let next = page.next;
+            let Some(rest) = next.as_deref().and_then(|next| next.strip_prefix(API)) else {
+                return Ok(all);
+            };
+            request = self.request(Method::GET, rest);
+        }
+    }
+}
+
+/// A part of a list, and the address of the rest of it.
+#[derive(Deserialize)]
+struct Page<T> {
+    items: Vec<T>,
+    next: Option<String>,
 }
 
 /// Sees that the store has done what was asked, and said nothing.

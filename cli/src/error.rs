@@ -64,6 +64,9 @@ pub(crate) enum Error {
     /// An app without a version.
     #[error("`{0}` names no version")]
     NoVersion(String),
+    /// No such app, or none that this token's owner sees.
+    #[error("there is no app `{0}` that you see")]
+    NoApp(String),
     /// An instance does not come up.
     #[error("the instance `{name}` does not become ready: {detail}")]
     NotReady {
@@ -104,6 +107,7 @@ impl Error {
                 Some("check the address, and that the store may be reached from here".to_owned())
             }
             Self::NoVersion(app) => Some(format!("write `{app}:1.0.0`, or add --app-version")),
+            Self::NoApp(_) => Some("`wavestore app list` shows those that you see".to_owned()),
             Self::NotReady { name, .. } => Some(format!(
                 "see its page in the store, or `wavestore instance get {name}`"
             )),

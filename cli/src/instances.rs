@@ -42,13 +42,6 @@ struct App {
     version: String,
 }
 
-/// A part of a list, and where the rest of it is.
-#[derive(Deserialize)]
-struct Page {
-    items: Vec<Instance>,
-    next: Option<String>,
-}
-
 pub(crate) async fn run(
     client: &Client,
     command: InstanceCommand,
@@ -105,15 +98,7 @@ pub(crate) async fn run(
 }
 
 async fn list(client: &Client, output: Output) -> Result<(), Error> {
-    let mut all = Vec::new();
-    let mut path = Some("instances".to_owned());
-    while let Some(part) = path {
-        let page: Page = client.get(&part).await?;
-        all.extend(page.items);
-        path = page
-            .next
-            .and_then(|next| Some(next.strip_prefix("/api/v1/")?.to_owned()));
-    }
+    let all: Vec<Instance> = client.list("instances", &[]).await?;
     print(output, &all, || {
         table(
             ["NAME", "APP", "VERSION", "OWNER", "VISIBILITY", "STATE"],

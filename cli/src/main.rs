@@ -1,5 +1,6 @@
 //! `wavestore`: publishes apps in a Wavestore, from a terminal.
 
+mod apps;
 mod args;
 mod bundles;
 mod client;
@@ -50,6 +51,7 @@ async fn run(cli: Cli) -> Result<(), Error> {
         Command::Bundle(BundleCommand::Deploy { app, visibility }) => {
             bundles::deploy(&client()?, &app, visibility, output).await
         }
+        Command::App(command) => apps::run(&client()?, command, output).await,
         Command::Instance(command) => instances::run(&client()?, command, output).await,
     }
 }

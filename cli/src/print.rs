@@ -21,6 +21,10 @@ pub(crate) fn print(output: Output, result: &impl Serialize, words: impl FnOnce(
             let json = serde_json::to_string_pretty(result).expect("results are plain data");
             println!("{json}");
         }
+        Output::Yaml => {
+            let yaml = serde_saphyr::to_string(result).expect("results are plain data");
+            print!("{yaml}");
+        }
     }
 }
 

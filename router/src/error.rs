@@ -89,6 +89,9 @@ pub(crate) enum Error {
     /// Instances of the app still exist.
     #[error("the app has instances: {0}")]
     AppInUse(String),
+    /// An app is to be given to somebody who is not there.
+    #[error("there is no account `{0}` that could own it")]
+    NoOwner(String),
     /// The app does not exist, or is not for this viewer: the same answer for both.
     #[error("there is no app `{0}` that you may run")]
     NoApp(AppRef),
@@ -96,8 +99,8 @@ pub(crate) enum Error {
     #[error("the app `{0}` is not ready to be run")]
     AppNotReady(AppRef),
     /// Somebody else was faster.
-    #[error("the instance has changed in the meantime")]
-    InstanceChanged,
+    #[error("somebody has changed it in the meantime")]
+    Changed,
     /// The Kubernetes API, or a policy there, says no, and why.
     #[error("the Kubernetes API refuses it: {0}")]
     KubernetesRefused(String),
@@ -316,8 +319,8 @@ impl Error {
             | Self::TooManyTokens { .. }
             | Self::LastAdmin(_) => StatusCode::CONFLICT,
             Self::NotFound | Self::Hidden | Self::NoAccount => StatusCode::NOT_FOUND,
-            Self::InstanceChanged => StatusCode::PRECONDITION_FAILED,
-            Self::NoApp(_) | Self::KubernetesRefused(_) | Self::BadBundle(_) => {
+            Self::Changed => StatusCode::PRECONDITION_FAILED,
+            Self::NoApp(_) | Self::NoOwner(_) | Self::KubernetesRefused(_) | Self::BadBundle(_) => {
                 StatusCode::UNPROCESSABLE_ENTITY
             }
             Self::ConnectRefused | Self::MethodNotAllowed(_) | Self::WaveMethod => {
@@ -396,10 +399,11 @@ impl Error {
             Self::AppExists(_) => Some("raise `Version` in app.toml"),
             Self::AppInUse(_) => Some("delete them first, or ask their owners"),
             Self::NoApp(_) => Some("choose one of the apps on the store's first page"),
+            Self::NoOwner(_) => Some("the page /accounts lists all of them"),
             Self::AppNotReady(_) => {
                 Some("choose another version, or ask its owner what is wrong with this one")
             }
-            Self::InstanceChanged => Some("look at it again, and decide anew"),
+            Self::Changed => Some("look at it again, and decide anew"),
             Self::TooManyAttempts { .. } => Some("wait a little and try again"),
             Self::BadTicket => Some("open the app again; cookies must be allowed for its address"),
             Self::BadAttempt => {
@@ -502,8 +506,9 @@ impl Error {
             | Self::AppExists(_)
             | Self::AppInUse(_)
             | Self::NoApp(_)
+            | Self::NoOwner(_)
             | Self::AppNotReady(_)
-            | Self::InstanceChanged
+            | Self::Changed
             | Self::KubernetesRefused(_)
             | Self::OwnerOnly
             | Self::NotFound

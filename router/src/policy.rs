@@ -23,6 +23,8 @@ pub(crate) enum Action<'a> {
     Publish,
     /// Delete an app, or change who sees it.
     ManageApp(App<'a>),
+    /// Give an app to somebody else: nobody is made the owner of what others have written without an admin.
+    GiveApp(App<'a>),
     /// Run an instance of an app. `None` is an app that does not exist.
     RunApp(Option<App<'a>>),
     /// Reach the app in an instance. `None` is an instance that does not exist.
@@ -88,6 +90,13 @@ pub(crate) fn decide(viewer: Option<&Viewer>, action: Action<'_>) -> Decision {
             }
             sees
         }
+        Action::GiveApp(app) => {
+            let sees = sees(viewer, app);
+            if sees && !is_admin {
+                return Decision::Forbid;
+            }
+            sees
+        }
         Action::SeeApp(app) => app.is_some_and(|app| sees(viewer, app)),
         Action::RunApp(app) => app.is_some_and(|app| {
             sees(viewer, app)
@@ -133,6 +142,7 @@ fn decide_for_nobody(action: Action<'_>) -> Decision {
         | Action::ManageAccounts
         | Action::Publish
         | Action::ManageApp(_)
+        | Action::GiveApp(_)
         | Action::RunApp(_)
         | Action::Manage(_)
         | Action::Share(_)
@@ -268,6 +278,9 @@ mod tests {
             (Action::ManageApp(app(Private, OnDemand)), "S N N Y Y Y Y"),
             (Action::ManageApp(app(AllUsers, OnDemand)), "S F F Y Y Y Y"),
             (Action::ManageApp(app(Public, Link)), "S F F Y Y Y Y"),
+            (Action::GiveApp(app(Private, OnDemand)), "S N N Y F F Y"),
+            (Action::GiveApp(app(AllUsers, OnDemand)), "S F F Y F F Y"),
+            (Action::GiveApp(app(Public, Link)), "S F F Y F F Y"),
             (Action::RunApp(None), "S N N N N N N"),
             (
                 Action::RunApp(Some(app(Private, OnDemand))),

@@ -17,17 +17,17 @@ use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
 use crate::activity::Reporter;
-use crate::apps::Apps;
 use crate::args::{Args, LogFormat};
 use crate::backoff;
 use crate::bearer::Bearers;
 use crate::client_address::TrustedProxies;
 use crate::descriptors::Limits;
+use crate::events::Events;
 use crate::exchange::Journal;
 use crate::gateway::{Front, Gateway};
-use crate::instances::Instances;
 use crate::internal::{Internal, Pods, Readiness, Sending};
 use crate::metrics::{Metrics, Scraped};
+use crate::objects::Objects;
 use crate::oidc::Provider;
 use crate::pod_log::PodLogs;
 use crate::proxy::Proxy;
@@ -342,8 +342,9 @@ impl Core {
         let store = Store {
             site: self.site.clone(),
             table: self.table.clone(),
-            instances: Instances::new(self.client.clone(), &self.namespace),
-            apps: Apps::new(self.client.clone(), &self.namespace),
+            instances: Objects::new(self.client.clone(), &self.namespace),
+            events: Events::new(self.client.clone(), &self.namespace),
+            apps: Objects::new(self.client.clone(), &self.namespace),
             uploads: Uploads::default(),
             catalog,
             blobs: self.blobs.clone(),

@@ -190,6 +190,8 @@ impl Route {
 /// One app as the router sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AppEntry {
+    /// Name of its `WaveApp`.
+    pub object: String,
     /// Name and version.
     pub app: AppRef,
     /// When it was made.
@@ -219,6 +221,7 @@ impl AppEntry {
     #[cfg(test)]
     pub(crate) fn example(name: &str, version: &str) -> Self {
         Self {
+            object: format!("{name}-{version}"),
             app: AppRef {
                 name: name.to_owned(),
                 version: version.to_owned(),

@@ -12,6 +12,7 @@ mod asked;
 mod assets;
 pub(crate) mod endpoint;
 mod form;
+mod if_match;
 mod instance;
 mod instances;
 mod pages;
@@ -24,6 +25,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use catalog::{AppQuery, Blobs, Catalog, Scope, SessionKey};
+use crds::{WaveApp, WaveInstance};
 use futures::Stream;
 use http::uri::Authority;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
@@ -37,11 +39,11 @@ use warp::filters::BoxedFilter;
 use warp::path::FullPath;
 
 use crate::Body;
-use crate::apps::Apps;
 use crate::bearer::{self, Bearers};
 use crate::error::Error;
+use crate::events::Events;
 use crate::gateway::{Pages, log_failure};
-use crate::instances::Instances;
+use crate::objects::Objects;
 use crate::origin::{Sender, sender};
 use crate::pod_log::PodLogs;
 use crate::policy::{Action, Decision, decide};
@@ -69,6 +71,9 @@ const UPLOAD_TIMEOUT: Duration = Duration::from_hours(1);
 /// How long one question to the catalog may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How often a change is tried that others' changes come in between, and a name that is made here and taken.
+const TRIES: usize = 5;
+
 /// What the pages are made from.
 #[derive(Debug)]
 pub(crate) struct Store {
@@ -76,10 +81,12 @@ pub(crate) struct Store {
     pub site: Arc<Site>,
     /// What exists now.
     pub table: Arc<Table>,
-    /// What is asked of instances.
-    pub instances: Instances,
-    /// What is asked of apps.
-    pub apps: Apps,
+    /// Instances in the Kubernetes API.
+    pub instances: Objects<WaveInstance>,
+    /// What has happened to them.
+    pub events: Events,
+    /// Apps in the Kubernetes API.
+    pub apps: Objects<WaveApp>,
     /// Places for those who upload.
     pub uploads: Uploads,
     /// What their pods have logged.
@@ -189,6 +196,11 @@ impl Call {
     /// The end of the path, where addresses name a thing.
     fn last_segment(&self) -> &str {
         self.path.as_str().rsplit('/').next().unwrap_or_default()
+    }
+
+    /// The one before it, where addresses name a part of a thing.
+    fn segment_before_last(&self) -> &str {
+        self.path.as_str().rsplit('/').nth(1).unwrap_or_default()
     }
 
     /// What was done last, which the page tells that one is sent to then.
@@ -384,7 +396,10 @@ async fn handle(
         Endpoint::DeleteInstance => instance::delete(store, visitor, call).await,
         Endpoint::ApiAccount => api::account(store, visitor).await,
         Endpoint::ApiPublish => Err(Error::BadRequest("a bundle is the whole body")),
+        Endpoint::ApiApps => api::apps::list(store, visitor, call).await,
         Endpoint::ApiApp => api::apps::get(store, visitor, call).await,
+        Endpoint::ApiChangeApp => api::apps::change(store, visitor, call, &body).await,
+        Endpoint::ApiBundle => api::apps::bundle(store, visitor, call).await,
         Endpoint::ApiDeleteApp => api::apps::delete(store, visitor, call).await,
         Endpoint::ApiInstances => api::instances::list(store, visitor, call),
         Endpoint::ApiCreateInstance => api::instances::create(store, visitor, &body).await,

@@ -3,6 +3,7 @@
 
 mod access_tokens;
 mod accounts;
+mod apps;
 mod instances;
 mod oidc;
 mod rolling_update;

@@ -117,9 +117,11 @@ pub(super) fn read_instance(object: WaveInstance) -> Instance {
 
 /// Keeps what the router needs of an app, once the operator has read its bundle.
 pub(super) fn read_app(object: WaveApp) -> Option<AppEntry> {
+    let name = object.name_any();
     let status = object.status?;
     let ready = holds(find(&status.conditions, ConditionType::Ready));
     Some(AppEntry {
+        object: name,
         app: status.app?,
         created: object.metadata.creation_timestamp.map(|time| time.0),
         title: status.title,

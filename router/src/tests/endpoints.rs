@@ -41,9 +41,12 @@ fn audience(endpoint: Endpoint) -> For {
         | Endpoint::CreateToken
         | Endpoint::RevokeToken
         | Endpoint::ApiAccount
+        | Endpoint::ApiApps
         // Of an app that does not exist; see `publishing`.
         | Endpoint::ApiApp
+        | Endpoint::ApiChangeApp
         | Endpoint::ApiDeleteApp
+        | Endpoint::ApiBundle
         | Endpoint::ApiInstances
         | Endpoint::ApiCreateInstance
         // Of apps and instances that do not exist; see `instances`.

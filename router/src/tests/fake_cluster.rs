@@ -31,11 +31,10 @@ struct Inner {
     objects: Mutex<Objects>,
 }
 
-/// Instances by name, as the API server has them.
+/// Objects as the API server has them, by their kind's plural and their name.
 #[derive(Default)]
 struct Objects {
-    instances: BTreeMap<String, Value>,
-    apps: BTreeMap<String, Value>,
+    all: BTreeMap<(String, String), Value>,
     events: Vec<Value>,
     revision: u64,
     /// Says no to whoever creates or changes something, in these words.
@@ -44,8 +43,9 @@ struct Objects {
     races: usize,
 }
 
-const APPS: &str = "/apis/wavestore.io/v1alpha1/namespaces/wavestore/waveapps";
-const INSTANCES: &str = "/apis/wavestore.io/v1alpha1/namespaces/wavestore/waveinstances";
+const OURS: &str = "/apis/wavestore.io/v1alpha1/namespaces/wavestore/";
+const APPS: &str = "waveapps";
+const INSTANCES: &str = "waveinstances";
 
 impl FakeCluster {
     pub(super) fn start() -> Self {
@@ -79,7 +79,7 @@ impl FakeCluster {
     /// Makes these the instances that there are.
     pub(super) fn hold(&self, routes: &[Route]) {
         let mut objects = self.inner.objects.lock();
-        objects.instances.clear();
+        objects.all.retain(|(kind, _), _| kind != INSTANCES);
         for route in routes {
             let object = json!({
                 "apiVersion": "wavestore.io/v1alpha1", "kind": "WaveInstance",
@@ -90,7 +90,7 @@ impl FakeCluster {
                 },
                 "status": { "phase": route.phase },
             });
-            objects.put(object);
+            objects.put(INSTANCES, object);
         }
     }
 
@@ -106,24 +106,27 @@ impl FakeCluster {
 
     /// The instance of this name as it is now.
     pub(super) fn instance(&self, name: &str) -> Option<Value> {
-        self.inner.objects.lock().instances.get(name).cloned()
+        self.inner.objects.lock().get(INSTANCES, name)
     }
 
     /// The `WaveApp` of this name as it is now.
     pub(super) fn app(&self, name: &str) -> Option<Value> {
-        self.inner.objects.lock().apps.get(name).cloned()
+        self.inner.objects.lock().get(APPS, name)
     }
 
     /// What the operator says of a `WaveApp`.
     pub(super) fn set_app_status(&self, name: &str, status: Value) {
         let mut objects = self.inner.objects.lock();
-        objects.apps.get_mut(name).expect("an app")["status"] = status;
+        let mut app = objects.get(APPS, name).expect("an app");
+        app["status"] = status;
+        objects.put(APPS, app);
     }
 
     /// The names of all instances.
     pub(super) fn names(&self) -> Vec<String> {
         let objects = self.inner.objects.lock();
-        objects.instances.keys().cloned().collect()
+        let instances = objects.all.keys().filter(|(kind, _)| kind == INSTANCES);
+        instances.map(|(_, name)| name.clone()).collect()
     }
 
     /// From now on whoever creates or changes something is told this.
@@ -192,12 +195,18 @@ async fn answer(inner: Arc<Inner>, request: Request<Incoming>) -> Response<Body>
 }
 
 impl Objects {
+    fn get(&self, kind: &str, name: &str) -> Option<Value> {
+        let key = (kind.to_owned(), name.to_owned());
+        self.all.get(&key).cloned()
+    }
+
     /// Stores the next revision of an object.
-    fn put(&mut self, mut object: Value) -> Value {
+    fn put(&mut self, kind: &str, mut object: Value) -> Value {
         self.revision += 1;
         object["metadata"]["resourceVersion"] = json!(self.revision.to_string());
         let name = object["metadata"]["name"].as_str().expect("a name");
-        self.instances.insert(name.to_owned(), object.clone());
+        let key = (kind.to_owned(), name.to_owned());
+        self.all.insert(key, object.clone());
         object
     }
 
@@ -218,11 +227,8 @@ impl Objects {
                 json!({"apiVersion": "v1", "kind": "EventList", "metadata": {}, "items": events});
             return Ok((StatusCode::OK, list));
         }
-        if let Some(name) = path.strip_prefix(APPS) {
-            return self.answer_of_apps(method, name.trim_start_matches('/'), body);
-        }
-        let name = path.strip_prefix(INSTANCES).expect("a known path");
-        let name = name.trim_start_matches('/');
+        let path = path.strip_prefix(OURS).expect("a known path");
+        let (kind, name) = path.split_once('/').unwrap_or((path, ""));
         if *method != Method::GET
             && let Some(words) = &self.denies
         {
@@ -230,22 +236,22 @@ impl Objects {
         }
         if *method == Method::POST {
             let name = body["metadata"]["name"].as_str().expect("a name");
-            if self.instances.contains_key(name) {
+            if self.get(kind, name).is_some() {
                 return Err((StatusCode::CONFLICT, format!("{name} already exists")));
             }
             let mut object = body.clone();
             object["metadata"]["uid"] = json!(format!("uid-of-{name}"));
             object["metadata"]["creationTimestamp"] = json!("2026-01-01T00:00:00Z");
-            return Ok((StatusCode::CREATED, self.put(object)));
+            return Ok((StatusCode::CREATED, self.put(kind, object)));
         }
-        let found = self.instances.get(name).cloned();
+        let found = self.get(kind, name);
         let mut found = found.ok_or((StatusCode::NOT_FOUND, format!("no {name}")))?;
         if *method == Method::GET {
             return Ok((StatusCode::OK, found));
         }
         if self.races > 0 {
             self.races -= 1;
-            found = self.put(found);
+            found = self.put(kind, found);
         }
         let wanted = if *method == Method::DELETE {
             &body["preconditions"]
@@ -258,38 +264,11 @@ impl Objects {
             }
         }
         if *method == Method::DELETE {
-            self.instances.remove(name);
+            self.all.remove(&(kind.to_owned(), name.to_owned()));
             return Ok((StatusCode::OK, found));
         }
         merge(&mut found["spec"], &body["spec"]);
-        Ok((StatusCode::OK, self.put(found)))
-    }
-}
-
-impl Objects {
-    fn answer_of_apps(
-        &mut self,
-        method: &Method,
-        name: &str,
-        body: &Value,
-    ) -> Result<(StatusCode, Value), (StatusCode, String)> {
-        if *method == Method::POST {
-            let name = body["metadata"]["name"].as_str().expect("a name");
-            if self.apps.contains_key(name) {
-                return Err((StatusCode::CONFLICT, format!("{name} already exists")));
-            }
-            let mut object = body.clone();
-            object["metadata"]["uid"] = json!(format!("uid-of-{name}"));
-            self.apps.insert(name.to_owned(), object.clone());
-            return Ok((StatusCode::CREATED, object));
-        }
-        let found = self.apps.get(name).cloned();
-        let found = found.ok_or((StatusCode::NOT_FOUND, format!("no {name}")))?;
-        if *method == Method::DELETE {
-            assert_eq!(body["preconditions"]["uid"], found["metadata"]["uid"]);
-            self.apps.remove(name);
-        }
-        Ok((StatusCode::OK, found))
+        Ok((StatusCode::OK, self.put(kind, found)))
     }
 }
 

@@ -24,7 +24,7 @@ impl Program<'_> {
         self.send_if(method, path, body, None).await
     }
 
-    async fn send_if(
+    pub(super) async fn send_if(
         &self,
         method: Method,
         path: &str,
@@ -135,7 +135,7 @@ async fn an_instance_is_made_seen_changed_and_deleted() {
     let change = json!({ "suspended": false });
     let late = alice.send_if(Method::PATCH, mine, Some(change), Some(first));
     let (status, problem) = object(late.await).await;
-    assert_eq!((status, &problem["code"]), (412, &json!("InstanceChanged")));
+    assert_eq!((status, &problem["code"]), (412, &json!("Changed")));
     let late = alice.send_if(Method::DELETE, mine, None, Some(first)).await;
     assert_eq!(late.status(), 412);
     assert_eq!(

@@ -3,11 +3,13 @@
 use std::io::{Cursor, Write};
 
 use catalog::Digest;
+use crds::{AppRef, Visibility};
 use reqwest::{Method, Response, header};
 use serde_json::{Value, json};
 
 use super::instances::{Program, object};
 use super::test_store::TestStore;
+use crate::table::{AppEntry, Route, Snapshot};
 
 const APPS: &str = "/api/v1/apps";
 
@@ -52,6 +54,7 @@ async fn an_app_is_published_followed_and_deleted() {
         json!({
             "name": "my-app-1.0.0", "owner": "alice", "visibility": "AllUsers",
             "digest": digest.to_string(), "state": "Importing", "message": "",
+            "createdAt": "2026-01-01T00:00:00Z",
         })
     );
     let app = store.cluster.app("my-app-1.0.0").expect("a WaveApp");
@@ -163,4 +166,207 @@ async fn a_version_is_published_once_and_a_try_that_failed_is_no_hindrance() {
     assert_eq!(status, 202, "{made}");
     let expected = format!("my-app-1.0.0-{}", &digest.hex()[..8]);
     assert_eq!(made["name"], json!(expected));
+}
+
+/// What the operator says of an app that it has imported, and what the table has of it.
+fn import(store: &TestStore, name: &str, version: &str, visibility: Visibility) {
+    let app = json!({ "name": name, "version": version });
+    let condition = |kind: &str, reason: &str, message: &str| {
+        json!({
+            "type": kind, "status": "True", "reason": reason, "message": message,
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        })
+    };
+    let object = format!("my-app-{version}");
+    let content = bundle(version);
+    let status = json!({
+        "app": app, "title": "My app", "digest": Digest::of(&content).to_string(),
+        "environment": { "key": "k", "digest": "sha256:1", "failures": 0 },
+        "conditions": [
+            condition("Ready", "Imported", "the app is in the catalog; packages.txt is ignored"),
+            condition("EnvironmentReady", "EnvironmentBuilt", "built"),
+        ],
+    });
+    store.cluster.set_app_status(&object, status);
+    let entry = AppEntry {
+        object,
+        owner: "alice".to_owned(),
+        visibility,
+        ..AppEntry::example(name, version)
+    };
+    let mut snapshot = Snapshot::clone(&store.table.load());
+    snapshot.apps.insert(entry.app.clone(), entry.into());
+    store.table.publish(snapshot);
+}
+
+#[tokio::test]
+async fn an_app_shows_its_versions_its_import_and_its_environment() {
+    let store = TestStore::start().await;
+    let alice = store.program("alice").await;
+    for version in ["1.0.0", "1.1.0"] {
+        put(&store, &alice, "?visibility=AllUsers", bundle(version)).await;
+        import(&store, "My_App", version, Visibility::AllUsers);
+    }
+    let (status, seen) = alice.get("/api/v1/apps/my-app-1.0.0").await;
+    assert_eq!(status, 200, "{seen}");
+    let fields =
+        |names: &[&str]| -> Vec<Value> { names.iter().map(|name| seen[*name].clone()).collect() };
+    assert_eq!(
+        fields(&["app", "title", "state", "message", "page"]),
+        [
+            json!({ "name": "My_App", "version": "1.0.0" }),
+            json!("My app"),
+            json!("Ready"),
+            json!("the app is in the catalog; packages.txt is ignored"),
+            json!("/apps/My_App/1.0.0"),
+        ]
+    );
+    assert_eq!(
+        seen["environment"],
+        json!({ "ready": true, "reason": "EnvironmentBuilt", "message": "built", "digest": "sha256:1" })
+    );
+    assert_eq!(
+        seen["versions"],
+        json!([
+            { "name": "my-app-1.1.0", "version": "1.1.0", "ready": true },
+            { "name": "my-app-1.0.0", "version": "1.0.0", "ready": true },
+        ])
+    );
+
+    // The bundle is for those who manage the app.
+    let path = "/api/v1/apps/my-app-1.1.0/bundle";
+    let answer = alice.send(Method::GET, path, None).await;
+    assert_eq!(answer.status(), 200);
+    let named = &answer.headers()[header::CONTENT_DISPOSITION];
+    assert_eq!(named, "attachment; filename=\"My_App.1.1.0.wave\"");
+    assert_eq!(answer.bytes().await.expect("a body"), bundle("1.1.0"));
+    let mallory = store.program("mallory").await;
+    let (status, problem) = mallory.get(path).await;
+    assert_eq!((status, &problem["code"]), (403, &json!("Forbidden")));
+    for nothing in ["/api/v1/apps/none/bundle", "/api/v1/apps/%2e%2e/bundle"] {
+        assert_eq!(alice.get(nothing).await.0, 404, "{nothing}");
+    }
+}
+
+#[tokio::test]
+async fn apps_are_listed_piece_by_piece_to_those_who_see_them() {
+    let store = TestStore::start().await;
+    for (name, visibility) in [
+        ("sales", Visibility::AllUsers),
+        ("hello", Visibility::AllUsers),
+        ("closed", Visibility::Private),
+    ] {
+        store.publish_app(name, visibility).await;
+    }
+    let read = async |program: &Program<'_>, query: &str| {
+        let mut next = Some(format!("{APPS}?limit=1{query}"));
+        let mut names = Vec::new();
+        while let Some(path) = next {
+            let (status, page) = program.get(&path).await;
+            assert_eq!(status, 200, "{page}");
+            let items = page["items"].as_array().expect("a list");
+            assert!(items.len() <= 1);
+            let all = items.iter().map(|item| item["app"]["name"].clone());
+            names.extend(all.map(|name| name.as_str().expect("a name").to_owned()));
+            next = page["next"].as_str().map(str::to_owned);
+        }
+        names
+    };
+    let (alice, mallory) = (store.program("alice").await, store.program("mallory").await);
+    assert_eq!(read(&alice, "").await, ["closed", "hello", "sales"]);
+    assert_eq!(read(&mallory, "").await, ["hello", "sales"]);
+    assert_eq!(read(&mallory, "&q=SALES+app").await, ["sales"]);
+    assert_eq!(read(&mallory, "&app=hello").await, ["hello"]);
+    for query in ["&app=hell", "&app=closed", "&q=closed"] {
+        let found = read(&mallory, query).await;
+        assert!(found.is_empty(), "{query}: {found:?}");
+    }
+    for query in ["after=nowhere", "limit=0"] {
+        assert_eq!(
+            alice.get(&format!("{APPS}?{query}")).await.0,
+            400,
+            "{query}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_app_is_shared_by_its_owner_and_given_by_an_admin() {
+    let store = TestStore::start().await;
+    let alice = store.program("alice").await;
+    put(&store, &alice, "?visibility=AllUsers", bundle("1.0.0")).await;
+    let place = "/api/v1/apps/my-app-1.0.0";
+    let change = async |name: &str, change: Value| {
+        let program = store.program(name).await;
+        store.cluster.race(3);
+        let answer = object(program.send(Method::PATCH, place, Some(change)).await).await;
+        store.cluster.race(0);
+        answer
+    };
+    for (name, wanted, status, code) in [
+        (
+            "mallory",
+            json!({ "visibility": "Private" }),
+            403,
+            "Forbidden",
+        ),
+        ("vera", json!({ "owner": "vera" }), 403, "Forbidden"),
+        ("alice", json!({ "owner": "mallory" }), 403, "Forbidden"),
+        (
+            "alice",
+            json!({ "owner": "alice", "visibility": "Public" }),
+            200,
+            "",
+        ),
+        ("alice", json!({ "bundle": {} }), 400, "BadDocument"),
+        ("admin", json!({ "owner": "nobody" }), 422, "NoOwner"),
+        ("admin", json!({ "owner": "mallory" }), 200, ""),
+        (
+            "alice",
+            json!({ "visibility": "Private" }),
+            403,
+            "Forbidden",
+        ),
+        ("mallory", json!({ "visibility": "Private" }), 200, ""),
+        ("alice", json!({ "visibility": "Public" }), 404, "NotFound"),
+    ] {
+        let (found, answer) = change(name, wanted.clone()).await;
+        let found = (found, answer["code"].as_str().unwrap_or_default());
+        assert_eq!(found, (status, code), "{name}: {wanted}");
+    }
+    let spec = &store.cluster.app("my-app-1.0.0").expect("an app")["spec"];
+    assert_eq!(
+        (&spec["owner"], &spec["visibility"]),
+        (&json!("mallory"), &json!("Private"))
+    );
+}
+
+#[tokio::test]
+async fn an_app_with_instances_is_not_deleted_and_names_them() {
+    let store = TestStore::start().await;
+    let alice = store.program("alice").await;
+    put(&store, &alice, "", bundle("1.0.0")).await;
+    import(&store, "My_App", "1.0.0", Visibility::Private);
+    let app = AppRef {
+        name: "My_App".to_owned(),
+        version: "1.0.0".to_owned(),
+    };
+    let runs = |id: &str| {
+        let mut route = Route::example(id, "mallory", Visibility::Private);
+        route.app = app.clone();
+        route
+    };
+    store.publish(vec![runs("two"), runs("one")]);
+    let place = "/api/v1/apps/my-app-1.0.0";
+    let (status, problem) = object(alice.send(Method::DELETE, place, None).await).await;
+    assert_eq!((status, &problem["code"]), (409, &json!("AppInUse")));
+    assert_eq!(problem["detail"], "the app has instances: one, two");
+    store.publish(Vec::new());
+    let stale = alice
+        .send_if(Method::DELETE, place, None, Some("\"0\""))
+        .await;
+    assert_eq!(stale.status(), 412);
+    let deleted = alice.send(Method::DELETE, place, None).await;
+    assert_eq!(deleted.status(), 202);
+    assert_eq!(store.cluster.app("my-app-1.0.0"), None);
 }

@@ -17,13 +17,13 @@ use super::fake_app::FakeApp;
 use super::fake_cluster::FakeCluster;
 use crate::InstanceId;
 use crate::activity::Reporter;
-use crate::apps::Apps;
 use crate::bearer::Bearers;
 use crate::client_address::TrustedProxies;
+use crate::events::Events;
 use crate::exchange::Journal;
 use crate::gateway::{Front, Gateway};
-use crate::instances::Instances;
 use crate::metrics::Metrics;
+use crate::objects::Objects;
 use crate::pod_log::PodLogs;
 use crate::proxy::Proxy;
 use crate::proxy::tunnels::Tunnels;
@@ -130,8 +130,9 @@ impl TestStore {
         let store = Store {
             site: site.clone(),
             table: table.clone(),
-            instances: Instances::new(cluster.client.clone(), "wavestore"),
-            apps: Apps::new(cluster.client.clone(), "wavestore"),
+            instances: Objects::new(cluster.client.clone(), "wavestore"),
+            events: Events::new(cluster.client.clone(), "wavestore"),
+            apps: Objects::new(cluster.client.clone(), "wavestore"),
             uploads: Uploads::default(),
             catalog: catalog.clone(),
             blobs: blobs.clone(),

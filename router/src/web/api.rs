@@ -9,7 +9,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Reply, Store, Visitor, pages};
+use super::{Call, Reply, Store, Visitor, pages};
 use crate::error::Error;
 use crate::viewer::Credential;
 
@@ -54,6 +54,28 @@ pub(super) async fn account(store: &Store, visitor: &Visitor) -> Result<Reply, E
         scopes,
         expires_at: moment(expires_at),
     })
+}
+
+/// How many things one answer holds, when the request says nothing, and at most.
+const USUAL_LIMIT: usize = 100;
+const MAX_LIMIT: usize = 500;
+
+/// A part of a list, and the address of the rest of it.
+#[derive(Serialize)]
+struct Page<T> {
+    items: Vec<T>,
+    next: Option<String>,
+}
+
+/// How many things the answer is to hold.
+fn limit(call: &Call) -> Result<usize, Error> {
+    let Some(limit) = call.parameter("limit") else {
+        return Ok(USUAL_LIMIT);
+    };
+    let limit = limit.parse().ok();
+    limit
+        .filter(|limit| (1..=MAX_LIMIT).contains(limit))
+        .ok_or(Error::BadRequest("`limit` is a number from 1 to 500"))
 }
 
 /// Reads the document that a request has brought.

@@ -1,15 +1,16 @@
 //! What people do with apps, by pages and by the API alike: each act is put before the policy, and ends in a `WaveApp`.
 
 use std::io::Seek;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bundle::{Bundle, EnvRules, Limits};
 use bytes::Buf;
-use catalog::Digest;
+use catalog::{Blob, Digest};
 use crds::{AppRef, BundleSource, ConditionType, Visibility, WaveApp, WaveAppSpec};
 use futures::{Stream, StreamExt};
 use kube::ResourceExt;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 use tokio::fs::File;
@@ -18,7 +19,8 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tracing::info;
 
-use super::{Store, Visitor};
+use super::if_match::IfMatch;
+use super::{PATIENCE, Store, TRIES, Visitor};
 use crate::error::Error;
 use crate::policy::{Action, App};
 
@@ -99,7 +101,11 @@ async fn create(
         tags: Vec::new(),
     };
     let plain = object_name(app, "");
-    if let Some(made) = store.apps.create(&plain, spec.clone()).await? {
+    if let Some(made) = store
+        .apps
+        .create(&WaveApp::new(&plain, spec.clone()))
+        .await?
+    {
         return Ok(made);
     }
     let held = store.apps.get(&plain).await?;
@@ -107,7 +113,7 @@ async fn create(
         return Err(Error::AppExists(app.clone()));
     }
     let special = object_name(app, &format!("-{}", &digest.hex()[..8]));
-    let made = store.apps.create(&special, spec).await?;
+    let made = store.apps.create(&WaveApp::new(&special, spec)).await?;
     made.ok_or_else(|| Error::AppExists(app.clone()))
 }
 
@@ -207,31 +213,168 @@ async fn read(upload: &Upload, limits: Limits) -> Result<Bundle, Error> {
 
 /// The `WaveApp` of this name, for those who may see it. What does not exist and what is not for them look the same.
 pub(super) async fn find(store: &Store, visitor: &Visitor, name: &str) -> Result<WaveApp, Error> {
-    let found = store.apps.get(name).await?;
+    let found = if is_object_name(name) {
+        store.apps.get(name).await?
+    } else {
+        None
+    };
     visitor.may(Action::SeeApp(found.as_ref().map(of_object)))?;
     found.ok_or(Error::NotFound)
 }
 
-/// Deletes an app that the visitor manages, unless an instance of it runs.
-pub(super) async fn delete(store: &Store, visitor: &Visitor, name: &str) -> Result<(), Error> {
+/// The `WaveApp` of this name, for those who manage it.
+async fn find_managed(store: &Store, visitor: &Visitor, name: &str) -> Result<WaveApp, Error> {
     let found = find(store, visitor, name).await?;
     visitor.may(Action::ManageApp(of_object(&found)))?;
+    Ok(found)
+}
+
+/// What is to become of an app; what is not named stays.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Change {
+    /// Who sees it.
+    #[serde(default)]
+    pub visibility: Option<Visibility>,
+    /// The account that owns it.
+    #[serde(default)]
+    pub owner: Option<String>,
+}
+
+/// Changes an app that the visitor manages.
+pub(super) async fn change(
+    store: &Store,
+    visitor: &Visitor,
+    name: &str,
+    change: &Change,
+    if_match: &IfMatch,
+) -> Result<WaveApp, Error> {
+    for _ in 0..TRIES {
+        let found = find_managed(store, visitor, name).await?;
+        if_match.check(&found)?;
+        let spec = changed_fields(store, visitor, &found, change).await?;
+        if spec.is_empty() {
+            return Ok(found);
+        }
+        let fields = Value::Object(spec);
+        match store.apps.change(&found, fields.clone()).await {
+            Err(Error::Changed) => {}
+            Ok(changed) => {
+                let who = &visitor.signed_in()?.viewer.name;
+                info!(
+                    app.resource = name,
+                    "{who} changed the WaveApp {name}: {fields}"
+                );
+                return Ok(changed);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Err(Error::Changed)
+}
+
+/// What of the spec becomes another one, if the visitor may do all of it.
+async fn changed_fields(
+    store: &Store,
+    visitor: &Visitor,
+    found: &WaveApp,
+    change: &Change,
+) -> Result<Map<String, Value>, Error> {
+    let Change { visibility, owner } = change;
+    let now = &found.spec;
+    let mut spec = Map::new();
+    if let Some(visibility) = *visibility
+        && visibility != now.visibility
+    {
+        spec.insert("visibility".to_owned(), json!(visibility));
+    }
+    if let Some(owner) = owner
+        && *owner != now.owner
+    {
+        visitor.may(Action::GiveApp(of_object(found)))?;
+        let account = timeout(PATIENCE, store.catalog.account(owner)).await??;
+        if account.is_none() {
+            return Err(Error::NoOwner(owner.clone()));
+        }
+        spec.insert("owner".to_owned(), json!(owner));
+    }
+    Ok(spec)
+}
+
+/// Deletes an app that the visitor manages, unless an instance of it exists.
+pub(super) async fn delete(
+    store: &Store,
+    visitor: &Visitor,
+    name: &str,
+    if_match: &IfMatch,
+) -> Result<(), Error> {
+    for _ in 0..TRIES {
+        let found = find_managed(store, visitor, name).await?;
+        if_match.check(&found)?;
+        require_unused(store, &found)?;
+        match store.apps.delete(&found).await {
+            Err(Error::Changed) => {}
+            Ok(()) => {
+                let who = &visitor.signed_in()?.viewer.name;
+                info!(app.resource = name, "{who} deleted the WaveApp {name}");
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Err(Error::Changed)
+}
+
+/// Refuses an app that has instances. One that is made in this very moment keeps the app, too: the operator sees to that.
+fn require_unused(store: &Store, found: &WaveApp) -> Result<(), Error> {
     let app = found.status.as_ref().and_then(|status| status.app.as_ref());
     let snapshot = store.table.load();
-    let mut running: Vec<&str> = snapshot
-        .routes
-        .values()
+    let routes = snapshot.routes.values();
+    let mut running: Vec<&str> = routes
         .filter(|route| Some(&route.app) == app)
         .map(|route| route.id.as_ref())
         .collect();
-    if !running.is_empty() {
-        running.sort_unstable();
-        return Err(Error::AppInUse(running.join(", ")));
+    if running.is_empty() {
+        return Ok(());
     }
-    store.apps.delete(&found).await?;
-    let who: &Arc<str> = &visitor.signed_in()?.viewer.name;
-    info!(app.name = name, "{who} deleted the WaveApp {name}");
-    Ok(())
+    running.sort_unstable();
+    Err(Error::AppInUse(running.join(", ")))
+}
+
+/// The bundle of an app that the visitor manages, and a name for its file.
+pub(super) async fn bundle(
+    store: &Store,
+    visitor: &Visitor,
+    name: &str,
+) -> Result<(Blob, String), Error> {
+    let found = find_managed(store, visitor, name).await?;
+    let status = found.status.as_ref();
+    let file = match status.and_then(|status| status.app.as_ref()) {
+        Some(AppRef { name, version }) => format!("{name}.{version}.wave"),
+        None => format!("{name}.wave"),
+    };
+    let digest = digest(&found).and_then(|digest| digest.parse().ok());
+    let digest: Digest = digest.ok_or(Error::NotFound)?;
+    let blob = store.blobs.bundle(&digest).await;
+    let blob = blob.map_err(|error| Error::BlobsAway(Box::new(error)))?;
+    Ok((blob.ok_or(Error::NotFound)?, file))
+}
+
+/// Digest of its bundle, as far as it is known.
+pub(super) fn digest(object: &WaveApp) -> Option<&str> {
+    let imported = object.status.as_ref();
+    let imported = imported.and_then(|status| status.digest.as_deref());
+    imported.or(object.spec.bundle.digest.as_deref())
+}
+
+/// Whether an object can have this name (RFC 1123): what is none must not become a part of another address.
+fn is_object_name(name: &str) -> bool {
+    let letters = |letter: u8| matches!(letter, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.');
+    let ends = |letter: Option<char>| letter.is_some_and(|letter| letter.is_ascii_alphanumeric());
+    name.len() <= LONGEST_NAME
+        && name.bytes().all(letters)
+        && ends(name.chars().next())
+        && ends(name.chars().next_back())
 }
 
 /// What the policy wants to know of a `WaveApp`, imported or not.

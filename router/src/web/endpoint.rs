@@ -64,12 +64,18 @@ pub(crate) enum Endpoint {
     DeleteInstance,
     /// Whose request it is, for programs.
     ApiAccount,
+    /// The apps that somebody sees, for programs.
+    ApiApps,
     /// A new version of an app, by a program.
     ApiPublish,
     /// One version of an app, for programs.
     ApiApp,
+    /// Another owner or another visibility for a version of an app, by a program.
+    ApiChangeApp,
     /// The end of a version of an app, by a program.
     ApiDeleteApp,
+    /// The bundle of a version of an app.
+    ApiBundle,
     /// The instances that somebody manages, for programs.
     ApiInstances,
     /// A new instance, by a program.
@@ -164,8 +170,9 @@ impl Endpoint {
             Self::Instance | Self::ChangeInstance => "/instances/*",
             Self::DeleteInstance => "/instances/*/delete",
             Self::ApiAccount => "/api/v1/account",
-            Self::ApiPublish => "/api/v1/apps",
-            Self::ApiApp | Self::ApiDeleteApp => "/api/v1/apps/*",
+            Self::ApiApps | Self::ApiPublish => "/api/v1/apps",
+            Self::ApiApp | Self::ApiChangeApp | Self::ApiDeleteApp => "/api/v1/apps/*",
+            Self::ApiBundle => "/api/v1/apps/*/bundle",
             Self::ApiInstances | Self::ApiCreateInstance => "/api/v1/instances",
             Self::ApiInstance | Self::ApiChangeInstance | Self::ApiDeleteInstance => {
                 "/api/v1/instances/*"
@@ -188,7 +195,9 @@ impl Endpoint {
             | Self::PublishPage
             | Self::Instance
             | Self::ApiAccount
+            | Self::ApiApps
             | Self::ApiApp
+            | Self::ApiBundle
             | Self::ApiInstances
             | Self::ApiInstance => Kind::Read,
             Self::SignIn
@@ -209,7 +218,7 @@ impl Endpoint {
             Self::BackChannelLogout => Kind::Call,
             Self::ApiPublish => Kind::Upload,
             Self::ApiCreateInstance => Kind::Create,
-            Self::ApiChangeInstance => Kind::Change,
+            Self::ApiChangeInstance | Self::ApiChangeApp => Kind::Change,
             Self::ApiDeleteInstance | Self::ApiDeleteApp => Kind::Delete,
         }
     }
@@ -219,9 +228,12 @@ impl Endpoint {
         matches!(
             self,
             Self::ApiAccount
+                | Self::ApiApps
                 | Self::ApiPublish
                 | Self::ApiApp
+                | Self::ApiChangeApp
                 | Self::ApiDeleteApp
+                | Self::ApiBundle
                 | Self::ApiInstances
                 | Self::ApiCreateInstance
                 | Self::ApiInstance
@@ -254,8 +266,11 @@ impl Endpoint {
             | Self::ChangeInstance
             | Self::DeleteInstance
             | Self::ApiAccount
+            | Self::ApiApps
             | Self::ApiApp
+            | Self::ApiChangeApp
             | Self::ApiDeleteApp
+            | Self::ApiBundle
             | Self::ApiInstances
             | Self::ApiCreateInstance
             | Self::ApiInstance

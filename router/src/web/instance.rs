@@ -4,7 +4,8 @@ use http::StatusCode;
 use tracing::warn;
 
 use super::form::Form;
-use super::instances::{self, Change, ChangedApp, IfMatch};
+use super::if_match::IfMatch;
+use super::instances::{self, Change, ChangedApp};
 use super::pages::{self, Done, News};
 use super::{Call, Reply, Store, Visitor, redirect};
 use crate::error::Error;
@@ -31,7 +32,7 @@ async fn show(
             None
         }
     };
-    let (events, log) = tokio::join!(store.instances.events(&object), log);
+    let (events, log) = tokio::join!(store.events.of(&object), log);
     let events = events.inspect_err(|error| {
         warn!(
             error = error as &dyn std::error::Error,
@@ -68,7 +69,7 @@ pub(super) async fn change(
             error @ (Error::OwnerOnly
             | Error::NoApp(_)
             | Error::AppNotReady(_)
-            | Error::InstanceChanged
+            | Error::Changed
             | Error::KubernetesRefused(_)),
         ) if call.asked.navigation => show(store, visitor, name, News::Failed(&error)).await,
         Err(error) => Err(error),

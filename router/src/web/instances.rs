@@ -2,20 +2,17 @@
 //! Kubernetes API has it, and ends there.
 
 use crds::{AppRef, Visibility, WaveInstance, WaveInstanceSpec};
-use http::{HeaderMap, header};
 use kube::ResourceExt;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tracing::info;
 
-use super::{Store, Visitor};
+use super::if_match::IfMatch;
+use super::{Store, TRIES, Visitor};
 use crate::InstanceId;
 use crate::error::Error;
 use crate::instance_id::{self, label_of};
 use crate::policy::Action;
-
-/// How often a change is tried that others' changes come in between, and a name that is made here and taken.
-const TRIES: usize = 5;
 
 /// Letters at the end of a name that is made here. Without vowels they are no words.
 const LETTERS: &[u8] = b"bcdfghjkmnpqrstvwxz23456789";
@@ -58,46 +55,16 @@ pub(super) struct ChangedApp {
     pub version: String,
 }
 
-/// The header `If-Match`: which state of an instance its change is meant for (RFC 9110, 13.1.1).
-#[derive(Debug, Default)]
-pub(super) struct IfMatch(Option<Vec<String>>);
-
-impl IfMatch {
-    /// What the request says; any state when it says nothing or `*`.
-    pub(super) fn of(headers: &HeaderMap) -> Self {
-        let lines = headers.get_all(header::IF_MATCH).into_iter();
-        let tags: Vec<String> = lines
-            .flat_map(|line| line.to_str().unwrap_or_default().split(','))
-            .map(|tag| tag.trim().to_owned())
-            .collect();
-        let any = tags.is_empty() || tags.iter().any(|tag| tag == "*");
-        Self((!any).then_some(tags))
-    }
-
-    fn check(&self, instance: &WaveInstance) -> Result<(), Error> {
-        let now = entity_tag(instance);
-        match &self.0 {
-            Some(tags) if !tags.contains(&now) => Err(Error::InstanceChanged),
-            Some(_) | None => Ok(()),
-        }
-    }
-}
-
-/// Names the state of an instance, as the header `ETag` does.
-pub(super) fn entity_tag(instance: &WaveInstance) -> String {
-    let version = instance.metadata.resource_version.as_deref();
-    format!("\"{}\"", version.unwrap_or_default())
-}
-
 /// The instance of this name, for those who manage it. What does not exist and what is somebody else's look the same.
 pub(super) async fn find(
     store: &Store,
     visitor: &Visitor,
     name: &str,
 ) -> Result<WaveInstance, Error> {
-    let found = match name.parse() {
-        Ok(id) => store.instances.get(&id).await?,
-        Err(_) => None,
+    let found = if name.parse::<InstanceId>().is_ok() {
+        store.instances.get(name).await?
+    } else {
+        None
     };
     let manage = Action::Manage(found.as_ref().map(|found| (&found.spec).into()));
     visitor.may(manage)?;
@@ -146,7 +113,9 @@ async fn create_as(
     if store.table.load().names.aliases.contains_key(id) {
         return Err(Error::InstanceNameTaken(id.to_string()));
     }
-    store.instances.create(id, spec).await
+    let object = WaveInstance::new(id.as_ref(), spec);
+    let made = store.instances.create(&object).await?;
+    made.ok_or_else(|| Error::InstanceNameTaken(id.to_string()))
 }
 
 /// By chance the name says nothing of the names of others.
@@ -186,7 +155,7 @@ pub(super) async fn change(
         }
         let fields = Value::Object(spec);
         match store.instances.change(&found, fields.clone()).await {
-            Err(Error::InstanceChanged) => {}
+            Err(Error::Changed) => {}
             Ok(changed) => {
                 let who = &visitor.signed_in()?.viewer.name;
                 info!(
@@ -198,7 +167,7 @@ pub(super) async fn change(
             Err(error) => return Err(error),
         }
     }
-    Err(Error::InstanceChanged)
+    Err(Error::Changed)
 }
 
 /// What of the spec becomes another one, if the visitor may do all of it.
@@ -251,7 +220,7 @@ pub(super) async fn delete(
         let found = find(store, visitor, name).await?;
         if_match.check(&found)?;
         match store.instances.delete(&found).await {
-            Err(Error::InstanceChanged) => {}
+            Err(Error::Changed) => {}
             Ok(()) => {
                 let who = &visitor.signed_in()?.viewer.name;
                 info!(instance.id = name, "{who} deleted the instance {name}");
@@ -260,7 +229,7 @@ pub(super) async fn delete(
             Err(error) => return Err(error),
         }
     }
-    Err(Error::InstanceChanged)
+    Err(Error::Changed)
 }
 
 /// Refuses an app that the visitor may not run, or that cannot be run now.
@@ -273,45 +242,5 @@ fn require_runnable(store: &Store, visitor: &Visitor, app: &AppRef) -> Result<()
         Ok(())
     } else {
         Err(Error::AppNotReady(app.clone()))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use http::HeaderValue;
-
-    use super::*;
-
-    #[test]
-    fn a_change_is_for_the_state_that_it_names() {
-        let mut instance = WaveInstance::new("sales", spec());
-        instance.metadata.resource_version = Some("7".to_owned());
-        let cases: [(&[&'static str], bool); 8] = [
-            (&[], true),
-            (&["*"], true),
-            (&["\"7\""], true),
-            (&["\"6\", \"7\""], true),
-            (&["\"6\"", "\"7\""], true),
-            (&["\"6\""], false),
-            (&["W/\"7\""], false),
-            (&["7"], false),
-        ];
-        for (lines, expected) in cases {
-            let mut headers = HeaderMap::new();
-            for line in lines {
-                headers.append(header::IF_MATCH, HeaderValue::from_static(line));
-            }
-            let matches = IfMatch::of(&headers).check(&instance).is_ok();
-            assert_eq!(matches, expected, "{lines:?}");
-        }
-    }
-
-    fn spec() -> WaveInstanceSpec {
-        WaveInstanceSpec {
-            app: AppRef::default(),
-            owner: "alice".to_owned(),
-            visibility: Visibility::Private,
-            suspended: false,
-        }
     }
 }

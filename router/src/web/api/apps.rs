@@ -1,15 +1,26 @@
-//! Apps, for programs.
+//! Apps, for programs: one thing is one version of an app, which is one `WaveApp`, by whose name it is asked for.
 
 use bytes::Buf;
-use crds::{AppRef, ConditionType, Visibility, WaveApp};
+use catalog::{AppCursor, AppQuery};
+use chrono::{DateTime, Utc};
+use crds::{AppRef, ConditionType, Lifecycle, Visibility, WaveApp};
 use futures::Stream;
-use http::StatusCode;
+use http::{HeaderValue, StatusCode, header};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 use serde::Serialize;
+use tokio::time::timeout;
+use url::form_urlencoded;
+use warp::Reply as _;
 
-use super::super::{Call, Reply, Store, Visitor, apps, pages};
-use super::{accepted, json, located};
+use super::super::apps::{self, Change};
+use super::super::if_match::{self, IfMatch};
+use super::super::{Call, PATIENCE, Reply, Store, Visitor, pages};
+use super::{Page, accepted, document, json, limit, located, moment};
+use crate::body::Exclusive;
 use crate::error::Error;
+use crate::policy::Action;
+use crate::table::{AppEntry, Snapshot};
 
 /// One version of an app, imported or not.
 #[derive(Serialize)]
@@ -18,15 +29,27 @@ struct Version<'a> {
     name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     app: Option<&'a AppRef>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    title: Option<&'a str>,
     owner: &'a str,
     visibility: Visibility,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    tags: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     digest: Option<&'a str>,
     state: State,
+    /// Why, with what the import has warned of.
     message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    environment: Option<Environment<'a>>,
     /// Where people see it.
     #[serde(skip_serializing_if = "Option::is_none")]
     page: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created_at: Option<String>,
+    /// All versions of the app that the viewer sees, the newest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    versions: Vec<Sibling<'a>>,
 }
 
 /// How far the operator is with it.
@@ -35,6 +58,45 @@ enum State {
     Importing,
     Ready,
     Failed,
+}
+
+/// What was made of its requirements.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Environment<'a> {
+    ready: bool,
+    reason: &'a str,
+    message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    digest: Option<&'a str>,
+}
+
+/// A version among others.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Sibling<'a> {
+    name: &'a str,
+    version: &'a str,
+    ready: bool,
+}
+
+/// One version of an app in a list: what the catalog has of it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Listed {
+    name: String,
+    app: AppRef,
+    title: String,
+    description: String,
+    owner: String,
+    visibility: Visibility,
+    lifecycle: Lifecycle,
+    tags: Vec<String>,
+    digest: String,
+    /// Whether it can be run now.
+    ready: bool,
+    page: String,
+    published_at: String,
 }
 
 impl<'a> Version<'a> {
@@ -47,25 +109,137 @@ impl<'a> Version<'a> {
         } else {
             State::Importing
         };
-        let ready = ConditionType::Ready.to_string();
-        let conditions = status.iter().flat_map(|status| &status.conditions);
-        let ready = conditions.into_iter().find(|found| found.type_ == ready);
         let app = status.and_then(|status| status.app.as_ref());
+        let created = object.creation_timestamp();
+        let created = created.and_then(|at| DateTime::<Utc>::from_timestamp(at.0.as_second(), 0));
         Self {
             name: object.name_any(),
             app,
+            title: status.and_then(|status| status.title.as_deref()),
             owner: &object.spec.owner,
             visibility: object.spec.visibility,
-            digest: status.and_then(|status| status.digest.as_deref()).or(object
-                .spec
-                .bundle
-                .digest
-                .as_deref()),
+            tags: &object.spec.tags,
+            digest: apps::digest(object),
             state,
-            message: ready.map_or("", |ready| ready.message.as_str()),
+            message: condition(object, ConditionType::Ready)
+                .map_or("", |ready| ready.message.as_str()),
+            environment: condition(object, ConditionType::EnvironmentReady).map(|ready| {
+                let built = status.and_then(|status| status.environment.as_ref());
+                Environment {
+                    ready: ready.status == "True",
+                    reason: &ready.reason,
+                    message: &ready.message,
+                    digest: built.and_then(|built| built.digest.as_deref()),
+                }
+            }),
             page: app.map(|app| pages::page_of(&app.name, &app.version)),
+            created_at: created.map(moment),
+            versions: Vec::new(),
         }
     }
+
+    /// The same among the others of its app.
+    fn among(mut self, visitor: &Visitor, snapshot: &'a Snapshot) -> Self {
+        let Some(app) = self.app else {
+            return self;
+        };
+        let entries = snapshot.apps.values().map(AsRef::as_ref);
+        let mut entries: Vec<&AppEntry> = entries
+            .filter(|entry| entry.app.name == app.name)
+            .filter(|entry| visitor.may(Action::SeeApp(Some((*entry).into()))).is_ok())
+            .collect();
+        entries.sort_by(|a, b| (b.created, &b.app.version).cmp(&(a.created, &a.app.version)));
+        let siblings = entries.into_iter().map(|entry| Sibling {
+            name: &entry.object,
+            version: &entry.app.version,
+            ready: entry.ready,
+        });
+        self.versions = siblings.collect();
+        self
+    }
+}
+
+fn condition(object: &WaveApp, kind: ConditionType) -> Option<&Condition> {
+    let kind = kind.to_string();
+    let mut conditions = object.status.iter().flat_map(|status| &status.conditions);
+    conditions.find(|found| found.type_ == kind)
+}
+
+impl Listed {
+    fn new(app: catalog::App, snapshot: &Snapshot) -> Self {
+        let page = pages::page_of(&app.name, &app.version);
+        let reference = AppRef {
+            name: app.name,
+            version: app.version,
+        };
+        let entry = snapshot.apps.get(&reference);
+        Self {
+            ready: entry.is_some_and(|entry| entry.ready),
+            name: app.resource,
+            app: reference,
+            title: app.title,
+            description: app.description,
+            owner: app.owner,
+            visibility: app.visibility,
+            lifecycle: app.lifecycle,
+            tags: app.tags,
+            digest: app.digest.to_string(),
+            page,
+            published_at: moment(app.published_at),
+        }
+    }
+}
+
+/// The apps that the visitor sees, the newest first: all of them, those with some words, or the versions of one.
+pub(in crate::web) async fn list(
+    store: &Store,
+    visitor: &Visitor,
+    call: &Call,
+) -> Result<Reply, Error> {
+    let limit = limit(call)?;
+    let viewer = visitor.of_catalog()?;
+    let after = call.parameter("after").map(|after| after.parse());
+    let query = AppQuery {
+        text: call.parameter("q").unwrap_or_default(),
+        after: after.transpose().map_err(|_| {
+            Error::BadRequest("`after` is no place in the list of apps: follow `next`")
+        })?,
+    };
+    let name = call.parameter("app");
+    let one_more = limit as u64 + 1;
+    let found = async {
+        match &name {
+            Some(name) => {
+                store
+                    .catalog
+                    .versions(&viewer, name, &query, one_more)
+                    .await
+            }
+            None => store.catalog.visible_apps(&viewer, &query, one_more).await,
+        }
+    };
+    let mut found = timeout(PATIENCE, found).await??;
+    let is_more = found.len() > limit;
+    found.truncate(limit);
+    let last = found.last().filter(|_| is_more);
+    let next = last.map(|last| {
+        let mut rest = form_urlencoded::Serializer::new(String::new());
+        rest.append_pair("after", &AppCursor::after(last).to_string());
+        rest.append_pair("limit", &limit.to_string());
+        if !query.text.is_empty() {
+            rest.append_pair("q", &query.text);
+        }
+        if let Some(name) = &name {
+            rest.append_pair("app", name);
+        }
+        format!("/api/v1/apps?{}", rest.finish())
+    });
+    let snapshot = store.table.load();
+    let items = found.into_iter();
+    json(&Page {
+        items: items.map(|app| Listed::new(app, &snapshot)).collect(),
+        next,
+    })
 }
 
 /// Publishes the bundle that is the body of the request. It can be run a little later.
@@ -81,7 +255,8 @@ pub(in crate::web) async fn publish(
         visibility.map_err(|_| Error::BadRequest("visibility is Private, AllUsers or Public"))?;
     let made = apps::publish(store, visitor, visibility, body).await?;
     let path = format!("/api/v1/apps/{}", made.name_any());
-    located(json(&Version::new(&made))?, StatusCode::ACCEPTED, path)
+    let reply = if_match::tag(json(&Version::new(&made))?, &made)?;
+    located(reply, StatusCode::ACCEPTED, path)
 }
 
 /// One app.
@@ -91,7 +266,20 @@ pub(in crate::web) async fn get(
     call: &Call,
 ) -> Result<Reply, Error> {
     let found = apps::find(store, visitor, call.last_segment()).await?;
-    json(&Version::new(&found))
+    one(store, visitor, &found)
+}
+
+/// Changes an app.
+pub(in crate::web) async fn change(
+    store: &Store,
+    visitor: &Visitor,
+    call: &Call,
+    body: &[u8],
+) -> Result<Reply, Error> {
+    let change: Change = document(body)?;
+    let if_match = IfMatch::of(&call.headers);
+    let changed = apps::change(store, visitor, call.last_segment(), &change, &if_match).await?;
+    one(store, visitor, &changed)
 }
 
 /// Deletes an app. It is gone a little later.
@@ -100,6 +288,31 @@ pub(in crate::web) async fn delete(
     visitor: &Visitor,
     call: &Call,
 ) -> Result<Reply, Error> {
-    apps::delete(store, visitor, call.last_segment()).await?;
+    let if_match = IfMatch::of(&call.headers);
+    apps::delete(store, visitor, call.last_segment(), &if_match).await?;
     Ok(accepted())
+}
+
+/// The bundle of an app, as it was published.
+pub(in crate::web) async fn bundle(
+    store: &Store,
+    visitor: &Visitor,
+    call: &Call,
+) -> Result<Reply, Error> {
+    let (blob, file) = apps::bundle(store, visitor, call.segment_before_last()).await?;
+    let mut reply = warp::reply::stream(Exclusive::new(blob.stream)).into_response();
+    let headers = reply.headers_mut();
+    pages::safety(headers, "application/zip");
+    headers.insert(header::CONTENT_LENGTH, blob.size.into());
+    let disposition = HeaderValue::try_from(format!("attachment; filename=\"{file}\""));
+    let disposition = disposition.map_err(|error| Error::Internal(Box::new(error)))?;
+    headers.insert(header::CONTENT_DISPOSITION, disposition);
+    Ok(reply)
+}
+
+/// An app with the tag of its state.
+fn one(store: &Store, visitor: &Visitor, object: &WaveApp) -> Result<Reply, Error> {
+    let snapshot = store.table.load();
+    let version = Version::new(object).among(visitor, &snapshot);
+    if_match::tag(json(&version)?, object)
 }

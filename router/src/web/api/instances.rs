@@ -2,14 +2,15 @@
 
 use chrono::{DateTime, Utc};
 use crds::{AppRef, Visibility, WaveInstance};
-use http::{HeaderValue, StatusCode, header};
+use http::StatusCode;
 use k8s_openapi::jiff::Timestamp;
 use serde::Serialize;
 use url::form_urlencoded;
 
-use super::super::instances::{self, Change, IfMatch, NewInstance};
+use super::super::if_match::{self, IfMatch};
+use super::super::instances::{self, Change, NewInstance};
 use super::super::{Call, Reply, Store, Visitor, pages};
-use super::{accepted, document, json, located, moment};
+use super::{Page, accepted, document, json, limit, located, moment};
 use crate::error::Error;
 use crate::policy::Action;
 use crate::site::Site;
@@ -17,10 +18,6 @@ use crate::table::Route;
 use crate::target::Form;
 use crate::viewer::Viewer;
 use crate::waiting::Rights;
-
-/// How many instances one answer holds, when the request says nothing, and at most.
-const USUAL_LIMIT: usize = 100;
-const MAX_LIMIT: usize = 500;
 
 /// One instance.
 #[derive(Serialize)]
@@ -55,23 +52,9 @@ impl<'a> Instance<'a> {
     }
 }
 
-/// A part of a list, and where the rest of it is.
-#[derive(Serialize)]
-struct Page<'a> {
-    items: Vec<Instance<'a>>,
-    next: Option<String>,
-}
-
 /// The instances that the visitor manages, by name, from one name on.
 pub(in crate::web) fn list(store: &Store, visitor: &Visitor, call: &Call) -> Result<Reply, Error> {
-    let limit = match call.parameter("limit") {
-        None => USUAL_LIMIT,
-        Some(limit) => limit
-            .parse()
-            .ok()
-            .filter(|limit| (1..=MAX_LIMIT).contains(limit))
-            .ok_or(Error::BadRequest("`limit` is a number from 1 to 500"))?,
-    };
+    let limit = limit(call)?;
     let after = call.parameter("after").unwrap_or_default();
     let owner = call.parameter("owner");
     let snapshot = store.table.load();
@@ -156,9 +139,6 @@ pub(in crate::web) async fn delete(
 fn one(store: &Store, visitor: &Visitor, instance: &WaveInstance) -> Result<Reply, Error> {
     let route = store.table.ahead(instance).ok_or(Error::NotFound)?;
     let viewer = &visitor.signed_in()?.viewer;
-    let mut reply = json(&Instance::new(&store.site, viewer, &route))?;
-    let tag = HeaderValue::try_from(instances::entity_tag(instance));
-    let tag = tag.map_err(|error| Error::Internal(Box::new(error)))?;
-    reply.headers_mut().insert(header::ETAG, tag);
-    Ok(reply)
+    let reply = json(&Instance::new(&store.site, viewer, &route))?;
+    if_match::tag(reply, instance)
 }

@@ -1,87 +1,74 @@
-//! The `WaveInstance`s in the Kubernetes API, as people change them by the store's pages and its API.
+//! Objects of one kind in the Kubernetes API, as people make, change and delete them by the store's pages and its API.
 //!
 //! What is asked for is written there and nowhere else. Who may ask is decided in `web`.
 
+use std::fmt::{self, Debug};
 use std::time::Duration;
 
-use crds::{WaveInstance, WaveInstanceSpec};
-use k8s_openapi::api::core::v1::Event;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
-use kube::core::Status;
-use kube::{Api, Client, ResourceExt};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::core::{NamespaceResourceScope, Status};
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::InstanceId;
 use crate::activity::FIELD_MANAGER;
 use crate::error::Error;
 
 /// How long the API server may take for one question or one change.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Most Events of one instance that are asked for.
-const EVENTS: u32 = 100;
-
-/// The instances of the store's namespace.
+/// The objects of one kind in the store's namespace.
 #[derive(Clone)]
-pub(crate) struct Instances {
-    api: Api<WaveInstance>,
-    events: Api<Event>,
-}
+pub(crate) struct Objects<K>(Api<K>);
 
-impl std::fmt::Debug for Instances {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Instances").finish_non_exhaustive()
+impl<K> Debug for Objects<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Objects").finish_non_exhaustive()
     }
 }
 
-impl Instances {
+impl<K> Objects<K>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    K: Clone + Debug + Serialize + DeserializeOwned,
+{
     /// Those of `namespace`.
     #[must_use]
     pub(crate) fn new(client: Client, namespace: &str) -> Self {
-        Self {
-            api: Api::namespaced(client.clone(), namespace),
-            events: Api::namespaced(client, namespace),
-        }
+        Self(Api::namespaced(client, namespace))
     }
 
-    /// The instance as it is now, if there is one.
+    /// The object of this name as it is now, if there is one.
     ///
     /// # Errors
     /// [`Error::KubernetesAway`].
-    pub(crate) async fn get(&self, id: &InstanceId) -> Result<Option<WaveInstance>, Error> {
-        ask(self.api.get_opt(id.as_ref())).await
+    pub(crate) async fn get(&self, name: &str) -> Result<Option<K>, Error> {
+        ask(self.0.get_opt(name)).await
     }
 
-    /// Makes an instance.
+    /// Makes an object; none if there is one of its name.
     ///
     /// # Errors
-    /// [`Error::InstanceNameTaken`], or [`Error::KubernetesRefused`] with the reason.
-    pub(crate) async fn create(
-        &self,
-        id: &InstanceId,
-        spec: WaveInstanceSpec,
-    ) -> Result<WaveInstance, Error> {
+    /// [`Error::KubernetesRefused`] with the reason.
+    pub(crate) async fn create(&self, object: &K) -> Result<Option<K>, Error> {
         let params = PostParams {
             field_manager: Some(FIELD_MANAGER.to_owned()),
             ..PostParams::default()
         };
-        let object = WaveInstance::new(id.as_ref(), spec);
-        match ask(self.api.create(&params, &object)).await {
-            Err(Error::InstanceChanged) => Err(Error::InstanceNameTaken(id.to_string())),
-            other => other,
+        match ask(self.0.create(&params, object)).await {
+            Ok(made) => Ok(Some(made)),
+            Err(Error::Changed) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
     /// Changes fields of the spec (RFC 7396), if `seen` is the newest there is.
     ///
     /// # Errors
-    /// [`Error::InstanceChanged`] when it is not, or [`Error::KubernetesRefused`] with the reason.
-    pub(crate) async fn change(
-        &self,
-        seen: &WaveInstance,
-        spec: Value,
-    ) -> Result<WaveInstance, Error> {
+    /// [`Error::Changed`] when it is not, or [`Error::KubernetesRefused`] with the reason.
+    pub(crate) async fn change(&self, seen: &K, spec: Value) -> Result<K, Error> {
         let params = PatchParams {
             field_manager: Some(FIELD_MANAGER.to_owned()),
             ..PatchParams::default()
@@ -90,31 +77,20 @@ impl Instances {
             "metadata": { "uid": seen.uid(), "resourceVersion": seen.resource_version() },
             "spec": spec,
         }));
-        ask(self.api.patch(&seen.name_any(), &params, &patch)).await
+        ask(self.0.patch(&seen.name_any(), &params, &patch)).await
     }
 
-    /// Deletes an instance, if `seen` is the newest there is. It is gone once the operator has uninstalled its release.
+    /// Deletes an object, if `seen` is the newest there is. It is gone once the operator has put away what belongs to it.
     ///
     /// # Errors
-    /// [`Error::InstanceChanged`] when it is not.
-    pub(crate) async fn delete(&self, seen: &WaveInstance) -> Result<(), Error> {
+    /// [`Error::Changed`] when it is not.
+    pub(crate) async fn delete(&self, seen: &K) -> Result<(), Error> {
         let params = DeleteParams::default().preconditions(Preconditions {
             resource_version: seen.resource_version(),
             uid: seen.uid(),
         });
-        ask(self.api.delete(&seen.name_any(), &params)).await?;
+        ask(self.0.delete(&seen.name_any(), &params)).await?;
         Ok(())
-    }
-
-    /// What has happened to the instance lately, in no order.
-    ///
-    /// # Errors
-    /// [`Error::KubernetesAway`].
-    pub(crate) async fn events(&self, instance: &WaveInstance) -> Result<Vec<Event>, Error> {
-        let uid = instance.uid().unwrap_or_default();
-        let of_it = format!("involvedObject.kind=WaveInstance,involvedObject.uid={uid}");
-        let params = ListParams::default().fields(&of_it).limit(EVENTS);
-        Ok(ask(self.events.list(&params)).await?.items)
     }
 }
 
@@ -133,7 +109,7 @@ pub(crate) async fn ask<T>(
 fn refusal(status: Box<Status>) -> Error {
     match status.code {
         404 => Error::NotFound,
-        409 => Error::InstanceChanged,
+        409 => Error::Changed,
         422 => Error::KubernetesRefused(words(&status).to_owned()),
         _ => Error::KubernetesAway(status),
     }
@@ -158,8 +134,8 @@ mod tests {
             (
                 409,
                 "newer",
-                "InstanceChanged",
-                "the instance has changed in the meantime",
+                "Changed",
+                "somebody has changed it in the meantime",
             ),
             (
                 422,

@@ -1,0 +1,235 @@
+//! Apps: found, shown, downloaded, shared, deleted.
+
+use std::path::{Path, PathBuf};
+
+use reqwest::{Method, Response, header};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use tokio::io::AsyncWriteExt as _;
+
+use crate::args::{AppChange, AppCommand, Output};
+use crate::client::{Client, answer, done};
+use crate::error::Error;
+use crate::print::{note, print, table};
+
+/// One version of an app in a list. What the store says beside that is printed as it comes.
+#[derive(Debug, Serialize, Deserialize)]
+struct Listed {
+    name: String,
+    app: Reference,
+    title: String,
+    owner: String,
+    visibility: String,
+    ready: bool,
+    #[serde(flatten)]
+    more: Map<String, Value>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Reference {
+    name: String,
+    version: String,
+}
+
+/// One version of an app.
+#[derive(Debug, Serialize, Deserialize)]
+struct Version {
+    name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    app: Option<Reference>,
+    owner: String,
+    visibility: String,
+    state: String,
+    #[serde(default)]
+    message: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    environment: Option<Environment>,
+    #[serde(flatten)]
+    more: Map<String, Value>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Environment {
+    message: String,
+    #[serde(flatten)]
+    more: Map<String, Value>,
+}
+
+pub(crate) async fn run(client: &Client, command: AppCommand, output: Output) -> Result<(), Error> {
+    match command {
+        AppCommand::List { words } => {
+            let words = words.join(" ");
+            let query = [("q", words.as_str()), ("limit", "500")];
+            let all = client.list("apps", &query).await?;
+            show_all(&all, output);
+            Ok(())
+        }
+        AppCommand::Get { app } => {
+            if !app.contains(':') {
+                let versions = versions(client, &app).await?;
+                if !versions.is_empty() {
+                    show_all(&versions, output);
+                    return Ok(());
+                }
+            }
+            let path = path(client, &app).await?;
+            show(&client.get(&path).await?, output);
+            Ok(())
+        }
+        AppCommand::Download { app, file } => {
+            let path = format!("{}/bundle", path(client, &app).await?);
+            let response = client.request(Method::GET, &path).send().await?;
+            let file = save(response, file).await?;
+            note(format_args!("Wrote {}", file.display()));
+            Ok(())
+        }
+        AppCommand::Update { app, change } => {
+            let AppChange { visibility, owner } = change;
+            let mut fields = Map::new();
+            if let Some(visibility) = visibility {
+                let visibility: &str = visibility.into();
+                fields.insert("visibility".to_owned(), json!(visibility));
+            }
+            if let Some(owner) = owner {
+                fields.insert("owner".to_owned(), json!(owner));
+            }
+            let path = path(client, &app).await?;
+            let request = client.request(Method::PATCH, &path).json(&fields);
+            show(&answer(request.send().await?).await?, output);
+            Ok(())
+        }
+        AppCommand::Delete { app } => {
+            let path = path(client, &app).await?;
+            done(client.request(Method::DELETE, &path).send().await?).await?;
+            note(format_args!(
+                "Deleted the app {app}; it is gone in a moment"
+            ));
+            Ok(())
+        }
+    }
+}
+
+/// All versions of an app that we see, the newest first.
+async fn versions(client: &Client, name: &str) -> Result<Vec<Listed>, Error> {
+    let query = [("app", name), ("limit", "500")];
+    client.list("apps", &query).await
+}
+
+/// Path of what somebody calls `NAME:VERSION`, or by the name of its `WaveApp`.
+async fn path(client: &Client, app: &str) -> Result<String, Error> {
+    let Some((name, version)) = app.split_once(':') else {
+        return Ok(format!("apps/{app}"));
+    };
+    let versions = versions(client, name).await?;
+    let found = versions.iter().find(|listed| listed.app.version == version);
+    let found = found.ok_or_else(|| Error::NoApp(app.to_owned()))?;
+    Ok(format!("apps/{}", found.name))
+}
+
+/// Writes what the store sends to a file, which is there only once it is whole.
+async fn save(response: Response, file: Option<PathBuf>) -> Result<PathBuf, Error> {
+    if !response.status().is_success() {
+        done(response).await?;
+        return Ok(PathBuf::new());
+    }
+    let file = file.unwrap_or_else(|| named(&response).into());
+    let failed = |source| Error::File {
+        task: "write",
+        file: file.clone(),
+        source,
+    };
+    let folder = file.parent().filter(|folder| *folder != Path::new(""));
+    let temporary = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")));
+    let temporary = temporary.map_err(failed)?;
+    let mut writer = tokio::fs::File::from_std(temporary.reopen().map_err(failed)?);
+    let progress = crate::bundles::bar("Downloading", response.content_length().unwrap_or(0));
+    let mut response = response;
+    while let Some(piece) = response.chunk().await? {
+        writer.write_all(&piece).await.map_err(failed)?;
+        progress.inc(piece.len() as u64);
+    }
+    writer.flush().await.map_err(failed)?;
+    progress.finish_and_clear();
+    let persisted = temporary.persist(&file);
+    persisted.map_err(|error| failed(error.error))?;
+    Ok(file)
+}
+
+/// The name that the store gives the file, if it is a plain one.
+fn named(response: &Response) -> String {
+    let line = response.headers().get(header::CONTENT_DISPOSITION);
+    let line = line.and_then(|line| line.to_str().ok()).unwrap_or_default();
+    let name = line.split('"').nth(1).unwrap_or_default();
+    plain(name).unwrap_or("app.wave").to_owned()
+}
+
+/// A store must not choose where on this machine a file goes.
+fn plain(name: &str) -> Option<&str> {
+    let is_plain = !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\', '\0']);
+    is_plain.then_some(name)
+}
+
+fn show_all(all: &[Listed], output: Output) {
+    print(output, &all, || {
+        table(
+            [
+                "APP",
+                "VERSION",
+                "TITLE",
+                "OWNER",
+                "VISIBILITY",
+                "READY",
+                "WAVEAPP",
+            ],
+            all.iter().map(|listed| {
+                [
+                    listed.app.name.as_str(),
+                    &listed.app.version,
+                    &listed.title,
+                    &listed.owner,
+                    &listed.visibility,
+                    if listed.ready { "true" } else { "false" },
+                    &listed.name,
+                ]
+            }),
+        )
+    });
+}
+
+fn show(version: &Version, output: Output) {
+    print(output, version, || {
+        let app = version.app.as_ref();
+        let app = app.map_or_else(String::new, |app| format!("{} {}, ", app.name, app.version));
+        let mut words = format!(
+            "{}: {app}of {}, {}, {}",
+            version.name, version.owner, version.visibility, version.state
+        );
+        let built = version.environment.as_ref();
+        let built = built.map_or("", |built| &built.message);
+        for line in [&version.message, built] {
+            if !line.is_empty() {
+                words.push('\n');
+                words.push_str(line);
+            }
+        }
+        words
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_chooses_no_place_for_a_file() {
+        for (name, expected) in [
+            ("hello.1.0.0.wave", Some("hello.1.0.0.wave")),
+            ("../x", None),
+            ("/etc/passwd", None),
+            (".bashrc", None),
+            ("", None),
+        ] {
+            assert_eq!(plain(name), expected);
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! What a router may do to an app at all, by the policy and by its own rights.
+
+use anyhow::{Result, ensure};
+use crds::WaveApp;
+use e2e::{Sandbox, eventually};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Api, Client, Config};
+use serde_json::{Value, json};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_router_exchanges_no_bundle_and_marks_nothing() -> Result<()> {
+    let sandbox = Sandbox::create("router-apps").await?;
+    let kubeconfig = Kubeconfig::read_from(sandbox.kubeconfig("router", None).await?)?;
+    let options = KubeConfigOptions::default();
+    let config = Config::from_custom_kubeconfig(kubeconfig, &options).await?;
+    let api: Api<WaveApp> = Api::namespaced(Client::try_from(config)?, &sandbox.name);
+    let digest = format!("sha256:{}", "0".repeat(64));
+    let object = |name: &str, marks: Value, bundle: Value| {
+        let mut metadata = marks;
+        metadata["name"] = json!(name);
+        serde_json::from_value::<WaveApp>(json!({
+            "apiVersion": "wavestore.io/v1alpha1", "kind": "WaveApp", "metadata": metadata,
+            "spec": { "bundle": bundle, "owner": "alice" },
+        }))
+    };
+    let create = async |name: &str, marks: Value, bundle: Value| {
+        let made = api
+            .create(&PostParams::default(), &object(name, marks, bundle)?)
+            .await;
+        Ok::<_, anyhow::Error>(made.map(drop).map_err(|error| error.to_string()))
+    };
+    // Policies come into force with a delay.
+    let mut tries = 0;
+    eventually("the policy to be in force", async || {
+        tries += 1;
+        let labels = json!({ "labels": { "a": "b" } });
+        let made = create(&format!("try-{tries}"), labels, json!({ "digest": digest })).await?;
+        ensure!(made.is_err_and(|error| error.contains("may not write labels")));
+        Ok(())
+    })
+    .await?;
+    let url = json!({ "url": "https://example.com/x.wave", "digest": digest });
+    let made = create("fetched", json!({}), url.clone()).await?;
+    ensure!(
+        made.as_ref()
+            .is_err_and(|error| error.contains("in the blob store")),
+        "{made:?}"
+    );
+    create("sales", json!({}), json!({ "digest": digest }))
+        .await?
+        .map_err(anyhow::Error::msg)?;
+    // Of one that somebody else has published, too.
+    let admin = sandbox.api::<WaveApp>();
+    let fetched = object("fetched", json!({ "labels": { "a": "b" } }), url)?;
+    admin.create(&PostParams::default(), &fetched).await?;
+    for name in ["sales", "fetched"] {
+        let change = async |patch: Value| {
+            let changed = api
+                .patch(name, &PatchParams::default(), &Patch::Merge(patch))
+                .await;
+            changed.map(drop).map_err(|error| error.to_string())
+        };
+        let allowed = json!({ "spec": { "owner": "bob", "visibility": "Public" } });
+        change(allowed).await.map_err(anyhow::Error::msg)?;
+        for (patch, why) in [
+            (json!({ "spec": { "tags": ["a"] } }), "but its owner"),
+            (
+                json!({ "spec": { "bundle": { "digest": format!("sha256:{}", "1".repeat(64)) } } }),
+                "immutable",
+            ),
+            (
+                json!({ "metadata": { "annotations": { "a": "b" } } }),
+                "may not write labels",
+            ),
+            (
+                json!({ "metadata": { "finalizers": ["example.com/mine"] } }),
+                "may not write labels",
+            ),
+        ] {
+            let changed = change(patch.clone()).await;
+            ensure!(
+                changed.as_ref().is_err_and(|error| error.contains(why)),
+                "{name}: {patch}: {changed:?}"
+            );
+        }
+        api.delete(name, &DeleteParams::default()).await?;
+    }
+    sandbox.passed();
+    Ok(())
+}
