@@ -57,6 +57,30 @@ pub(crate) enum Command {
     /// Run apps, and look after what runs.
     #[command(subcommand)]
     Instance(InstanceCommand),
+    /// Give instances other names.
+    #[command(subcommand)]
+    Alias(AliasCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AliasCommand {
+    /// List the aliases of the instances that you manage; as an admin, all.
+    List,
+    /// Let an alias lead to an instance, as an admin.
+    Set {
+        /// The alias.
+        name: String,
+        /// The instance.
+        instance: String,
+        /// Send visits by the instance's other names to this one.
+        #[arg(long)]
+        primary: bool,
+    },
+    /// Delete an alias, as an admin.
+    Delete {
+        /// The alias.
+        name: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -84,6 +108,36 @@ pub(crate) enum InstanceCommand {
         /// Come back at once, and do not wait until the app is ready.
         #[arg(long)]
         no_wait: bool,
+    },
+    /// Tell how far an instance is, until it is ready, at rest, or fails.
+    Status {
+        /// Its name.
+        name: String,
+        /// Tell it once, and do not wait.
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// Print what the app in an instance has written.
+    Logs {
+        /// Its name.
+        name: String,
+        /// Go on with what it writes from now on.
+        #[arg(long, short)]
+        follow: bool,
+        /// The log of the container before, which has ended.
+        #[arg(long, short)]
+        previous: bool,
+        /// How many of the last lines.
+        #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(0..=100_000))]
+        tail: u32,
+    },
+    /// Print the address of an instance, and open it in a browser.
+    Open {
+        /// Its name.
+        name: String,
+        /// Only print it.
+        #[arg(long)]
+        no_browser: bool,
     },
     /// End an instance's pod, and keep its volumes.
     Suspend {

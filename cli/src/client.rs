@@ -31,23 +31,24 @@ struct Problem {
 
 impl Client {
     pub(crate) fn new(settings: Settings) -> Result<Self, Error> {
-        let http = reqwest::Client::builder()
-            .user_agent(concat!("wavestore/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(SILENCE)
-            .read_timeout(SILENCE)
-            // The token is for this store.
-            .redirect(reqwest::redirect::Policy::none())
-            .build()?;
+        let http = builder().read_timeout(SILENCE).build()?;
         Ok(Self { http, settings })
     }
 
     /// A request to a path of the API, with the token.
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.by(&self.http, method, path)
+    }
+
+    /// The same, for an answer that may be silent for long.
+    pub(crate) fn patient(&self, method: Method, path: &str) -> Result<RequestBuilder, Error> {
+        Ok(self.by(&builder().build()?, method, path))
+    }
+
+    fn by(&self, http: &reqwest::Client, method: Method, path: &str) -> RequestBuilder {
         let url = self.settings.url.join(&format!("{API}{path}"));
         let url = url.expect("an absolute path goes with every store's address");
-        self.http
-            .request(method, url)
-            .bearer_auth(&self.settings.token)
+        http.request(method, url).bearer_auth(&self.settings.token)
     }
 
     /// Asks for something.
@@ -73,6 +74,14 @@ impl Client {
             request = self.request(Method::GET, rest);
         }
     }
+}
+
+fn builder() -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .user_agent(concat!("wavestore/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(SILENCE)
+        // The token is for this store.
+        .redirect(reqwest::redirect::Policy::none())
 }
 
 /// A part of a list, and the address of the rest of it.

@@ -64,6 +64,9 @@ pub(crate) enum Error {
     /// An app without a version.
     #[error("`{0}` names no version")]
     NoVersion(String),
+    /// Nobody takes what we print.
+    #[error("could not write to standard output")]
+    Print(#[source] std::io::Error),
     /// No such app, or none that this token's owner sees.
     #[error("there is no app `{0}` that you see")]
     NoApp(String),
@@ -112,7 +115,9 @@ impl Error {
                 "see its page in the store, or `wavestore instance get {name}`"
             )),
             Self::Slow { name } => Some(format!("look again with `wavestore app get {name}`")),
-            Self::Settings { .. } | Self::File { .. } | Self::Import { .. } => None,
+            Self::Settings { .. } | Self::File { .. } | Self::Print(_) | Self::Import { .. } => {
+                None
+            }
         }
     }
 }

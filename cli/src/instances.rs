@@ -1,5 +1,6 @@
 //! Instances: run, changed, looked after.
 
+use std::process::Stdio;
 use std::time::Duration;
 
 use indicatif::ProgressBar;
@@ -11,7 +12,7 @@ use tokio::time::Instant;
 use crate::args::{InstanceCommand, Output, Visibility};
 use crate::client::{Client, answer, done};
 use crate::error::Error;
-use crate::print::{note, print, table};
+use crate::print::{note, print, print_raw, table};
 
 /// How long we wait for an app to be ready: a first start may install for minutes.
 const PATIENCE: Duration = Duration::from_mins(15);
@@ -70,6 +71,28 @@ pub(crate) async fn run(
                 ready(client, made).await?
             };
             show(&made, output);
+            Ok(())
+        }
+        InstanceCommand::Status { name, no_wait } => status(client, &name, no_wait, output).await,
+        InstanceCommand::Logs {
+            name,
+            follow,
+            previous,
+            tail,
+        } => {
+            let query = [
+                ("follow", follow.to_string()),
+                ("previous", previous.to_string()),
+                ("tailLines", tail.to_string()),
+            ];
+            logs(client, &name, &query).await
+        }
+        InstanceCommand::Open { name, no_browser } => {
+            let instance: Instance = client.get(&format!("instances/{name}")).await?;
+            print(output, &instance, || instance.url.clone());
+            if !no_browser {
+                open(&instance.url);
+            }
             Ok(())
         }
         InstanceCommand::Suspend { name } => {
@@ -164,6 +187,66 @@ async fn ready(client: &Client, made: Instance) -> Result<Instance, Error> {
     }
     waiting.finish_and_clear();
     Ok(now)
+}
+
+/// Tells how far an instance is. One that nobody uses, or that is suspended, is as far as it comes.
+async fn status(client: &Client, name: &str, no_wait: bool, output: Output) -> Result<(), Error> {
+    let start = Instant::now();
+    let mut told = String::new();
+    loop {
+        let now: Instance = client.get(&format!("instances/{name}")).await?;
+        let rests = matches!(now.state.as_str(), "Suspended" | "Asleep");
+        if no_wait || now.ready || rests {
+            show(&now, output);
+            return Ok(());
+        }
+        if now.failing || start.elapsed() > PATIENCE {
+            return Err(Error::NotReady {
+                detail: now.detail.unwrap_or(now.state),
+                name: now.name,
+            });
+        }
+        if told != now.state {
+            note(format_args!("{name}: {}", now.state));
+            told = now.state;
+        }
+        tokio::time::sleep(INTERVAL).await;
+    }
+}
+
+/// Prints a log as it comes. An app may be silent for as long as it likes.
+async fn logs(client: &Client, name: &str, query: &[(&str, String)]) -> Result<(), Error> {
+    let request = client.patient(Method::GET, &format!("instances/{name}/logs"))?;
+    let mut response = request.query(query).send().await?;
+    if !response.status().is_success() {
+        return done(response).await;
+    }
+    while let Some(piece) = response.chunk().await? {
+        match print_raw(&piece) {
+            // Whoever has read enough, such as `head`, has got what they wanted.
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
+            printed => printed.map_err(Error::Print)?,
+        }
+    }
+    Ok(())
+}
+
+/// Opens an address in a browser, where there is one; it is printed anyway.
+fn open(url: &str) {
+    let opener = if cfg!(target_os = "macos") {
+        "open"
+    } else {
+        "xdg-open"
+    };
+    let started = std::process::Command::new(opener)
+        .arg(url)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    if started.is_err() {
+        note("No browser could be opened from here.");
+    }
 }
 
 async fn change(

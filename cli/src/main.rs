@@ -1,5 +1,6 @@
 //! `wavestore`: publishes apps in a Wavestore, from a terminal.
 
+mod aliases;
 mod apps;
 mod args;
 mod bundles;
@@ -52,6 +53,7 @@ async fn run(cli: Cli) -> Result<(), Error> {
             bundles::deploy(&client()?, &app, visibility, output).await
         }
         Command::App(command) => apps::run(&client()?, command, output).await,
+        Command::Alias(command) => aliases::run(&client()?, command, output).await,
         Command::Instance(command) => instances::run(&client()?, command, output).await,
     }
 }

@@ -7,6 +7,7 @@
 )]
 
 use std::fmt::Display;
+use std::io::Write as _;
 
 use serde::Serialize;
 
@@ -47,6 +48,13 @@ pub(crate) fn table<'a, const N: usize>(
         cells.collect::<Vec<_>>().join("   ").trim_end().to_owned()
     });
     lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Prints a piece of text as it is.
+pub(crate) fn print_raw(piece: &[u8]) -> std::io::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(piece)?;
+    stdout.flush()
 }
 
 /// Says something beside the result.

@@ -177,6 +177,20 @@ impl Router {
         Ok(user)
     }
 
+    /// A token of the admin for the store's API.
+    ///
+    /// # Errors
+    /// The router does not give one.
+    pub async fn token(&self, name: &str) -> Result<String> {
+        let mut admin = self.admin().await?;
+        let fields = [("name", name), ("scope", "store"), ("days", "7")];
+        let page = admin.submit("/account/tokens", &fields).await?;
+        let page = page.text().await?;
+        let token = page.split_once("id=\"new-token\">");
+        let token = token.and_then(|(_, rest)| rest.split('<').next());
+        Ok(token.context("the page shows no token")?.to_owned())
+    }
+
     /// Its process.
     ///
     /// # Errors

@@ -70,6 +70,9 @@ pub(crate) enum Error {
     /// Somebody manages an instance, but does not own it.
     #[error("only its owner changes who may enter an instance")]
     OwnerOnly,
+    /// Somebody manages an instance, but may not read its log.
+    #[error("the log of an instance is for its owner, unless that is a Visitor")]
+    LogForbidden,
     /// A name that no instance can have.
     #[error(
         "an instance's name has a-z, 0-9 and - between them, begins with a letter, has at most {} characters, and is not `{}`",
@@ -89,6 +92,12 @@ pub(crate) enum Error {
     /// Instances of the app still exist.
     #[error("the app has instances: {0}")]
     AppInUse(String),
+    /// An alias is to lead to nothing.
+    #[error("there is no instance `{0}`")]
+    NoInstance(String),
+    /// An instance has no pod, or its app has not begun.
+    #[error("the instance has no log: it has no pod, or its app has not begun")]
+    NoLog,
     /// An app is to be given to somebody who is not there.
     #[error("there is no account `{0}` that could own it")]
     NoOwner(String),
@@ -300,6 +309,7 @@ impl Error {
             | Self::StaleForm
             | Self::Forbidden
             | Self::OwnerOnly
+            | Self::LogForbidden
             | Self::InsufficientScope(_)
             | Self::WavePath
             | Self::ForeignBundle
@@ -312,6 +322,7 @@ impl Error {
             | Self::EnvironmentExists
             | Self::InstanceNameTaken(_)
             | Self::AppNotReady(_)
+            | Self::NoLog
             | Self::AppExists(_)
             | Self::AppInUse(_)
             | Self::ProvidersAccount(_)
@@ -320,9 +331,11 @@ impl Error {
             | Self::LastAdmin(_) => StatusCode::CONFLICT,
             Self::NotFound | Self::Hidden | Self::NoAccount => StatusCode::NOT_FOUND,
             Self::Changed => StatusCode::PRECONDITION_FAILED,
-            Self::NoApp(_) | Self::NoOwner(_) | Self::KubernetesRefused(_) | Self::BadBundle(_) => {
-                StatusCode::UNPROCESSABLE_ENTITY
-            }
+            Self::NoApp(_)
+            | Self::NoOwner(_)
+            | Self::NoInstance(_)
+            | Self::KubernetesRefused(_)
+            | Self::BadBundle(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::ConnectRefused | Self::MethodNotAllowed(_) | Self::WaveMethod => {
                 StatusCode::METHOD_NOT_ALLOWED
             }
@@ -394,11 +407,14 @@ impl Error {
                 Some("open the page again and send the form from there; cookies must be allowed")
             }
             Self::Forbidden => Some("ask an admin of the store"),
-            Self::OwnerOnly => Some("ask its owner"),
+            Self::OwnerOnly | Self::LogForbidden => Some("ask its owner"),
             Self::InstanceNameTaken(_) => Some("choose another name"),
             Self::AppExists(_) => Some("raise `Version` in app.toml"),
             Self::AppInUse(_) => Some("delete them first, or ask their owners"),
             Self::NoApp(_) => Some("choose one of the apps on the store's first page"),
+            Self::NoLog => {
+                Some("see how it is first; `previous=true` asks for the container before")
+            }
             Self::NoOwner(_) => Some("the page /accounts lists all of them"),
             Self::AppNotReady(_) => {
                 Some("choose another version, or ask its owner what is wrong with this one")
@@ -454,6 +470,7 @@ impl Error {
             | Self::BadRequest(_)
             | Self::BadDocument(_)
             | Self::BadInstanceName
+            | Self::NoInstance(_)
             | Self::KubernetesRefused(_)
             | Self::BadBundle(_)
             | Self::NotFound
@@ -507,10 +524,13 @@ impl Error {
             | Self::AppInUse(_)
             | Self::NoApp(_)
             | Self::NoOwner(_)
+            | Self::NoInstance(_)
+            | Self::NoLog
             | Self::AppNotReady(_)
             | Self::Changed
             | Self::KubernetesRefused(_)
             | Self::OwnerOnly
+            | Self::LogForbidden
             | Self::NotFound
             | Self::MethodNotAllowed(_)
             | Self::TooLarge { .. }

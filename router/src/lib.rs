@@ -8,6 +8,7 @@ mod access_log;
 mod activity;
 mod address;
 mod answers;
+mod app_log;
 mod args;
 mod backoff;
 mod bearer;

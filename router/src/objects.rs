@@ -5,7 +5,7 @@
 use std::fmt::{self, Debug};
 use std::time::Duration;
 
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::{NamespaceResourceScope, Status};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::Serialize;
@@ -46,6 +46,33 @@ where
     /// [`Error::KubernetesAway`].
     pub(crate) async fn get(&self, name: &str) -> Result<Option<K>, Error> {
         ask(self.0.get_opt(name)).await
+    }
+
+    /// Some objects, from a place on that the API server has named before; and the place of the rest.
+    ///
+    /// # Errors
+    /// [`Error::BadRequest`] when the API server does not know the place any more.
+    pub(crate) async fn list(
+        &self,
+        limit: u32,
+        after: Option<&str>,
+    ) -> Result<(Vec<K>, Option<String>), Error> {
+        let mut params = ListParams::default().limit(limit);
+        if let Some(after) = after {
+            params = params.continue_token(after);
+        }
+        let found = async {
+            match self.0.list(&params).await {
+                Err(kube::Error::Api(status)) if matches!(status.code, 400 | 410) => Ok(None),
+                found => found.map(Some),
+            }
+        };
+        let found = ask(found).await?;
+        let found = found.ok_or(Error::BadRequest(
+            "there is no such place in the list any more: begin anew",
+        ))?;
+        let rest = found.metadata.continue_.filter(|rest| !rest.is_empty());
+        Ok((found.items, rest))
     }
 
     /// Makes an object; none if there is one of its name.

@@ -14,7 +14,7 @@ use tracing::debug;
 use crate::table::Route;
 
 /// The container of every instance's pod.
-const CONTAINER: &str = "app";
+pub(crate) const CONTAINER: &str = "app";
 
 /// How much is read and shown.
 const LINES: i64 = 40;

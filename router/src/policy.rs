@@ -17,6 +17,8 @@ pub(crate) enum Action<'a> {
     UseStore,
     /// Manage everybody's accounts.
     ManageAccounts,
+    /// Give instances other names, and take them away.
+    SetAliases,
     /// See an app and its pictures. `None` is an app that does not exist.
     SeeApp(Option<App<'a>>),
     /// Publish an app.
@@ -77,8 +79,8 @@ pub(crate) fn decide(viewer: Option<&Viewer>, action: Action<'_>) -> Decision {
     let is_admin = viewer.role == Role::Admin;
     let allowed = match action {
         Action::Arrive | Action::UseStore => true,
-        Action::ManageAccounts if is_admin => true,
-        Action::ManageAccounts => return Decision::Forbid,
+        Action::ManageAccounts | Action::SetAliases if is_admin => true,
+        Action::ManageAccounts | Action::SetAliases => return Decision::Forbid,
         Action::Publish => match viewer.role {
             Role::Full | Role::Admin => true,
             Role::Visitor => return Decision::Forbid,
@@ -140,6 +142,7 @@ fn decide_for_nobody(action: Action<'_>) -> Decision {
         }
         Action::UseStore
         | Action::ManageAccounts
+        | Action::SetAliases
         | Action::Publish
         | Action::ManageApp(_)
         | Action::GiveApp(_)
@@ -255,6 +258,7 @@ mod tests {
             (Action::Arrive, "Y Y Y Y Y Y Y"),
             (Action::UseStore, "S Y Y Y Y Y Y"),
             (Action::ManageAccounts, "S F F Y F F Y"),
+            (Action::SetAliases, "S F F Y F F Y"),
             (Action::SeeApp(None), "S N N N N N N"),
             (
                 Action::SeeApp(Some(app(Private, OnDemand))),

@@ -17,6 +17,7 @@ use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
 use crate::activity::Reporter;
+use crate::app_log::AppLogs;
 use crate::args::{Args, LogFormat};
 use crate::backoff;
 use crate::bearer::Bearers;
@@ -345,6 +346,13 @@ impl Core {
             instances: Objects::new(self.client.clone(), &self.namespace),
             events: Events::new(self.client.clone(), &self.namespace),
             apps: Objects::new(self.client.clone(), &self.namespace),
+            aliases: Objects::new(self.client.clone(), &self.namespace),
+            app_logs: AppLogs::new(
+                self.client.clone(),
+                &self.namespace,
+                self.table.clone(),
+                tunnels.clone(),
+            ),
             uploads: Uploads::default(),
             catalog,
             blobs: self.blobs.clone(),

@@ -16,6 +16,7 @@ mod forwarding;
 mod http2;
 mod instances;
 mod internal;
+mod logs;
 mod publishing;
 mod raw;
 mod sign_in;

@@ -5,6 +5,7 @@
 
 mod account;
 mod accounts;
+mod aliases;
 mod api;
 mod app;
 mod apps;
@@ -25,7 +26,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use catalog::{AppQuery, Blobs, Catalog, Scope, SessionKey};
-use crds::{WaveApp, WaveInstance};
+use crds::{WaveAlias, WaveApp, WaveInstance};
 use futures::Stream;
 use http::uri::Authority;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
@@ -39,6 +40,7 @@ use warp::filters::BoxedFilter;
 use warp::path::FullPath;
 
 use crate::Body;
+use crate::app_log::AppLogs;
 use crate::bearer::{self, Bearers};
 use crate::error::Error;
 use crate::events::Events;
@@ -87,10 +89,14 @@ pub(crate) struct Store {
     pub events: Events,
     /// Apps in the Kubernetes API.
     pub apps: Objects<WaveApp>,
+    /// Other names of instances in the Kubernetes API.
+    pub aliases: Objects<WaveAlias>,
     /// Places for those who upload.
     pub uploads: Uploads,
-    /// What their pods have logged.
+    /// The last lines that their pods have logged.
     pub logs: PodLogs,
+    /// Their whole logs.
+    pub app_logs: AppLogs,
     /// Apps' metadata.
     pub catalog: Catalog,
     /// Apps' pictures.
@@ -337,7 +343,9 @@ async fn handle(
         Kind::Read | Kind::Call => false,
         Kind::Form => true,
         // Nobody's browser sends a token along without being told.
-        Kind::Create | Kind::Upload | Kind::Change | Kind::Delete => visitor.session().is_ok(),
+        Kind::Create | Kind::Upload | Kind::Put | Kind::Change | Kind::Delete => {
+            visitor.session().is_ok()
+        }
     };
     if of_page {
         require_own_page(call)?;
@@ -346,7 +354,7 @@ async fn handle(
         Kind::Upload => return api::apps::publish(store, visitor, call, body).await,
         Kind::Read | Kind::Delete => None,
         Kind::Call | Kind::Form => Some(Media::Form),
-        Kind::Create | Kind::Change => Some(Media::Json),
+        Kind::Create | Kind::Put | Kind::Change => Some(Media::Json),
     };
     let body = match media {
         Some(media) => form::read(media, &call.headers, body).await?,
@@ -406,6 +414,11 @@ async fn handle(
         Endpoint::ApiInstance => api::instances::get(store, visitor, call).await,
         Endpoint::ApiChangeInstance => api::instances::change(store, visitor, call, &body).await,
         Endpoint::ApiDeleteInstance => api::instances::delete(store, visitor, call).await,
+        Endpoint::ApiLogs => api::logs::read(store, visitor, call).await,
+        Endpoint::ApiAliases => api::aliases::list(store, visitor, call).await,
+        Endpoint::ApiAlias => api::aliases::get(store, visitor, call).await,
+        Endpoint::ApiSetAlias => api::aliases::set(store, visitor, call, &body).await,
+        Endpoint::ApiDeleteAlias => api::aliases::delete(store, visitor, call).await,
     }
 }
 

@@ -1,20 +1,25 @@
-//! What a router may do to an app at all, by the policy and by its own rights.
+//! What a router may do to apps and aliases at all, by the policies and by its own rights.
 
 use anyhow::{Result, ensure};
-use crds::WaveApp;
+use crds::{WaveAlias, WaveApp};
 use e2e::{Sandbox, eventually};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 use serde_json::{Value, json};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_router_exchanges_no_bundle_and_marks_nothing() -> Result<()> {
-    let sandbox = Sandbox::create("router-apps").await?;
+/// The API server as a router sees it.
+async fn router(sandbox: &Sandbox) -> Result<Client> {
     let kubeconfig = Kubeconfig::read_from(sandbox.kubeconfig("router", None).await?)?;
     let options = KubeConfigOptions::default();
     let config = Config::from_custom_kubeconfig(kubeconfig, &options).await?;
-    let api: Api<WaveApp> = Api::namespaced(Client::try_from(config)?, &sandbox.name);
+    Ok(Client::try_from(config)?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_router_exchanges_no_bundle_and_marks_nothing() -> Result<()> {
+    let sandbox = Sandbox::create("router-apps").await?;
+    let api: Api<WaveApp> = Api::namespaced(router(&sandbox).await?, &sandbox.name);
     let digest = format!("sha256:{}", "0".repeat(64));
     let object = |name: &str, marks: Value, bundle: Value| {
         let mut metadata = marks;
@@ -86,6 +91,59 @@ async fn a_router_exchanges_no_bundle_and_marks_nothing() -> Result<()> {
         }
         api.delete(name, &DeleteParams::default()).await?;
     }
+    sandbox.passed();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_router_gives_no_alias_a_host() -> Result<()> {
+    let sandbox = Sandbox::create("router-aliases").await?;
+    let api: Api<WaveAlias> = Api::namespaced(router(&sandbox).await?, &sandbox.name);
+    let admin = sandbox.api::<WaveAlias>();
+    let object = |name: &str, spec: Value| {
+        serde_json::from_value::<WaveAlias>(json!({
+            "apiVersion": "wavestore.io/v1alpha1", "kind": "WaveAlias",
+            "metadata": { "name": name }, "spec": spec,
+        }))
+    };
+    let plain = json!({ "instance": "sales", "primary": true });
+    let hosted = json!({ "instance": "sales", "host": "evil.example.com" });
+    let params = PostParams::default();
+    // Policies come into force with a delay.
+    let mut tries = 0;
+    eventually("the policy to be in force", async || {
+        tries += 1;
+        let object = object(&format!("try-{tries}"), hosted.clone())?;
+        let made = api.create(&params, &object).await;
+        ensure!(made.is_err_and(|error| error.to_string().contains("may only choose")));
+        Ok(())
+    })
+    .await?;
+    api.create(&params, &object("plain", plain)?).await?;
+    let given = json!({ "instance": "sales", "host": "crm.example.com" });
+    admin.create(&params, &object("given", given)?).await?;
+    let change = async |name: &str, patch: Value| {
+        let params = PatchParams::default();
+        let changed = api.patch(name, &params, &Patch::Merge(patch)).await;
+        changed.map(drop).map_err(|error| error.to_string())
+    };
+    for name in ["plain", "given"] {
+        let elsewhere = json!({ "spec": { "instance": "hello", "primary": false } });
+        change(name, elsewhere).await.map_err(anyhow::Error::msg)?;
+        for patch in [
+            json!({ "spec": { "host": "evil.example.com" } }),
+            json!({ "metadata": { "labels": { "a": "b" } } }),
+        ] {
+            let changed = change(name, patch.clone()).await;
+            let refused = changed
+                .as_ref()
+                .is_err_and(|error| error.contains("a router may"));
+            ensure!(refused, "{name}: {patch}: {changed:?}");
+        }
+    }
+    let changed = change("given", json!({ "spec": { "host": null } })).await;
+    ensure!(changed.is_err(), "a host is taken away");
+    api.delete("given", &DeleteParams::default()).await?;
     sandbox.passed();
     Ok(())
 }

@@ -8,3 +8,4 @@ mod instances;
 mod oidc;
 mod rolling_update;
 mod smoke;
+mod terminal;

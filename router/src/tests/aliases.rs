@@ -5,9 +5,11 @@ use std::sync::Arc;
 use crds::Visibility;
 use futures::{SinkExt, StreamExt};
 use reqwest::Method;
+use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::browser::location;
+use super::instances::{Program, object};
 use super::test_store::TestStore;
 use crate::table::{Names, Primary, Snapshot};
 
@@ -202,4 +204,105 @@ async fn on_its_own_host_an_app_in_base_url_mode_lives_below_its_path() {
     );
     let words = page.text().await.expect("a page");
     assert_eq!(words, "the app at /instance/based/a?b");
+}
+
+const ALIASES: &str = "/api/v1/aliases";
+
+#[tokio::test]
+async fn an_admin_sets_aliases_and_who_manages_the_instance_sees_them() {
+    let store = TestStore::start().await;
+    let (admin, alice) = (store.program("admin").await, store.program("alice").await);
+    let crm = format!("{ALIASES}/crm");
+    let wanted = |instance: &str| Some(json!({ "instance": instance, "primary": true }));
+    let answer = admin.send(Method::PUT, &crm, wanted("private")).await;
+    let place = answer.headers().get(reqwest::header::LOCATION).cloned();
+    let (status, made) = object(answer).await;
+    assert_eq!(status, 201, "{made}");
+    assert_eq!(place.expect("a place"), *crm);
+    let spec = store.cluster.alias("crm").expect("an alias")["spec"].clone();
+    assert_eq!(spec, json!({ "instance": "private", "primary": true }));
+    assert_eq!(made["ready"], json!(false), "nobody has said so yet");
+
+    // A host that it was given stays.
+    let spec = json!({ "instance": "private", "primary": true, "host": "crm.example.com" });
+    store.cluster.make_alias("hosted", &spec);
+    store.cluster.race(3);
+    let hosted = format!("{ALIASES}/hosted");
+    let answer = admin.send(Method::PUT, &hosted, wanted("public")).await;
+    let (status, changed) = object(answer).await;
+    assert_eq!(
+        (status, &changed["instance"], &changed["host"]),
+        (200, &json!("public"), &json!("crm.example.com"))
+    );
+    let stale = admin
+        .send_if(Method::PUT, &hosted, wanted("private"), Some("\"0\""))
+        .await;
+    assert_eq!(stale.status(), 412);
+
+    let names = async |program: &Program<'_>| {
+        let mut next = Some(format!("{ALIASES}?limit=1"));
+        let mut names = Vec::new();
+        while let Some(path) = next {
+            let (status, page) = program.get(&path).await;
+            assert_eq!(status, 200, "{page}");
+            let items = page["items"].as_array().expect("a list").iter();
+            names.extend(items.map(|item| item["name"].clone()));
+            next = page["next"].as_str().map(str::to_owned);
+        }
+        names
+    };
+    let mallory = store.program("mallory").await;
+    assert_eq!(names(&admin).await, ["crm", "hosted"]);
+    assert_eq!(names(&alice).await, ["crm", "hosted"]);
+    assert!(names(&mallory).await.is_empty());
+    assert_eq!(alice.get(&crm).await.0, 200);
+    assert_eq!(mallory.get(&crm).await.0, 404);
+
+    for (program, name, instance, expected) in [
+        (&alice, "own", "private", (403, "Forbidden")),
+        (&admin, "own", "missing", (422, "NoInstance")),
+        (&admin, "own", "../private", (422, "NoInstance")),
+        (&admin, "shared", "private", (409, "InstanceNameTaken")),
+        (&admin, "No-Name", "private", (400, "BadInstanceName")),
+        (&admin, "apps", "private", (400, "BadInstanceName")),
+    ] {
+        let path = format!("{ALIASES}/{name}");
+        let answer = program.send(Method::PUT, &path, wanted(instance)).await;
+        let (status, problem) = object(answer).await;
+        let code = problem["code"].as_str().unwrap_or_default();
+        assert_eq!((status, code), expected, "{name}");
+    }
+    let with_host = json!({ "instance": "private", "host": "evil.example.com" });
+    let answer = admin.send(Method::PUT, &crm, Some(with_host)).await;
+    assert_eq!(answer.status(), 400);
+
+    assert_eq!(alice.send(Method::DELETE, &crm, None).await.status(), 403);
+    assert_eq!(admin.send(Method::DELETE, &crm, None).await.status(), 202);
+    assert_eq!(store.cluster.alias("crm"), None);
+}
+
+#[tokio::test]
+async fn an_instances_page_lists_its_aliases() {
+    let store = TestStore::start().await;
+    let aliases = [
+        ("crm", "private", None),
+        ("old", "private", None),
+        ("x", "public", None),
+    ];
+    store.alias(&aliases, Some(("private", "crm")));
+    let mut alice = store.signed_in("alice").await;
+    let page = alice.open(&store.store("/instances/private")).await;
+    let page = page.text().await.expect("a page");
+    let (_, listed) = page.split_once("Other names").expect("a list");
+    let (listed, _) = listed.split_once("</section>").expect("its end");
+    let places: Vec<&str> = listed.split("<a href=\"").skip(1).collect();
+    for (place, name) in places.iter().zip(["crm", "old"]) {
+        let address = store.instance(name, "/");
+        assert!(
+            place.starts_with(&format!("{address}\">{name}</a>")),
+            "{place}"
+        );
+    }
+    assert_eq!(places.len(), 2, "{listed}");
+    assert_eq!(listed.matches("The primary name").count(), 1);
 }

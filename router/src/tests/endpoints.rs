@@ -57,9 +57,14 @@ fn audience(endpoint: Endpoint) -> For {
         | Endpoint::DeleteInstance
         | Endpoint::ApiInstance
         | Endpoint::ApiChangeInstance
-        | Endpoint::ApiDeleteInstance => For::Accounts,
+        | Endpoint::ApiDeleteInstance
+        | Endpoint::ApiLogs
+        | Endpoint::ApiAliases
+        | Endpoint::ApiAlias => For::Accounts,
         Endpoint::PublishPage | Endpoint::ApiPublish => For::Publishers,
-        Endpoint::Accounts
+        Endpoint::ApiSetAlias
+        | Endpoint::ApiDeleteAlias
+        | Endpoint::Accounts
         | Endpoint::CreateAccount
         | Endpoint::ResetPassword
         | Endpoint::ChangeRole
@@ -94,9 +99,10 @@ async fn ask(
             .request(Method::PUT, &url)
             .header(header::ORIGIN, store.store(""))
             .body("PK"),
-        Kind::Create | Kind::Change => {
+        Kind::Create | Kind::Put | Kind::Change => {
             let method = match endpoint.kind() {
                 Kind::Create => Method::POST,
+                Kind::Put => Method::PUT,
                 _ => Method::PATCH,
             };
             browser

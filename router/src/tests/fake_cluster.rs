@@ -2,19 +2,25 @@
 //! one pod.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use bytes::Bytes;
+use futures::{StreamExt, stream};
 use http::{Method, Request, Response, StatusCode, header};
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::{Frame, Incoming};
 use kube::{Client, Config};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use url::form_urlencoded;
 
 use crate::Body;
+use crate::body::Exclusive;
 use crate::server::{self, Slots};
 use crate::table::Route;
 
@@ -26,6 +32,8 @@ pub(super) struct FakeCluster {
 
 #[derive(Default)]
 struct Inner {
+    /// What the pod `chatty-1` has written.
+    log: watch::Sender<String>,
     refuses: AtomicBool,
     told: Mutex<Vec<(String, Value)>>,
     objects: Mutex<Objects>,
@@ -46,6 +54,7 @@ struct Objects {
 const OURS: &str = "/apis/wavestore.io/v1alpha1/namespaces/wavestore/";
 const APPS: &str = "waveapps";
 const INSTANCES: &str = "waveinstances";
+const ALIASES: &str = "wavealiases";
 
 impl FakeCluster {
     pub(super) fn start() -> Self {
@@ -122,6 +131,33 @@ impl FakeCluster {
         objects.put(APPS, app);
     }
 
+    /// The pod `chatty-1` writes a line.
+    pub(super) fn write(&self, line: &str) {
+        self.inner.log.send_modify(|log| {
+            log.push_str(line);
+            log.push('\n');
+        });
+    }
+
+    /// How many read the log of `chatty-1`.
+    pub(super) fn readers(&self) -> usize {
+        self.inner.log.receiver_count()
+    }
+
+    /// The alias of this name as it is now.
+    pub(super) fn alias(&self, name: &str) -> Option<Value> {
+        self.inner.objects.lock().get(ALIASES, name)
+    }
+
+    /// Makes an alias as kubectl does.
+    pub(super) fn make_alias(&self, name: &str, spec: &Value) {
+        let object = json!({
+            "apiVersion": "wavestore.io/v1alpha1", "kind": "WaveAlias",
+            "metadata": { "name": name, "uid": format!("uid-of-{name}") }, "spec": spec,
+        });
+        self.inner.objects.lock().put(ALIASES, object);
+    }
+
     /// The names of all instances.
     pub(super) fn names(&self) -> Vec<String> {
         let objects = self.inner.objects.lock();
@@ -150,7 +186,16 @@ async fn answer(inner: Arc<Inner>, request: Request<Incoming>) -> Response<Body>
     let path = request.uri().path().to_owned();
     let query = request.uri().query().unwrap_or_default().to_owned();
     let body = request.into_body().collect().await.expect("a body");
-    let (status, answer) = if path.ends_with("/log") {
+    if path.ends_with("/pods/chatty-1/log") {
+        return log(&inner, &query);
+    }
+    let (status, answer) = if path.ends_with("/pods/waiting-1/log") {
+        let refusal = json!({
+            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+            "message": "container app is waiting to start", "reason": "BadRequest", "code": 400,
+        });
+        (StatusCode::BAD_REQUEST, refusal.to_string())
+    } else if path.ends_with("/log") {
         let has_lines = path.contains("/pods/crashed-1/") && query.contains("previous=true");
         let lines = if has_lines {
             "\u{1b}[31mTraceback\u{1b}[0m\nKeyError: <b>\n"
@@ -177,9 +222,14 @@ async fn answer(inner: Arc<Inner>, request: Request<Incoming>) -> Response<Body>
         let body: Value = serde_json::from_slice(&body.to_bytes()).unwrap_or_default();
         let answered = inner.objects.lock().answer(&method, &path, &query, &body);
         let (status, object) = answered.unwrap_or_else(|(status, message)| {
+            let reason = match status {
+                StatusCode::NOT_FOUND => "NotFound",
+                StatusCode::CONFLICT => "Conflict",
+                _ => "Invalid",
+            };
             let refusal = json!({
                 "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-                "message": message, "reason": "", "code": status.as_u16(),
+                "message": message, "reason": reason, "code": status.as_u16(),
             });
             (status, refusal)
         });
@@ -194,10 +244,59 @@ async fn answer(inner: Arc<Inner>, request: Request<Incoming>) -> Response<Body>
     response
 }
 
+/// The log of `chatty-1`, and with `follow=true` what it writes from now on.
+fn log(inner: &Inner, query: &str) -> Response<Body> {
+    let mut parameters = form_urlencoded::parse(query.as_bytes());
+    let tail = parameters.find(|(name, _)| name == "tailLines");
+    let tail: usize = tail.map_or(usize::MAX, |(_, lines)| lines.parse().expect("a number"));
+    let reader = inner.log.subscribe();
+    let whole = reader.borrow().clone();
+    let lines: Vec<&str> = whole.split_inclusive('\n').collect();
+    let last = lines[lines.len().saturating_sub(tail)..].concat();
+    if !query.contains("follow=true") {
+        return Response::new(Body::from(last));
+    }
+    let state = (
+        reader,
+        whole.len(),
+        Some(last).filter(|last| !last.is_empty()),
+    );
+    let pieces = stream::unfold(state, |(mut reader, known, first)| async move {
+        if let Some(first) = first {
+            return Some((first, (reader, known, None)));
+        }
+        reader.wait_for(|log| log.len() > known).await.ok()?;
+        let log = reader.borrow().clone();
+        Some((log[known..].to_owned(), (reader, log.len(), None)))
+    });
+    let frames = pieces.map(|piece| Ok::<_, Infallible>(Frame::data(Bytes::from(piece))));
+    Response::new(Body::stream(StreamBody::new(Exclusive::new(
+        frames.boxed(),
+    ))))
+}
+
 impl Objects {
     fn get(&self, kind: &str, name: &str) -> Option<Value> {
         let key = (kind.to_owned(), name.to_owned());
         self.all.get(&key).cloned()
+    }
+
+    /// A piece of all objects of a kind, by name.
+    fn list(&self, kind: &str, query: &str) -> Value {
+        let parameters: BTreeMap<_, _> = form_urlencoded::parse(query.as_bytes()).collect();
+        let limit: usize = parameters["limit"].parse().expect("a number");
+        let after = parameters.get("continue").map(ToString::to_string);
+        let after = after.unwrap_or_default();
+        let all = self.all.iter().filter(|((of, _), _)| of == kind);
+        let mut rest = all.filter(|((_, name), _)| *name > after);
+        let items: Vec<_> = rest.by_ref().take(limit).collect();
+        let last = items.last().map(|((_, name), _)| name);
+        let more = last.filter(|_| rest.next().is_some());
+        let items: Vec<&Value> = items.iter().map(|(_, object)| *object).collect();
+        json!({
+            "apiVersion": "wavestore.io/v1alpha1", "kind": "List",
+            "metadata": { "continue": more }, "items": items,
+        })
     }
 
     /// Stores the next revision of an object.
@@ -233,6 +332,9 @@ impl Objects {
             && let Some(words) = &self.denies
         {
             return Err((StatusCode::UNPROCESSABLE_ENTITY, words.clone()));
+        }
+        if *method == Method::GET && name.is_empty() {
+            return Ok((StatusCode::OK, self.list(kind, query)));
         }
         if *method == Method::POST {
             let name = body["metadata"]["name"].as_str().expect("a name");

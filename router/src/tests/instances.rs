@@ -292,6 +292,8 @@ async fn what_cannot_be_done_is_said_and_not_done() {
     let before = store.cluster.names();
     let cases = [
         (json!({}), 400, "BadDocument"),
+        (json!([hello("1.0.0"), null, "Private"]), 400, "BadRequest"),
+        (json!({ "app": ["hello", "1.0.0"] }), 400, "BadRequest"),
         (json!({ "app": { "name": "hello" } }), 400, "BadDocument"),
         (
             json!({ "app": hello("1.0.0"), "owner": "mallory" }),

@@ -17,6 +17,7 @@ use super::fake_app::FakeApp;
 use super::fake_cluster::FakeCluster;
 use crate::InstanceId;
 use crate::activity::Reporter;
+use crate::app_log::AppLogs;
 use crate::bearer::Bearers;
 use crate::client_address::TrustedProxies;
 use crate::events::Events;
@@ -133,6 +134,13 @@ impl TestStore {
             instances: Objects::new(cluster.client.clone(), "wavestore"),
             events: Events::new(cluster.client.clone(), "wavestore"),
             apps: Objects::new(cluster.client.clone(), "wavestore"),
+            aliases: Objects::new(cluster.client.clone(), "wavestore"),
+            app_logs: AppLogs::new(
+                cluster.client.clone(),
+                "wavestore",
+                table.clone(),
+                tunnels.clone(),
+            ),
             uploads: Uploads::default(),
             catalog: catalog.clone(),
             blobs: blobs.clone(),

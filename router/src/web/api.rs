@@ -1,13 +1,16 @@
 //! The store's API: for programs that show a token, and for pages that have a session.
 
+pub(super) mod aliases;
 pub(super) mod apps;
 pub(super) mod instances;
+pub(super) mod logs;
 
 use catalog::{Role, Scope};
 use chrono::{DateTime, SecondsFormat, Utc};
 use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::{Call, Reply, Store, Visitor, pages};
 use crate::error::Error;
@@ -78,20 +81,36 @@ fn limit(call: &Call) -> Result<usize, Error> {
         .ok_or(Error::BadRequest("`limit` is a number from 1 to 500"))
 }
 
-/// Reads the document that a request has brought.
+/// Reads the document that a request has brought. None has a list in it, but serde takes a list of values for an object.
 fn document<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
-    serde_json::from_slice(body).map_err(Error::BadDocument)
+    let document = serde_json::from_slice(body).map_err(Error::BadDocument)?;
+    let plain: Value = serde_json::from_slice(body).map_err(Error::BadDocument)?;
+    if has_list(&plain) {
+        return Err(Error::BadRequest(
+            "the body has a list where an object belongs",
+        ));
+    }
+    Ok(document)
+}
+
+fn has_list(value: &Value) -> bool {
+    match value {
+        Value::Array(_) => true,
+        Value::Object(fields) => fields.values().any(has_list),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
 }
 
 fn moment(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
-/// Says that it will be done a little later.
+/// Says that it will be done a little later, and no more.
 fn accepted() -> Reply {
     let mut response = Response::new(String::new());
     *response.status_mut() = StatusCode::ACCEPTED;
     pages::safety(response.headers_mut(), "application/json");
+    response.headers_mut().remove(header::CONTENT_TYPE);
     response.map(Into::into)
 }
 

@@ -86,6 +86,16 @@ pub(crate) enum Endpoint {
     ApiChangeInstance,
     /// The end of an instance, by a program.
     ApiDeleteInstance,
+    /// What the app in an instance has written.
+    ApiLogs,
+    /// Other names of instances, for programs.
+    ApiAliases,
+    /// One alias, for programs.
+    ApiAlias,
+    /// An alias that is to be, by a program.
+    ApiSetAlias,
+    /// The end of an alias, by a program.
+    ApiDeleteAlias,
 }
 
 /// What a request has to be.
@@ -101,6 +111,8 @@ pub(crate) enum Kind {
     Create,
     /// A PUT of the API: a bundle, by the same.
     Upload,
+    /// The same as [`Kind::Create`] with PUT.
+    Put,
     /// The same as [`Kind::Create`] with PATCH.
     Change,
     /// A DELETE of the API, by the same.
@@ -113,7 +125,7 @@ impl Kind {
         match self {
             Self::Read => &[Method::GET, Method::HEAD],
             Self::Form | Self::Call | Self::Create => &[Method::POST],
-            Self::Upload => &[Method::PUT],
+            Self::Upload | Self::Put => &[Method::PUT],
             Self::Change => &[Method::PATCH],
             Self::Delete => &[Method::DELETE],
         }
@@ -177,6 +189,9 @@ impl Endpoint {
             Self::ApiInstance | Self::ApiChangeInstance | Self::ApiDeleteInstance => {
                 "/api/v1/instances/*"
             }
+            Self::ApiLogs => "/api/v1/instances/*/logs",
+            Self::ApiAliases => "/api/v1/aliases",
+            Self::ApiAlias | Self::ApiSetAlias | Self::ApiDeleteAlias => "/api/v1/aliases/*",
         }
     }
 
@@ -199,7 +214,10 @@ impl Endpoint {
             | Self::ApiApp
             | Self::ApiBundle
             | Self::ApiInstances
-            | Self::ApiInstance => Kind::Read,
+            | Self::ApiInstance
+            | Self::ApiLogs
+            | Self::ApiAliases
+            | Self::ApiAlias => Kind::Read,
             Self::SignIn
             | Self::SignOut
             | Self::ChangePassword
@@ -219,7 +237,8 @@ impl Endpoint {
             Self::ApiPublish => Kind::Upload,
             Self::ApiCreateInstance => Kind::Create,
             Self::ApiChangeInstance | Self::ApiChangeApp => Kind::Change,
-            Self::ApiDeleteInstance | Self::ApiDeleteApp => Kind::Delete,
+            Self::ApiSetAlias => Kind::Put,
+            Self::ApiDeleteInstance | Self::ApiDeleteApp | Self::ApiDeleteAlias => Kind::Delete,
         }
     }
 
@@ -239,6 +258,11 @@ impl Endpoint {
                 | Self::ApiInstance
                 | Self::ApiChangeInstance
                 | Self::ApiDeleteInstance
+                | Self::ApiLogs
+                | Self::ApiAliases
+                | Self::ApiAlias
+                | Self::ApiSetAlias
+                | Self::ApiDeleteAlias
         )
     }
 
@@ -275,7 +299,11 @@ impl Endpoint {
             | Self::ApiCreateInstance
             | Self::ApiInstance
             | Self::ApiChangeInstance
-            | Self::ApiDeleteInstance => Action::UseStore,
+            | Self::ApiDeleteInstance
+            | Self::ApiLogs
+            | Self::ApiAliases
+            | Self::ApiAlias => Action::UseStore,
+            Self::ApiSetAlias | Self::ApiDeleteAlias => Action::SetAliases,
             Self::PublishPage | Self::ApiPublish => Action::Publish,
             Self::Accounts
             | Self::CreateAccount

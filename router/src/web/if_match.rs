@@ -23,6 +23,12 @@ impl IfMatch {
     }
 
     /// # Errors
+    /// [`Error::Changed`] when it is meant for something that exists, and nothing does.
+    pub(super) fn check_absent(&self) -> Result<(), Error> {
+        self.0.as_ref().map_or(Ok(()), |_| Err(Error::Changed))
+    }
+
+    /// # Errors
     /// [`Error::Changed`] when it is meant for another state than this.
     pub(super) fn check(&self, object: &impl ResourceExt) -> Result<(), Error> {
         let now = entity_tag(object);

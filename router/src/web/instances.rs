@@ -91,10 +91,7 @@ pub(super) async fn create(
         suspended: false,
     };
     let made = if let Some(name) = name {
-        let id: InstanceId = name.parse().map_err(|_| Error::BadInstanceName)?;
-        if name.starts_with(|first: char| first.is_ascii_digit()) {
-            return Err(Error::BadInstanceName);
-        }
+        let id = new_name(&name)?;
         create_as(store, &id, spec).await?
     } else {
         create_somehow(store, spec).await?
@@ -102,6 +99,14 @@ pub(super) async fn create(
     let id = made.name_any();
     info!(instance.id = id, "{owner} made the instance {id}");
     Ok(made)
+}
+
+/// A name that an instance can be given, or an alias: those that begin with a digit are older than that rule.
+pub(super) fn new_name(name: &str) -> Result<InstanceId, Error> {
+    if name.starts_with(|first: char| first.is_ascii_digit()) {
+        return Err(Error::BadInstanceName);
+    }
+    name.parse().map_err(|_| Error::BadInstanceName)
 }
 
 async fn create_as(

@@ -69,12 +69,14 @@ const STYLE: Inline = Inline(include_str!("../../templates/style.css"));
 const WAITING_SCRIPT: Inline = Inline(include_str!("../../templates/waiting.js"));
 
 const STATES_SCRIPT: Inline = Inline(include_str!("../../templates/states.js"));
+const LOG_SCRIPT: Inline = Inline(include_str!("../../templates/log.js"));
 const PUBLISH_SCRIPT: Inline = Inline(include_str!("../../templates/publish.js"));
 
 static STYLE_SOURCE: LazyLock<String> = LazyLock::new(|| STYLE.source());
 static WAITING_SCRIPT_SOURCE: LazyLock<String> = LazyLock::new(|| WAITING_SCRIPT.source());
 
 static STATES_SCRIPT_SOURCE: LazyLock<String> = LazyLock::new(|| STATES_SCRIPT.source());
+static LOG_SCRIPT_SOURCE: LazyLock<String> = LazyLock::new(|| LOG_SCRIPT.source());
 static PUBLISH_SCRIPT_SOURCE: LazyLock<String> = LazyLock::new(|| PUBLISH_SCRIPT.source());
 
 /// What every page shows around its content.
@@ -139,6 +141,8 @@ enum Needs {
     Forms,
     /// The same, and keep the states of instances up to date.
     States,
+    /// The same, and follow a log.
+    StatesAndLog,
     /// The same as [`Needs::Forms`], and send a bundle.
     Publishing,
     /// Ask again whether an app is ready.
@@ -227,6 +231,11 @@ fn html(status: StatusCode, words: String, needs: Needs, site: &Site) -> Respons
             "script-src {}; connect-src 'self'; {form_action}",
             STATES_SCRIPT_SOURCE.as_str()
         ),
+        Needs::StatesAndLog => format!(
+            "script-src {} {}; connect-src 'self'; {form_action}",
+            STATES_SCRIPT_SOURCE.as_str(),
+            LOG_SCRIPT_SOURCE.as_str()
+        ),
         Needs::Publishing => format!(
             "script-src {}; connect-src 'self'; {form_action}",
             PUBLISH_SCRIPT_SOURCE.as_str()
@@ -275,4 +284,5 @@ fn skeleton(page: &str) -> String {
     page.replace(STYLE.0, "[style]")
         .replace(WAITING_SCRIPT.0, "[script]")
         .replace(STATES_SCRIPT.0, "[script]")
+        .replace(LOG_SCRIPT.0, "[script]")
 }

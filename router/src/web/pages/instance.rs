@@ -12,8 +12,8 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::account::Moment;
 use super::{
-    Frame, Inline, Needs, News, STATES_SCRIPT, State, VisibilityChoice, html, problem, render,
-    states_of, visibilities, visibility_words,
+    Frame, Inline, LOG_SCRIPT, Needs, News, STATES_SCRIPT, State, VisibilityChoice, html, problem,
+    render, states_of, visibilities, visibility_words,
 };
 use crate::error::Error;
 use crate::policy::{Action, Decision, decide};
@@ -67,6 +67,8 @@ pub(in crate::web) struct Instance<'a> {
     events: Option<Vec<Line>>,
     /// Nothing when the log is not for this viewer.
     log: Option<Arc<str>>,
+    log_script: Inline,
+    aliases: Vec<Alias>,
     versions: Vec<&'a str>,
     done: Option<&'static str>,
     problem: Option<String>,
@@ -76,6 +78,32 @@ pub(in crate::web) struct Instance<'a> {
     status: StatusCode,
     #[template(skip)]
     site: &'a Site,
+}
+
+/// Another name of the instance.
+#[derive(Debug)]
+struct Alias {
+    name: String,
+    url: String,
+    is_primary: bool,
+}
+
+/// The names that lead to the instance beside its own.
+fn aliases(site: &Site, route: &Route, snapshot: &Snapshot) -> Vec<Alias> {
+    let names = snapshot.names.aliases.iter();
+    let of_it = names.filter(|(_, instance)| **instance == route.id);
+    let mut aliases: Vec<Alias> = of_it
+        .map(|(alias, _)| Alias {
+            name: alias.to_string(),
+            url: site.instance_url(alias, route.form.unwrap_or(Form::Domain)),
+            is_primary: route
+                .primary
+                .as_ref()
+                .is_some_and(|primary| primary.name == *alias),
+        })
+        .collect();
+    aliases.sort_by(|a, b| a.name.cmp(&b.name));
+    aliases
 }
 
 /// One fact about an instance.
@@ -130,6 +158,8 @@ impl<'a> Instance<'a> {
             log: rights
                 .reads_log
                 .then(|| log.unwrap_or_else(|| Arc::from(""))),
+            log_script: LOG_SCRIPT,
+            aliases: aliases(site, route, snapshot),
             versions: other_versions(viewer, &route.app, snapshot),
             done: news.done(),
             problem: failure.map(problem),
@@ -141,7 +171,12 @@ impl<'a> Instance<'a> {
     }
 
     pub(in crate::web) fn reply(&self) -> Result<Response<String>, Error> {
-        Ok(html(self.status, render(self)?, Needs::States, self.site))
+        Ok(html(
+            self.status,
+            render(self)?,
+            Needs::StatesAndLog,
+            self.site,
+        ))
     }
 }
 

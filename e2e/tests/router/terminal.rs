@@ -1,0 +1,120 @@
+//! Apps, instances and aliases from a terminal: the real `wavestore` against a router, with an operator that imports.
+
+use anyhow::{Context, Result, ensure};
+use crds::{WaveAlias, WaveApp};
+use e2e::{ADMIN, Fake, FakeApp, Output, Sandbox, condition, eventually, pack, wavestore};
+use serde_json::Value;
+
+fn json(output: &Output) -> Result<Value> {
+    ensure!(output.success, "{output:?}");
+    Ok(serde_json::from_str(&output.stdout)?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn somebody_looks_after_apps_and_aliases_from_a_terminal() -> Result<()> {
+    let sandbox = Sandbox::create("terminal").await?;
+    let mut operator = sandbox.operator().start().await?;
+    let app = FakeApp::start().await?;
+    sandbox
+        .fake(&Fake::new("sales", ADMIN, app.address()))
+        .await?;
+    let router = sandbox.router().start().await?;
+    let (url, token) = (router.store(""), router.token("terminal").await?);
+    let run = async |args: &[&str]| wavestore(&url, &token, args).await;
+
+    let manifest = "[App]\nName = \"Greeter\"\nVersion = \"1.0.0\"\nTitle = \"A greeter\"\n\n[Runtime]\nModule = \"app\"\n";
+    let bundle = pack(&[("app.toml", manifest.as_bytes()), ("app.py", b"print()")])?;
+    let file = sandbox.folder().join("greeter.wave");
+    std::fs::write(&file, &bundle)?;
+    let path = file.to_str().context("a path")?;
+    let deployed = json(&run(&["bundle", "deploy", path, "-o", "json"]).await?)?;
+    ensure!(deployed["name"] == "greeter-1.0.0", "{deployed}");
+
+    let listed = run(&["app", "list", "greeter", "-o", "json"]).await?;
+    let listed = json(&listed)?;
+    ensure!(listed[0]["app"]["name"] == "Greeter", "{listed}");
+    let nothing = json(&run(&["app", "list", "no-such-word", "-o", "json"]).await?)?;
+    ensure!(nothing == serde_json::json!([]), "{nothing}");
+    let table = run(&["app", "get", "Greeter"]).await?;
+    ensure!(
+        table.success && table.stdout.contains("greeter-1.0.0"),
+        "{table:?}"
+    );
+    let yaml = run(&["app", "get", "Greeter:1.0.0", "-o", "yaml"]).await?;
+    ensure!(
+        yaml.success && yaml.stdout.contains("state: Ready"),
+        "{yaml:?}"
+    );
+    let unknown = run(&["app", "get", "Greeter:9.9.9"]).await?;
+    ensure!(
+        !unknown.success && unknown.stderr.contains("there is no app `Greeter:9.9.9`"),
+        "{unknown:?}"
+    );
+
+    let update = ["app", "update", "Greeter:1.0.0", "--visibility", "public"];
+    let updated = run(&update).await?;
+    ensure!(
+        updated.success && updated.stdout.contains("Public"),
+        "{updated:?}"
+    );
+    let apps = sandbox.api::<WaveApp>();
+    condition(&apps, "greeter-1.0.0", "Ready", |ready| {
+        ready.status == "True"
+    })
+    .await?;
+    eventually("the catalog to know it", async || {
+        let listed = json(&run(&["app", "list", "greeter", "-o", "json"]).await?)?;
+        ensure!(listed[0]["visibility"] == "Public", "{listed}");
+        Ok(())
+    })
+    .await?;
+    let copy = sandbox.folder().join("copy.wave");
+    let into = copy.to_str().context("a path")?;
+    let downloaded = run(&["app", "download", "greeter-1.0.0", "-f", into]).await?;
+    ensure!(downloaded.success, "{downloaded:?}");
+    ensure!(std::fs::read(&copy)? == bundle, "another bundle came back");
+
+    let set = run(&["alias", "set", "crm", "sales", "--primary", "-o", "json"]).await?;
+    let set = json(&set)?;
+    ensure!(set["instance"] == "sales", "{set}");
+    let aliases = sandbox.api::<WaveAlias>();
+    condition(&aliases, "crm", "Ready", |ready| ready.status == "True").await?;
+    let table = run(&["alias", "list"]).await?;
+    ensure!(table.success && table.stdout.contains("crm"), "{table:?}");
+    let deleted = run(&["alias", "delete", "crm"]).await?;
+    ensure!(deleted.success, "{deleted:?}");
+    eventually("no alias", async || {
+        let left = aliases.get_opt("crm").await?;
+        ensure!(left.is_none(), "{left:?}");
+        Ok(())
+    })
+    .await?;
+
+    let status = run(&["instance", "status", "sales", "--no-wait"]).await?;
+    ensure!(
+        status.success && status.stdout.contains("sales: "),
+        "{status:?}"
+    );
+    let opened = run(&["instance", "open", "sales", "--no-browser"]).await?;
+    ensure!(
+        opened.stdout.trim() == router.instance("sales", "/"),
+        "{opened:?}"
+    );
+    let logs = run(&["instance", "logs", "sales"]).await?;
+    ensure!(
+        !logs.success && logs.stderr.contains("the instance has no log"),
+        "{logs:?}"
+    );
+
+    let deleted = run(&["app", "delete", "Greeter:1.0.0"]).await?;
+    ensure!(deleted.success, "{deleted:?}");
+    eventually("no app", async || {
+        let left = apps.get_opt("greeter-1.0.0").await?;
+        ensure!(left.is_none(), "{left:?}");
+        Ok(())
+    })
+    .await?;
+    operator.terminate().await?;
+    sandbox.passed();
+    Ok(())
+}
