@@ -5,6 +5,15 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/cluster/lib.sh"
 cd "$REPOSITORY"
 
+# Python programs cannot be moved, so a half-made folder is made anew.
+contract=$CACHE/tools/schemathesis-$(sha256sum <e2e/contract/requirements.txt | cut -c1-16)
+if [[ ! -e $contract/complete ]]; then
+    rm -rf "$contract"
+    python3 -m venv "$contract"
+    "$contract/bin/pip" install -q --no-deps --disable-pip-version-check -r e2e/contract/requirements.txt
+    touch "$contract/complete"
+fi
+export SCHEMATHESIS=$contract/bin/schemathesis
 npm ci --prefix e2e/oidc --ignore-scripts --no-audit --no-fund --loglevel=error
 cargo build --locked --workspace --bins
 if [[ -z ${KUBECONFIG:-} ]]; then

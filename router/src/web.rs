@@ -402,6 +402,7 @@ async fn handle(
         Endpoint::Instance => instance::page(store, visitor, call).await,
         Endpoint::ChangeInstance => instance::change(store, visitor, call, &form).await,
         Endpoint::DeleteInstance => instance::delete(store, visitor, call).await,
+        Endpoint::ApiDescription => Ok(api::openapi::get()),
         Endpoint::ApiAccount => api::account(store, visitor).await,
         Endpoint::ApiPublish => Err(Error::BadRequest("a bundle is the whole body")),
         Endpoint::ApiApps => api::apps::list(store, visitor, call).await,

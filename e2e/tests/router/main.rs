@@ -4,6 +4,7 @@
 mod access_tokens;
 mod accounts;
 mod apps;
+mod contract;
 mod instances;
 mod oidc;
 mod rolling_update;

@@ -29,7 +29,8 @@ fn audience(endpoint: Endpoint) -> For {
         | Endpoint::SignOut
         | Endpoint::SignInAtProvider
         | Endpoint::ProviderAnswer
-        | Endpoint::BackChannelLogout => For::Everybody,
+        | Endpoint::BackChannelLogout
+        | Endpoint::ApiDescription => For::Everybody,
         Endpoint::Home
         | Endpoint::Visit
         // Of an app that does not exist; see `pictures_are_for_those_who_see_the_app`.

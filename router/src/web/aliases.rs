@@ -1,6 +1,7 @@
 //! What people do with aliases. An alias takes a name that an instance could have, so those who run the store set them.
 
 use crds::{WaveAlias, WaveAliasSpec};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 use tracing::info;
@@ -12,8 +13,9 @@ use crate::error::Error;
 use crate::policy::{Action, Instance};
 
 /// What an alias is to be.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(rename = "WantedAlias")]
 pub(super) struct Wanted {
     /// The instance that it leads to.
     pub instance: String,

@@ -4,10 +4,12 @@ pub(super) mod aliases;
 pub(super) mod apps;
 pub(super) mod instances;
 pub(super) mod logs;
+pub(super) mod openapi;
 
 use catalog::{Role, Scope};
 use chrono::{DateTime, SecondsFormat, Utc};
 use http::{HeaderValue, Response, StatusCode, header};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -17,13 +19,18 @@ use crate::error::Error;
 use crate::viewer::Credential;
 
 /// Whose request it is, and what shows that.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct Account<'a> {
     name: &'a str,
+    /// `visitor`, `full` (a publisher) or `admin`.
     role: &'static str,
+    /// `token`, `access` (of the OIDC provider) or `session`.
     credential: &'static str,
+    /// `instances` and `store`.
+    #[schemars(with = "Vec<String>")]
     scopes: &'a [Scope],
+    /// When it ends.
     expires_at: String,
 }
 
@@ -64,9 +71,11 @@ const USUAL_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 500;
 
 /// A part of a list, and the address of the rest of it.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "{T}List")]
 struct Page<T> {
     items: Vec<T>,
+    /// None at the end.
     next: Option<String>,
 }
 

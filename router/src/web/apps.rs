@@ -9,6 +9,7 @@ use catalog::{Blob, Digest};
 use crds::{AppRef, BundleSource, ConditionType, Visibility, WaveApp, WaveAppSpec};
 use futures::{Stream, StreamExt};
 use kube::ResourceExt;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
@@ -230,8 +231,9 @@ async fn find_managed(store: &Store, visitor: &Visitor, name: &str) -> Result<Wa
 }
 
 /// What is to become of an app; what is not named stays.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(rename = "AppChange")]
 pub(super) struct Change {
     /// Who sees it.
     #[serde(default)]

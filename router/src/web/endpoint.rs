@@ -62,6 +62,8 @@ pub(crate) enum Endpoint {
     ChangeInstance,
     /// The end of an instance.
     DeleteInstance,
+    /// What the API is, for programs and for those who write them.
+    ApiDescription,
     /// Whose request it is, for programs.
     ApiAccount,
     /// The apps that somebody sees, for programs.
@@ -121,7 +123,7 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// The methods that it takes.
-    const fn methods(self) -> &'static [Method] {
+    pub(crate) const fn methods(self) -> &'static [Method] {
         match self {
             Self::Read => &[Method::GET, Method::HEAD],
             Self::Form | Self::Call | Self::Create => &[Method::POST],
@@ -181,6 +183,7 @@ impl Endpoint {
             Self::PublishPage => "/publish",
             Self::Instance | Self::ChangeInstance => "/instances/*",
             Self::DeleteInstance => "/instances/*/delete",
+            Self::ApiDescription => "/api/v1/openapi.json",
             Self::ApiAccount => "/api/v1/account",
             Self::ApiApps | Self::ApiPublish => "/api/v1/apps",
             Self::ApiApp | Self::ApiChangeApp | Self::ApiDeleteApp => "/api/v1/apps/*",
@@ -209,6 +212,7 @@ impl Endpoint {
             | Self::App
             | Self::PublishPage
             | Self::Instance
+            | Self::ApiDescription
             | Self::ApiAccount
             | Self::ApiApps
             | Self::ApiApp
@@ -246,7 +250,8 @@ impl Endpoint {
     pub(crate) const fn takes_tokens(self) -> bool {
         matches!(
             self,
-            Self::ApiAccount
+            Self::ApiDescription
+                | Self::ApiAccount
                 | Self::ApiApps
                 | Self::ApiPublish
                 | Self::ApiApp
@@ -275,7 +280,8 @@ impl Endpoint {
             | Self::SignInAtProvider
             | Self::ProviderAnswer
             | Self::BackChannelLogout
-            | Self::Picture => Action::Arrive,
+            | Self::Picture
+            | Self::ApiDescription => Action::Arrive,
             Self::Home
             | Self::Visit
             | Self::Account

@@ -3,6 +3,7 @@
 
 use crds::{AppRef, Visibility, WaveInstance, WaveInstanceSpec};
 use kube::ResourceExt;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tracing::info;
@@ -19,13 +20,14 @@ const LETTERS: &[u8] = b"bcdfghjkmnpqrstvwxz23456789";
 const LETTERS_IN_NAME: usize = 5;
 
 /// An instance that is asked for.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct NewInstance {
     /// The app and version to run.
     pub app: AppRef,
     /// Its name; one is made of the app's when there is none.
     #[serde(default)]
+    #[schemars(length(max = 53), regex(pattern = "^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: Option<String>,
     /// Who may enter.
     #[serde(default)]
@@ -33,8 +35,9 @@ pub(super) struct NewInstance {
 }
 
 /// What is to become of an instance; what is not named stays.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(rename = "InstanceChange")]
 pub(super) struct Change {
     /// Another version of its app.
     #[serde(default)]
@@ -48,8 +51,9 @@ pub(super) struct Change {
 }
 
 /// Another version of an instance's app.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(rename = "VersionChange")]
 pub(super) struct ChangedApp {
     /// The version.
     pub version: String,

@@ -36,6 +36,7 @@ pub(super) use account::{Account, TOKEN_DAYS};
 pub(super) use accounts::{Accounts, MAX_ACCOUNTS};
 pub(super) use app::{App, Chosen};
 pub(super) use app_card::page_of;
+pub(super) use failure::Problem;
 pub(crate) use failure::{ERROR_HEADER, failure};
 pub(super) use home::{Home, MAX_APPS};
 pub(super) use instance::{Instance, Look};

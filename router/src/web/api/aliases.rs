@@ -5,6 +5,7 @@ use crds::{ConditionType, WaveAlias};
 use http::StatusCode;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
+use schemars::JsonSchema;
 use serde::Serialize;
 use url::form_urlencoded;
 
@@ -15,9 +16,9 @@ use super::{Page, accepted, document, json, limit, located, moment};
 use crate::error::Error;
 
 /// One alias.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Alias<'a> {
+pub(super) struct Alias<'a> {
     name: String,
     instance: &'a str,
     primary: bool,

@@ -8,6 +8,7 @@ use futures::Stream;
 use http::{HeaderValue, StatusCode, header};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::time::timeout;
 use url::form_urlencoded;
@@ -23,9 +24,10 @@ use crate::policy::Action;
 use crate::table::{AppEntry, Snapshot};
 
 /// One version of an app, imported or not.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Version<'a> {
+#[schemars(rename = "AppVersion")]
+pub(super) struct Version<'a> {
     name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     app: Option<&'a AppRef>,
@@ -53,7 +55,8 @@ struct Version<'a> {
 }
 
 /// How far the operator is with it.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "AppState")]
 enum State {
     Importing,
     Ready,
@@ -61,7 +64,7 @@ enum State {
 }
 
 /// What was made of its requirements.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct Environment<'a> {
     ready: bool,
@@ -72,8 +75,9 @@ struct Environment<'a> {
 }
 
 /// A version among others.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "OtherVersion")]
 struct Sibling<'a> {
     name: &'a str,
     version: &'a str,
@@ -81,9 +85,10 @@ struct Sibling<'a> {
 }
 
 /// One version of an app in a list: what the catalog has of it.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Listed {
+#[schemars(rename = "App")]
+pub(super) struct Listed {
     name: String,
     app: AppRef,
     title: String,

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use crds::{AppRef, Visibility, WaveInstance};
 use http::StatusCode;
 use k8s_openapi::jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 use url::form_urlencoded;
 
@@ -20,9 +21,9 @@ use crate::viewer::Viewer;
 use crate::waiting::Rights;
 
 /// One instance.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Instance<'a> {
+pub(super) struct Instance<'a> {
     name: &'a str,
     app: &'a AppRef,
     owner: &'a str,

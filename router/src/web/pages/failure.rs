@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use askama::Template;
 use http::{HeaderValue, Response, header};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Frame, Needs, html, render, safety, sentence, waiting};
@@ -28,9 +29,9 @@ struct Failure<'a> {
 }
 
 /// What went wrong, in the members of RFC 9457 and in some of ours.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Problem<'a> {
+pub(in crate::web) struct Problem<'a> {
     r#type: String,
     title: &'a str,
     status: u16,

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use askama::Template;
 use http::Response;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Frame, Inline, Needs, WAITING_SCRIPT, html, render};
@@ -67,7 +68,8 @@ pub(super) fn diagnose(route: &Route, rights: Rights) -> Diagnosis<'_> {
 }
 
 /// How an instance is, for lists of them: in a few words, and why, where there is more to say.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "InstanceState")]
 pub(in crate::web) struct State<'a> {
     /// Where it stands.
     #[serde(rename = "state")]
