@@ -82,6 +82,10 @@ pub struct Args {
     /// `H2O_WAVE_MAX_REQUEST_SIZE` says otherwise.
     #[arg(long, env = "WAVESTORE_MAX_BODY_SIZE", default_value = "5Gi")]
     pub max_body_size: Quantity,
+    /// Requests to the API that each account may send a minute to one replica, and five times as many each address; 0 for any number.
+    /// More are answered with 429 and the time to wait.
+    #[arg(long, env = "WAVESTORE_API_REQUESTS_PER_MINUTE", default_value = "600")]
+    pub api_requests_per_minute: u32,
     /// How long connecting to an instance's pod may take.
     #[arg(long, env = "WAVESTORE_CONNECT_TIMEOUT", default_value = "5s", value_parser = parse_duration)]
     pub connect_timeout: Duration,

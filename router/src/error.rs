@@ -92,6 +92,9 @@ pub(crate) enum Error {
     /// Instances of the app still exist.
     #[error("the app has instances: {0}")]
     AppInUse(String),
+    /// An `Idempotency-Key` that another request has used up.
+    #[error("another request has been made with this `Idempotency-Key`")]
+    KeyReused,
     /// An alias is to lead to nothing.
     #[error("there is no instance `{0}`")]
     NoInstance(String),
@@ -200,6 +203,12 @@ pub(crate) enum Error {
     /// Too many attempts to sign in.
     #[error("too many attempts to sign in")]
     TooManyAttempts {
+        /// How long to wait.
+        retry_after: Duration,
+    },
+    /// An account, or an address, has asked too much of the API.
+    #[error("too many requests")]
+    TooManyRequests {
         /// How long to wait.
         retry_after: Duration,
     },
@@ -334,13 +343,16 @@ impl Error {
             Self::NoApp(_)
             | Self::NoOwner(_)
             | Self::NoInstance(_)
+            | Self::KeyReused
             | Self::KubernetesRefused(_)
             | Self::BadBundle(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::ConnectRefused | Self::MethodNotAllowed(_) | Self::WaveMethod => {
                 StatusCode::METHOD_NOT_ALLOWED
             }
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::TooManyAttempts { .. } | Self::TooManySockets => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooManyAttempts { .. } | Self::TooManyRequests { .. } | Self::TooManySockets => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
             Self::ClientTimeout { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::Unreachable(_)
             | Self::Upstream(_)
@@ -395,6 +407,7 @@ impl Error {
         self.own_hint().map(Cow::Borrowed)
     }
 
+    #[expect(clippy::too_many_lines, reason = "one line for each error")]
     fn own_hint(&self) -> Option<&'static str> {
         match self {
             Self::Hidden => Some("check the address, or ask the app's owner to share it"),
@@ -412,6 +425,7 @@ impl Error {
             Self::AppExists(_) => Some("raise `Version` in app.toml"),
             Self::AppInUse(_) => Some("delete them first, or ask their owners"),
             Self::NoApp(_) => Some("choose one of the apps on the store's first page"),
+            Self::KeyReused => Some("send a new key with a new request"),
             Self::NoLog => {
                 Some("see how it is first; `previous=true` asks for the container before")
             }
@@ -420,7 +434,9 @@ impl Error {
                 Some("choose another version, or ask its owner what is wrong with this one")
             }
             Self::Changed => Some("look at it again, and decide anew"),
-            Self::TooManyAttempts { .. } => Some("wait a little and try again"),
+            Self::TooManyAttempts { .. } | Self::TooManyRequests { .. } => {
+                Some("wait a little and try again")
+            }
             Self::BadTicket => Some("open the app again; cookies must be allowed for its address"),
             Self::BadAttempt => {
                 Some("begin again on the sign-in page; cookies must be allowed for the store")
@@ -502,7 +518,9 @@ impl Error {
     #[must_use]
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::TooManyAttempts { retry_after } => Some(*retry_after),
+            Self::TooManyAttempts { retry_after } | Self::TooManyRequests { retry_after } => {
+                Some(*retry_after)
+            }
             Self::NotReady(_) => Some(Duration::from_secs(2)),
             Self::InstanceBusy | Self::Busy | Self::TooManySockets => Some(Duration::from_secs(1)),
             Self::CatalogAway(_)
@@ -525,6 +543,7 @@ impl Error {
             | Self::NoApp(_)
             | Self::NoOwner(_)
             | Self::NoInstance(_)
+            | Self::KeyReused
             | Self::NoLog
             | Self::AppNotReady(_)
             | Self::Changed

@@ -1,6 +1,7 @@
 //! Wires clients and tasks, starts them and ends them.
 
 use std::io::IsTerminal;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -46,7 +47,7 @@ use crate::table::health::Health;
 use crate::table::watch;
 use crate::tls::Tls;
 use crate::waiting::Phases;
-use crate::web::{Store, Uploads};
+use crate::web::{Rates, Store, Uploads};
 
 /// Connections of the cluster that may be open at once, and of them from one address: apps are not trusted, and the
 /// kubelet's probes come here too.
@@ -109,6 +110,7 @@ async fn run(args: Args) -> Result<(), StartError> {
         max_connections,
         max_connections_per_address,
         max_body_size,
+        api_requests_per_minute,
         connect_timeout,
         response_timeout,
         tunnel_idle_timeout,
@@ -206,7 +208,10 @@ async fn run(args: Args) -> Result<(), StartError> {
         front,
         catalog.clone(),
         (sessions.clone(), bearers.clone()),
-        sign_in,
+        (
+            sign_in,
+            Rates::new(NonZeroU32::new(api_requests_per_minute)),
+        ),
         tunnels.clone(),
         reporter.clone(),
     );
@@ -335,7 +340,7 @@ impl Core {
         front: Front,
         catalog: Catalog,
         (sessions, bearers): (Sessions, Arc<Bearers>),
-        sign_in: SignIn,
+        (sign_in, rates): (SignIn, Rates),
         tunnels: Arc<Tunnels>,
         reporter: Arc<Reporter>,
     ) -> Arc<Gateway> {
@@ -358,6 +363,7 @@ impl Core {
             blobs: self.blobs.clone(),
             sessions: sessions.clone(),
             bearers: bearers.clone(),
+            rates,
             sign_in,
             logs: logs.clone(),
             namespace: self.namespace.clone(),

@@ -13,11 +13,13 @@ mod asked;
 mod assets;
 pub(crate) mod endpoint;
 mod form;
+mod idempotency;
 mod if_match;
 mod instance;
 mod instances;
 mod pages;
 mod provider;
+mod rates;
 mod sign_in;
 mod visit;
 
@@ -33,7 +35,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use url::form_urlencoded;
 use warp::Filter;
 use warp::filters::BoxedFilter;
@@ -60,6 +62,7 @@ use accounts::Change;
 pub(crate) use apps::Uploads;
 use endpoint::{Endpoint, Kind};
 use form::{Form, FormToken, Media};
+pub(crate) use rates::Rates;
 
 pub(crate) use asked::Asked;
 pub(crate) use pages::{ERROR_HEADER, failure, phases_object};
@@ -105,6 +108,8 @@ pub(crate) struct Store {
     pub sessions: Sessions,
     /// Whose tokens are in force.
     pub bearers: Arc<Bearers>,
+    /// How much may be asked of the API.
+    pub rates: Rates,
     /// How people sign in.
     pub sign_in: SignIn,
     /// Namespace of the store, for the commands that cards show.
@@ -283,7 +288,7 @@ async fn respond(
         Err(error) => return (None, Err(error)),
     };
     let mut asks = None;
-    let answer = match identify(store, endpoint, call).await {
+    let answer = match identify_within_limits(store, endpoint, call).await {
         Ok(visitor) => {
             asks = visitor.name();
             match visitor.may(endpoint.action()) {
@@ -298,6 +303,23 @@ async fn respond(
         other => other,
     };
     (asks, answer)
+}
+
+/// Finds out who asks, and whether that may ask more of the API now.
+async fn identify_within_limits(
+    store: &Store,
+    endpoint: Endpoint,
+    call: &Call,
+) -> Result<Visitor, Error> {
+    if !endpoint.takes_tokens() {
+        return identify(store, endpoint, call).await;
+    }
+    store.rates.arrives(call.asked.peer, Instant::now())?;
+    let visitor = identify(store, endpoint, call).await?;
+    if let Some(signed_in) = &visitor.signed_in {
+        store.rates.asks(&signed_in.viewer.name, Instant::now())?;
+    }
+    Ok(visitor)
 }
 
 /// Finds out who asks.
@@ -411,7 +433,7 @@ async fn handle(
         Endpoint::ApiBundle => api::apps::bundle(store, visitor, call).await,
         Endpoint::ApiDeleteApp => api::apps::delete(store, visitor, call).await,
         Endpoint::ApiInstances => api::instances::list(store, visitor, call),
-        Endpoint::ApiCreateInstance => api::instances::create(store, visitor, &body).await,
+        Endpoint::ApiCreateInstance => api::instances::create(store, visitor, call, &body).await,
         Endpoint::ApiInstance => api::instances::get(store, visitor, call).await,
         Endpoint::ApiChangeInstance => api::instances::change(store, visitor, call, &body).await,
         Endpoint::ApiDeleteInstance => api::instances::delete(store, visitor, call).await,

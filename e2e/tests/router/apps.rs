@@ -52,7 +52,8 @@ async fn a_router_exchanges_no_bundle_and_marks_nothing() -> Result<()> {
             .is_err_and(|error| error.contains("in the blob store")),
         "{made:?}"
     );
-    create("sales", json!({}), json!({ "digest": digest }))
+    let key = json!({ "annotations": { "wavestore.io/idempotency-key": "x" } });
+    create("sales", key, json!({ "digest": digest }))
         .await?
         .map_err(anyhow::Error::msg)?;
     // Of one that somebody else has published, too.

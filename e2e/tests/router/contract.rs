@@ -44,7 +44,8 @@ async fn the_api_is_as_it_says() -> Result<()> {
     for name in ["sales", "hello"] {
         sandbox.fake(&Fake::new(name, ADMIN, app.address())).await?;
     }
-    let router = sandbox.router().start().await?;
+    let router = sandbox.router().flag("--api-requests-per-minute=0");
+    let router = router.start().await?;
     let token = router.token("contract").await?;
     let user = router.user()?;
     let list = router.store("/api/v1/instances");

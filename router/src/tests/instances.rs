@@ -651,3 +651,75 @@ async fn apps_are_searched_for_on_the_first_page() {
     let answer = mallory.open(&store.store("/?after=nowhere")).await;
     assert_eq!(answer.status(), 400);
 }
+
+#[tokio::test]
+async fn a_request_that_is_sent_again_makes_nothing_twice() {
+    let store = TestStore::start().await;
+    store.offer("1.0.0", |_| {}).await;
+    let alice = store.program("alice").await;
+    let mallory = store.program("mallory").await;
+    let ask = async |program: &Program<'_>, key: &str, new: Value| {
+        let mut browser = store.browser();
+        let request = browser
+            .request(Method::POST, &store.store(ALL))
+            .bearer_auth(program.token.expose())
+            .header("idempotency-key", key)
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(new.to_string());
+        object(browser.send(request).await).await
+    };
+    let before = store.cluster.names().len();
+    let unnamed = json!({ "app": hello("1.0.0") });
+    let (status, first) = ask(&alice, "one", unnamed.clone()).await;
+    assert_eq!(status, 201, "{first}");
+    let (status, again) = ask(&alice, "one", unnamed.clone()).await;
+    assert_eq!((status, &again["name"]), (201, &first["name"]));
+    let (status, other) = ask(&alice, "two", unnamed.clone()).await;
+    assert_eq!(status, 201);
+    assert_ne!(other["name"], first["name"]);
+    let (status, others) = ask(&mallory, "one", unnamed.clone()).await;
+    assert_eq!(status, 201);
+    assert_ne!(others["name"], first["name"]);
+    assert_eq!(store.cluster.names().len(), before + 3);
+
+    let named = json!({ "app": hello("1.0.0"), "name": "mine" });
+    for _ in 0..2 {
+        let (status, made) = ask(&alice, "three", named.clone()).await;
+        assert_eq!((status, &made["name"]), (201, &json!("mine")));
+    }
+    let shared = json!({ "app": hello("1.0.0"), "name": "mine", "visibility": "Public" });
+    for (program, key, new, expected) in [
+        (&alice, "three", &shared, (422, "KeyReused")),
+        (&alice, "four", &named, (409, "InstanceNameTaken")),
+        (&mallory, "three", &named, (409, "InstanceNameTaken")),
+        (&alice, "", &named, (400, "BadRequest")),
+    ] {
+        let (status, problem) = ask(program, key, new.clone()).await;
+        let code = problem["code"].as_str().unwrap_or_default();
+        assert_eq!((status, code), expected, "{key}");
+    }
+    let annotations = &store.cluster.instance("mine").expect("an instance")["metadata"];
+    let annotations = annotations["annotations"].as_object().expect("annotations");
+    assert_eq!(annotations.len(), 1);
+    assert!(!format!("{annotations:?}").contains("three"));
+}
+
+#[tokio::test]
+async fn an_account_asks_so_much_and_no_more() {
+    let store = TestStore::start_limited(3).await;
+    let alice = store.program("alice").await;
+    for _ in 0..3 {
+        assert_eq!(alice.get(ALL).await.0, 200);
+    }
+    let refused = alice.send(Method::GET, ALL, None).await;
+    assert_eq!(refused.status(), 429);
+    let wait = refused.headers()[header::RETRY_AFTER].clone();
+    let wait: u64 = wait.to_str().expect("text").parse().expect("seconds");
+    assert!((1..=20).contains(&wait), "{wait}");
+    let (status, problem) = object(refused).await;
+    assert_eq!((status, &problem["code"]), (429, &json!("TooManyRequests")));
+    // Others, and pages, are not concerned.
+    assert_eq!(store.program("mallory").await.get(ALL).await.0, 200);
+    let mut browser = store.signed_in("alice").await;
+    assert_eq!(browser.open(&store.store("/")).await.status(), 200);
+}

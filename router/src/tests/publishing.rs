@@ -370,3 +370,34 @@ async fn an_app_with_instances_is_not_deleted_and_names_them() {
     assert_eq!(deleted.status(), 202);
     assert_eq!(store.cluster.app("my-app-1.0.0"), None);
 }
+
+#[tokio::test]
+async fn an_upload_that_is_sent_again_publishes_once() {
+    let store = TestStore::start().await;
+    let alice = store.program("alice").await;
+    let publish = async |key: &str, query: &str| {
+        let mut browser = store.browser();
+        let request = browser
+            .request(Method::PUT, &store.store(&format!("{APPS}{query}")))
+            .bearer_auth(alice.token.expose())
+            .header("idempotency-key", key)
+            .body(bundle("1.0.0"));
+        object(browser.send(request).await).await
+    };
+    for _ in 0..2 {
+        let (status, made) = publish("one", "").await;
+        assert_eq!((status, &made["name"]), (202, &json!("my-app-1.0.0")));
+    }
+    // The same when it is imported, and in the table.
+    import(&store, "My_App", "1.0.0", Visibility::Private);
+    let (status, made) = publish("one", "").await;
+    assert_eq!((status, &made["state"]), (202, &json!("Ready")));
+    for (key, query, expected) in [
+        ("one", "?visibility=Public", (422, "KeyReused")),
+        ("two", "", (409, "AppExists")),
+    ] {
+        let (status, problem) = publish(key, query).await;
+        let code = problem["code"].as_str().unwrap_or_default();
+        assert_eq!((status, code), expected);
+    }
+}

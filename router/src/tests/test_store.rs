@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,7 +37,7 @@ use crate::site::Site;
 use crate::table::{AppEntry, Route, Snapshot, Table};
 use crate::target::Form;
 use crate::waiting::Phases;
-use crate::web::{Store, Uploads};
+use crate::web::{Rates, Store, Uploads};
 
 /// The password of every account.
 pub(super) const PASSWORD: &str = "correct horse";
@@ -76,11 +77,25 @@ impl TestStore {
     }
 
     pub(super) async fn start_behind(proxies: TrustedProxies, connector: Connector) -> Self {
+        Self::start_as(proxies, connector, None).await
+    }
+
+    /// A store whose API takes so many requests a minute of each account.
+    pub(super) async fn start_limited(requests: u32) -> Self {
+        let proxies = TrustedProxies::default();
+        Self::start_as(proxies, Connector::default(), NonZeroU32::new(requests)).await
+    }
+
+    async fn start_as(
+        proxies: TrustedProxies,
+        connector: Connector,
+        requests: Option<NonZeroU32>,
+    ) -> Self {
         let folder = TempDir::new().expect("a folder");
         std::fs::create_dir(folder.path().join("blobs")).expect("a folder");
         let catalog = open_catalog(&folder).await;
         make_accounts(&catalog).await;
-        Self::serve(Arc::new(folder), catalog, proxies, connector)
+        Self::serve(Arc::new(folder), catalog, proxies, connector, requests)
     }
 
     /// Another replica on the same database, with the same instances.
@@ -91,6 +106,7 @@ impl TestStore {
             catalog,
             TrustedProxies::default(),
             Connector::default(),
+            None,
         )
     }
 
@@ -99,6 +115,7 @@ impl TestStore {
         catalog: Catalog,
         proxies: TrustedProxies,
         connector: Connector,
+        requests: Option<NonZeroU32>,
     ) -> Self {
         let blobs = format!("file://{}/blobs", folder.path().display());
         let blobs = Blobs::open(&blobs).expect("a blob store");
@@ -146,6 +163,7 @@ impl TestStore {
             blobs: blobs.clone(),
             sessions: sessions.clone(),
             bearers: bearers.clone(),
+            rates: Rates::new(requests),
             sign_in: SignIn::new(catalog.clone(), lifetime, None).expect("random bytes"),
             logs: PodLogs::new(cluster.client.clone(), "wavestore"),
             namespace: "wavestore".to_owned(),

@@ -77,7 +77,7 @@ pub(super) async fn run(
         name: Some(name.to_owned()).filter(|name| !name.is_empty()),
         visibility,
     };
-    match instances::create(store, visitor, new).await {
+    match instances::create(store, visitor, new, None).await {
         Ok(made) => {
             let name = made.metadata.name.unwrap_or_default();
             redirect(

@@ -20,6 +20,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tracing::info;
 
+use super::idempotency::Key;
 use super::if_match::IfMatch;
 use super::{PATIENCE, Store, TRIES, Visitor};
 use crate::error::Error;
@@ -50,33 +51,41 @@ struct Upload {
     digest: Digest,
 }
 
-/// Stores the bundle that the request brings, and makes its `WaveApp`. The operator imports it from there.
+/// Stores the bundle that the request brings, and makes its `WaveApp`. The operator imports it from there. A request that has made it
+/// before makes it no second time.
 pub(super) async fn publish(
     store: &Store,
     visitor: &Visitor,
     visibility: Visibility,
+    key: Option<&Key>,
     body: impl Stream<Item = Result<impl Buf, warp::Error>>,
 ) -> Result<WaveApp, Error> {
     let _place = store.uploads.0.try_acquire().map_err(|_| Error::Busy)?;
     let limits = Limits::default();
     let upload = keep(body, &limits).await?;
     let bundle = read(&upload, limits).await?;
-    let app = AppRef {
-        name: bundle.manifest.app.name.clone(),
-        version: bundle.manifest.app.version.to_string(),
+    let new = New {
+        app: AppRef {
+            name: bundle.manifest.app.name.clone(),
+            version: bundle.manifest.app.version.to_string(),
+        },
+        owner: visitor.signed_in()?.viewer.name.to_string(),
+        visibility,
+        digest: upload.digest,
+        key,
     };
     // The operator has the last word; this one saves an import.
-    if store.table.load().apps.contains_key(&app) {
-        return Err(Error::AppExists(app));
+    let known = store.table.load().apps.get(&new.app).cloned();
+    if let Some(known) = known {
+        let held = store.apps.get(&known.object).await?;
+        return new.made_before(held);
     }
-    let stored = store.blobs.put_bundle(&upload.digest, upload.file.path());
+    let stored = store.blobs.put_bundle(&new.digest, upload.file.path());
     stored
         .await
         .map_err(|error| Error::BlobsAway(Box::new(error)))?;
-
-    let owner = visitor.signed_in()?.viewer.name.to_string();
-    let made = create(store, &app, &upload.digest, &owner, visibility).await?;
-    let name = made.name_any();
+    let made = create(store, &new).await?;
+    let (name, app, owner) = (made.name_any(), &new.app, &new.owner);
     info!(
         app.name = app.name,
         app.version = app.version,
@@ -85,37 +94,64 @@ pub(super) async fn publish(
     Ok(made)
 }
 
-async fn create(
-    store: &Store,
-    app: &AppRef,
-    digest: &Digest,
-    owner: &str,
+/// What is to be published.
+struct New<'a> {
+    app: AppRef,
+    owner: String,
     visibility: Visibility,
-) -> Result<WaveApp, Error> {
-    let spec = WaveAppSpec {
-        bundle: BundleSource {
-            digest: Some(digest.to_string()),
-            ..BundleSource::default()
-        },
-        owner: owner.to_owned(),
-        visibility,
-        tags: Vec::new(),
-    };
-    let plain = object_name(app, "");
-    if let Some(made) = store
-        .apps
-        .create(&WaveApp::new(&plain, spec.clone()))
-        .await?
-    {
+    digest: Digest,
+    key: Option<&'a Key>,
+}
+
+impl New<'_> {
+    fn object(&self, name: &str) -> WaveApp {
+        let spec = WaveAppSpec {
+            bundle: BundleSource {
+                digest: Some(self.digest.to_string()),
+                ..BundleSource::default()
+            },
+            owner: self.owner.clone(),
+            visibility: self.visibility,
+            tags: Vec::new(),
+        };
+        let mut object = WaveApp::new(name, spec);
+        if let Some(key) = self.key {
+            key.mark(&mut object, self.request().as_bytes());
+        }
+        object
+    }
+
+    /// All that the request asks for.
+    fn request(&self) -> String {
+        format!("{} {}", self.digest, self.visibility)
+    }
+
+    /// What holds the app, if this very request has made that.
+    fn made_before(&self, held: Option<WaveApp>) -> Result<WaveApp, Error> {
+        if let (Some(key), Some(held)) = (self.key, held)
+            && held.spec.owner == self.owner
+            && key.has_made(&held, self.request().as_bytes())?
+        {
+            return Ok(held);
+        }
+        Err(Error::AppExists(self.app.clone()))
+    }
+}
+
+async fn create(store: &Store, new: &New<'_>) -> Result<WaveApp, Error> {
+    let plain = object_name(&new.app, "");
+    if let Some(made) = store.apps.create(&new.object(&plain)).await? {
         return Ok(made);
     }
     let held = store.apps.get(&plain).await?;
-    if held.is_some_and(|held| may_be(&held, app)) {
-        return Err(Error::AppExists(app.clone()));
+    if held.as_ref().is_some_and(|held| may_be(held, &new.app)) {
+        return new.made_before(held);
     }
-    let special = object_name(app, &format!("-{}", &digest.hex()[..8]));
-    let made = store.apps.create(&WaveApp::new(&special, spec)).await?;
-    made.ok_or_else(|| Error::AppExists(app.clone()))
+    let special = object_name(&new.app, &format!("-{}", &new.digest.hex()[..8]));
+    if let Some(made) = store.apps.create(&new.object(&special)).await? {
+        return Ok(made);
+    }
+    new.made_before(store.apps.get(&special).await?)
 }
 
 /// Whether a `WaveApp` is this app, or will be once it is imported. It is not when it has failed, and two apps may differ by

@@ -4,10 +4,11 @@
 use crds::{AppRef, Visibility, WaveInstance, WaveInstanceSpec};
 use kube::ResourceExt;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tracing::info;
 
+use super::idempotency::Key;
 use super::if_match::IfMatch;
 use super::{Store, TRIES, Visitor};
 use crate::InstanceId;
@@ -20,7 +21,7 @@ const LETTERS: &[u8] = b"bcdfghjkmnpqrstvwxz23456789";
 const LETTERS_IN_NAME: usize = 5;
 
 /// An instance that is asked for.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct NewInstance {
     /// The app and version to run.
@@ -75,12 +76,15 @@ pub(super) async fn find(
     found.ok_or(Error::NotFound)
 }
 
-/// Makes an instance that the visitor owns.
+/// Makes an instance that the visitor owns. A request that has made it before makes it no second time.
 pub(super) async fn create(
     store: &Store,
     visitor: &Visitor,
     new: NewInstance,
+    key: Option<&Key>,
 ) -> Result<WaveInstance, Error> {
+    let request = json!(new).to_string();
+    let marked = key.map(|key| (key, request.as_bytes()));
     let NewInstance {
         app,
         name,
@@ -96,9 +100,9 @@ pub(super) async fn create(
     };
     let made = if let Some(name) = name {
         let id = new_name(&name)?;
-        create_as(store, &id, spec).await?
+        create_as(store, &id, spec, marked).await?
     } else {
-        create_somehow(store, spec).await?
+        create_somehow(store, spec, marked).await?
     };
     let id = made.name_any();
     info!(instance.id = id, "{owner} made the instance {id}");
@@ -113,33 +117,57 @@ pub(super) fn new_name(name: &str) -> Result<InstanceId, Error> {
     name.parse().map_err(|_| Error::BadInstanceName)
 }
 
+/// What a request makes is marked with: its key, and all that it asks for.
+type Marked<'a> = Option<(&'a Key, &'a [u8])>;
+
 async fn create_as(
     store: &Store,
     id: &InstanceId,
     spec: WaveInstanceSpec,
+    marked: Marked<'_>,
 ) -> Result<WaveInstance, Error> {
     // An instance of its name would take what is meant for the alias.
     if store.table.load().names.aliases.contains_key(id) {
         return Err(Error::InstanceNameTaken(id.to_string()));
     }
-    let object = WaveInstance::new(id.as_ref(), spec);
-    let made = store.instances.create(&object).await?;
-    made.ok_or_else(|| Error::InstanceNameTaken(id.to_string()))
+    let owner = spec.owner.clone();
+    let mut object = WaveInstance::new(id.as_ref(), spec);
+    if let Some((key, request)) = marked {
+        key.mark(&mut object, request);
+    }
+    if let Some(made) = store.instances.create(&object).await? {
+        return Ok(made);
+    }
+    if let Some((key, request)) = marked
+        && let Some(held) = store.instances.get(id.as_ref()).await?
+        && held.spec.owner == owner
+        && key.has_made(&held, request)?
+    {
+        return Ok(held);
+    }
+    Err(Error::InstanceNameTaken(id.to_string()))
 }
 
-/// By chance the name says nothing of the names of others.
-async fn create_somehow(store: &Store, spec: WaveInstanceSpec) -> Result<WaveInstance, Error> {
+/// By chance the name says nothing of the names of others; by its key a request comes to the same name again.
+async fn create_somehow(
+    store: &Store,
+    spec: WaveInstanceSpec,
+    marked: Marked<'_>,
+) -> Result<WaveInstance, Error> {
     let label = label_of(
         &spec.app.name,
         instance_id::MAX_LENGTH - LETTERS_IN_NAME - 1,
     );
     let mut last = Error::InstanceNameTaken(label.clone());
-    for _ in 0..TRIES {
-        let letters = (0..LETTERS_IN_NAME).filter_map(|_| fastrand::choice(LETTERS));
-        let letters: String = letters.copied().map(char::from).collect();
+    for attempt in 0..TRIES {
+        let digits = marked.map(|(key, _)| key.digits(attempt));
+        let digits = digits.unwrap_or_else(|| std::array::from_fn(|_| fastrand::u8(..)));
+        let letters = digits.iter().take(LETTERS_IN_NAME);
+        let letters = letters.map(|digit| LETTERS[usize::from(*digit) % LETTERS.len()]);
+        let letters: String = letters.map(char::from).collect();
         let id = format!("{label}-{letters}").parse();
         let id = id.map_err(|error| Error::Internal(Box::new(error)))?;
-        match create_as(store, &id, spec.clone()).await {
+        match create_as(store, &id, spec.clone(), marked).await {
             Err(error @ Error::InstanceNameTaken(_)) => last = error,
             other => return other,
         }

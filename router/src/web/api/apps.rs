@@ -15,6 +15,7 @@ use url::form_urlencoded;
 use warp::Reply as _;
 
 use super::super::apps::{self, Change};
+use super::super::idempotency::Key;
 use super::super::if_match::{self, IfMatch};
 use super::super::{Call, PATIENCE, Reply, Store, Visitor, pages};
 use super::{Page, accepted, document, json, limit, located, moment};
@@ -258,7 +259,8 @@ pub(in crate::web) async fn publish(
     let visibility = visibility.map_or(Ok(Visibility::default()), |visibility| visibility.parse());
     let visibility =
         visibility.map_err(|_| Error::BadRequest("visibility is Private, AllUsers or Public"))?;
-    let made = apps::publish(store, visitor, visibility, body).await?;
+    let key = Key::of(&call.headers, &visitor.signed_in()?.viewer.name)?;
+    let made = apps::publish(store, visitor, visibility, key.as_ref(), body).await?;
     let path = format!("/api/v1/apps/{}", made.name_any());
     let reply = if_match::tag(json(&Version::new(&made))?, &made)?;
     located(reply, StatusCode::ACCEPTED, path)

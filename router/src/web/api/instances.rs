@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use url::form_urlencoded;
 
+use super::super::idempotency::Key;
 use super::super::if_match::{self, IfMatch};
 use super::super::instances::{self, Change, NewInstance};
 use super::super::{Call, Reply, Store, Visitor, pages};
@@ -101,10 +102,12 @@ pub(in crate::web) async fn get(
 pub(in crate::web) async fn create(
     store: &Store,
     visitor: &Visitor,
+    call: &Call,
     body: &[u8],
 ) -> Result<Reply, Error> {
     let new: NewInstance = document(body)?;
-    let made = instances::create(store, visitor, new).await?;
+    let key = Key::of(&call.headers, &visitor.signed_in()?.viewer.name)?;
+    let made = instances::create(store, visitor, new, key.as_ref()).await?;
     let reply = one(store, visitor, &made)?;
     let name = made.metadata.name.as_deref().unwrap_or_default();
     let path = format!("/api/v1/instances/{name}");

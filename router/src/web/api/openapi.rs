@@ -209,6 +209,13 @@ fn operation(endpoint: Endpoint, schemas: &mut Schemas) -> Option<Operation> {
             "schema": { "type": "string" },
         })
     };
+    let key = || {
+        json!({
+            "name": "Idempotency-Key", "in": "header",
+            "description": "A request that is sent again with the same key makes nothing twice.",
+            "schema": { "type": "string", "pattern": "^[!-~]([ -~]{0,253}[!-~])?$" },
+        })
+    };
     let gone = (202, "It is gone a little later.", None);
     Some(match endpoint {
         Endpoint::ApiDescription => Operation {
@@ -258,12 +265,15 @@ fn operation(endpoint: Endpoint, schemas: &mut Schemas) -> Option<Operation> {
             id: "publishApp",
             of: "apps",
             summary: "Publish a bundle",
-            parameters: vec![query(
-                "visibility",
-                "Who sees the app.",
-                &serde_json::to_value(schemas.requests.subschema_for::<Visibility>())
-                    .expect("a schema is plain data"),
-            )],
+            parameters: vec![
+                key(),
+                query(
+                    "visibility",
+                    "Who sees the app.",
+                    &serde_json::to_value(schemas.requests.subschema_for::<Visibility>())
+                        .expect("a schema is plain data"),
+                ),
+            ],
             body: Some(json!({
                 "required": true,
                 "content": {
@@ -341,7 +351,7 @@ fn operation(endpoint: Endpoint, schemas: &mut Schemas) -> Option<Operation> {
             id: "createInstance",
             of: "instances",
             summary: "Run an app",
-            parameters: Vec::new(),
+            parameters: vec![key()],
             body: Some(schemas.request::<asked::NewInstance>()),
             done: (
                 201,
