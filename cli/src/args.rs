@@ -60,6 +60,16 @@ pub(crate) enum Command {
     /// Give instances other names.
     #[command(subcommand)]
     Alias(AliasCommand),
+    /// Print what lets a shell complete this command, such as `source <(wavestore completion bash)`.
+    Completion {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual's pages, one for each command.
+    Man {
+        /// Folder for them, such as `~/.local/share/man/man1`. It is made if it is not there.
+        folder: PathBuf,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -6,6 +6,7 @@ mod args;
 mod bundles;
 mod client;
 mod error;
+mod help;
 mod instances;
 mod pack;
 mod print;
@@ -45,6 +46,8 @@ async fn run(cli: Cli) -> Result<(), Error> {
     };
     match cli.command {
         Command::Login { url } => sign_in::sign_in(&url, &file, output).await,
+        Command::Completion { shell } => help::completion(shell),
+        Command::Man { folder } => help::manual(&folder),
         Command::Bundle(BundleCommand::Validate { app }) => bundles::validate(&app, output),
         Command::Bundle(BundleCommand::Pack { folder, file }) => {
             bundles::write(&folder, file, output)
