@@ -65,6 +65,7 @@ for deployment in wavestore-operator wavestore-router; do
     kubectl -n "$NAMESPACE" rollout status "deployment/$deployment" --timeout=180s || {
         kubectl -n "$NAMESPACE" get pods
         kubectl -n "$NAMESPACE" logs "deployment/$deployment" --tail=30
+        kubectl -n "$NAMESPACE" logs --selector app.kubernetes.io/component=migrate --tail=10
         fail "$deployment does not become ready; its last words are above"
     }
 done

@@ -8,13 +8,19 @@ use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
     SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
 };
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
+use crate::backoff::Backoff;
 use crate::connection::{self, Location};
-use crate::{Error, Settings, migrations};
+use crate::error::MIGRATE;
+use crate::migrations::{self, Schema};
+use crate::{Error, Settings};
 
-/// Longest time that migrations may take, other replicas' included.
-const MIGRATION_TIMEOUT: Duration = Duration::from_mins(2);
+/// Longest time that migrations may take, those of another process included.
+const MIGRATION_TIMEOUT: Duration = Duration::from_mins(10);
+
+/// How often whoever waits for migrations says so.
+const SAY_EVERY: Duration = Duration::from_secs(10);
 
 /// Apps' metadata, accounts, sessions, tickets and tokens. A clone shares the connections.
 #[derive(Clone)]
@@ -24,13 +30,53 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// Connects and brings the tables up to date; several processes may do so at once.
+    /// Connects, and waits for [`Catalog::migrate`] where the tables are behind. It changes no table itself.
     ///
     /// # Errors
-    /// Names the database, never its password, when it cannot be reached or migrated in time.
+    /// Names the database, never its password, when it cannot be reached, when nobody migrates it in time, and when a later
+    /// release has taken something away that this one needs.
     pub async fn open(settings: &Settings) -> Result<Self, Error> {
         let location: Location = settings.database_url.parse()?;
         let database = connection::connect(&location, settings).await?;
+        let mut backoff = Backoff::within(settings.schema_timeout);
+        let mut said: Option<Instant> = None;
+        loop {
+            let Some(missing) = Self::missing(&location, &database).await? else {
+                break;
+            };
+            if said.is_none_or(|said| said.elapsed() >= SAY_EVERY) {
+                let migrations = missing.join(", ");
+                tracing::warn!("Waiting until {migrations} of {location} have run: {MIGRATE}");
+                said = Some(Instant::now());
+            }
+            if !backoff.pause().await {
+                return Err(Error::SchemaBehind {
+                    database: location.to_string(),
+                    missing,
+                });
+            }
+        }
+        if said.is_some() {
+            tracing::info!("The tables of {location} are up to date");
+        }
+        Ok(Self {
+            database,
+            session_idle_timeout: settings.session_idle_timeout,
+        })
+    }
+
+    /// Connects and brings the tables up to date; answers the names of the migrations that were missing. Several processes
+    /// may do so at once, and others may be serving meanwhile.
+    ///
+    /// # Errors
+    /// Names the database, never its password, when it cannot be reached or migrated in time, and when a later release has
+    /// taken something away that this one needs.
+    pub async fn migrate(settings: &Settings) -> Result<Vec<String>, Error> {
+        let location: Location = settings.database_url.parse()?;
+        let database = connection::connect(&location, settings).await?;
+        let Some(missing) = Self::missing(&location, &database).await? else {
+            return Ok(Vec::new());
+        };
         timeout(MIGRATION_TIMEOUT, migrations::migrate(&database))
             .await
             .unwrap_or_else(|elapsed| Err(DbErr::Custom(elapsed.to_string())))
@@ -38,10 +84,26 @@ impl Catalog {
                 database: location.to_string(),
                 source: Box::new(source),
             })?;
-        Ok(Self {
-            database,
-            session_idle_timeout: settings.session_idle_timeout,
-        })
+        Ok(missing)
+    }
+
+    /// The migrations that are still to run; none when the tables are fit for this release.
+    async fn missing(
+        location: &Location,
+        database: &DatabaseConnection,
+    ) -> Result<Option<Vec<String>>, Error> {
+        let schema = migrations::schema(database)
+            .await
+            .map_err(Error::database("find out which migrations have run"))?;
+        match schema {
+            Schema::Current => Ok(None),
+            Schema::Behind { missing } => Ok(Some(missing)),
+            Schema::Ahead { migration, newest } => Err(Error::SchemaAhead {
+                database: location.to_string(),
+                migration,
+                newest,
+            }),
+        }
     }
 
     /// Asks the database for a sign of life, for `/readyz`.

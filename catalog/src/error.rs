@@ -9,6 +9,11 @@ use crate::Digest;
 /// What lies beneath an error: database's or object store's own words.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 
+/// What brings the tables up to date.
+pub(crate) const MIGRATE: &str = "the Job `...-migrate-...` of the store's chart does that: see \
+    `kubectl logs -l app.kubernetes.io/component=migrate`, delete it when it has failed or the database is a new one, and upgrade \
+    the release again; without the chart run `wavestore-router migrate`";
+
 /// Everything that can go wrong in the catalog and in the blob store.
 #[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
 pub enum Error {
@@ -72,6 +77,26 @@ pub enum Error {
         database: String,
         /// The driver's words.
         source: Cause,
+    },
+    /// The tables lack what this release needs, and nobody has brought it in time.
+    #[error("the tables of {database} are behind this release: {} to be migrated", missing.join(", "))]
+    SchemaBehind {
+        /// Which database, without password.
+        database: String,
+        /// Names of the migrations that have not run.
+        missing: Vec<String>,
+    },
+    /// A later release has taken away from the tables what this one needs.
+    #[error(
+        "the tables of {database} are ahead of this release: `{migration}` has run, and this release ends with `{newest}`"
+    )]
+    SchemaAhead {
+        /// Which database, without password.
+        database: String,
+        /// The later release's migration.
+        migration: String,
+        /// The last migration that this release knows.
+        newest: String,
     },
     /// The database's tables could not be brought up to date.
     #[error("could not migrate {database}")]
@@ -216,6 +241,11 @@ impl Error {
             Self::Connect { .. } => Some(
                 "check that the database runs, that this host may reach it, and the user, password and \
                  database name in the database URL"
+                    .to_owned(),
+            ),
+            Self::SchemaBehind { .. } => Some(MIGRATE.to_owned()),
+            Self::SchemaAhead { .. } => Some(
+                "run a release that knows this migration, or go back to a backup of the database that was made before it"
                     .to_owned(),
             ),
             Self::Migrate { .. } => Some(

@@ -1,7 +1,9 @@
-//! Migrations, one file each, and the lock under which they run.
+//! Migrations, one file each, the lock under which they run, and whether a release can work with the tables as they are.
 //!
 //! A migration names tables and columns itself and never imports an entity, since entities go on changing
-//! and a migration that ran does not. It only adds: the previous release may still be running.
+//! and a migration that ran does not. It only adds, since the previous release goes on beside it. One that takes something
+//! away comes in a later release, and is called `m0009_drop_what_needs_m0007`: whoever does not know `m0007` refuses to
+//! work with such tables (docs/decisions/0015).
 
 mod m0001_apps_accounts_sessions;
 mod m0002_people_of_providers;
@@ -27,40 +29,87 @@ impl MigratorTrait for Migrator {
     }
 }
 
+/// Whether this release can work with the tables.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Schema {
+    /// It can: they have all that it needs, and perhaps what a later release has added.
+    Current,
+    /// Not before these migrations have run.
+    Behind { missing: Vec<String> },
+    /// A later release's migration has taken away what this one needs, whose last one is `newest`.
+    Ahead { migration: String, newest: String },
+}
+
+impl Schema {
+    /// What to make of the migrations that have run, for whoever knows these.
+    fn of(known: &[String], applied: &[String]) -> Self {
+        let newest = known.last().map(String::as_str).unwrap_or_default();
+        let refusal = applied
+            .iter()
+            .filter(|name| !known.contains(name))
+            .find(|name| needs(name).is_some_and(|needed| number(newest) < Some(needed)));
+        if let Some(migration) = refusal {
+            return Self::Ahead {
+                migration: migration.clone(),
+                newest: newest.to_owned(),
+            };
+        }
+        let missing: Vec<String> = known
+            .iter()
+            .filter(|name| !applied.contains(name))
+            .cloned()
+            .collect();
+        if missing.is_empty() {
+            Self::Current
+        } else {
+            Self::Behind { missing }
+        }
+    }
+}
+
+/// The 7 of `m0007_tags`.
+fn number(name: &str) -> Option<u32> {
+    name.strip_prefix('m')?.split('_').next()?.parse().ok()
+}
+
+/// The 7 of `m0009_drop_tags_needs_m0007`: the last migration that a release must know to work with what that one leaves.
+fn needs(name: &str) -> Option<u32> {
+    let (_, needed) = name.rsplit_once("_needs_")?;
+    number(needed)
+}
+
 /// Brings the tables up to date. Several processes may try at once: one does it, the others wait.
 pub(crate) async fn migrate(database: &DatabaseConnection) -> Result<(), DbErr> {
-    if is_current(database).await? {
-        return Ok(());
-    }
     let transaction = exclusive(database, Lock::Migrations).await?;
-    if !is_current(&transaction).await? {
+    if schema(&transaction).await? != Schema::Current {
         Migrator::up(&transaction, None).await?;
     }
     transaction.commit().await
 }
 
-/// Whether every migration of this release has run. Those of a later release do no harm, and an older
-/// replica that restarts during an update must not stumble over them.
-async fn is_current<'c, C>(database: &'c C) -> Result<bool, DbErr>
+/// Whether this release can work with the tables as they are.
+pub(crate) async fn schema<'c, C>(database: &'c C) -> Result<Schema, DbErr>
 where
     C: ConnectionTrait,
     &'c C: IntoSchemaManagerConnection<'c>,
 {
-    if !SchemaManager::new(database)
+    let mut applied: Vec<String> = Vec::new();
+    if SchemaManager::new(database)
         .has_table("seaql_migrations")
         .await?
     {
-        return Ok(false);
+        applied = seaql_migrations::Entity::find()
+            .select_only()
+            .column(seaql_migrations::Column::Version)
+            .into_tuple()
+            .all(database)
+            .await?;
     }
-    let applied: Vec<String> = seaql_migrations::Entity::find()
-        .select_only()
-        .column(seaql_migrations::Column::Version)
-        .into_tuple()
-        .all(database)
-        .await?;
-    Ok(Migrator::migrations()
+    let known: Vec<String> = Migrator::migrations()
         .iter()
-        .all(|migration| applied.iter().any(|name| name == migration.name())))
+        .map(|migration| migration.name().to_owned())
+        .collect();
+    Ok(Schema::of(&known, &applied))
 }
 
 /// A reference whose rows go with the row they point at.
@@ -92,4 +141,72 @@ async fn create_index(
                 .to_owned(),
         )
         .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn a_release_works_with_what_it_knows_and_with_what_later_ones_have_added() {
+        let known = ["m0001_first", "m0002_second"];
+        let both = || names(&known);
+        let behind = |missing: &[&str]| Schema::Behind {
+            missing: names(missing),
+        };
+        let ahead = |migration: &str| Schema::Ahead {
+            migration: migration.to_owned(),
+            newest: "m0002_second".to_owned(),
+        };
+        let with = |later: &[&str]| [both(), names(later)].concat();
+        let cases = [
+            ("an empty database", names(&[]), behind(&known)),
+            (
+                "the last one is missing",
+                names(&["m0001_first"]),
+                behind(&["m0002_second"]),
+            ),
+            ("all have run", both(), Schema::Current),
+            (
+                "a later one has added",
+                with(&["m0003_third"]),
+                Schema::Current,
+            ),
+            (
+                "one took away what we do not use any more",
+                with(&["m0003_third_needs_m0002"]),
+                Schema::Current,
+            ),
+            (
+                "one took away what we use",
+                with(&["m0004_fourth_needs_m0003"]),
+                ahead("m0004_fourth_needs_m0003"),
+            ),
+            (
+                "no number",
+                with(&["m0003_what_everybody_needs_most"]),
+                Schema::Current,
+            ),
+        ];
+        for (name, applied, expected) in cases {
+            assert_eq!(Schema::of(&both(), &applied), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn migrations_are_numbered_without_a_gap() {
+        for (index, migration) in Migrator::migrations().iter().enumerate() {
+            let expected = u32::try_from(index + 1).expect("a number");
+            assert_eq!(
+                number(migration.name()),
+                Some(expected),
+                "{}",
+                migration.name()
+            );
+        }
+    }
 }

@@ -6,7 +6,6 @@ mod apps;
 mod blobs;
 mod database;
 mod opening;
-mod postgres;
 mod provider_sessions;
 mod sessions;
 mod tickets;
@@ -32,7 +31,7 @@ macro_rules! on_both_databases {
             $(
                 #[tokio::test]
                 async fn $test() {
-                    super::$test(crate::tests::database::TestDatabase::postgres().await).await;
+                    super::$test(crate::tests::database::TestDatabase::postgres()).await;
                 }
             )+
         }

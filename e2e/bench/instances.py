@@ -73,6 +73,7 @@ class Operator:
         data = self._plane.folder / "data"
         (data / "imports").mkdir(parents=True, exist_ok=True)
         helm = run("sh", "-c", "command -v helm").strip()
+        run(str(self._program.with_name("wavestore-router")), "migrate", "--database-url", f"sqlite://{data}/catalog.db")
         started = time.monotonic()
         self._process = self._plane.start(
             str(self._program), "--namespace", NAMESPACE, "--database-url", f"sqlite://{data}/catalog.db",

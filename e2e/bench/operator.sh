@@ -4,5 +4,5 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../cluster/lib.sh"
 
 "$HERE/build.sh" etcd helm kube-apiserver kube-controller-manager kube-scheduler kubectl
-(cd "$REPOSITORY" && cargo build --locked --release --package operator)
+(cd "$REPOSITORY" && cargo build --locked --release --package operator --package router --bin wavestore-operator --bin wavestore-router)
 exec python3 "$REPOSITORY/e2e/bench/instances.py" "$CARGO_TARGET_DIR/release/wavestore-operator" "$REPOSITORY/target/bench" "$@"

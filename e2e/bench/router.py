@@ -291,6 +291,7 @@ backend echo
         (data / "blobs").mkdir(parents=True, exist_ok=True)
         password = data / "password"
         password.write_text(PASSWORD)
+        run(str(self.binaries / "wavestore-router"), "migrate", "--database-url", f"sqlite://{data}/catalog.db")
         access_log = ["--access-log"] if "--access-log" in run(str(self.binaries / "wavestore-router"), "--help") else []
         started = time.monotonic()
         self.processes["ours"] = self.plane.start(

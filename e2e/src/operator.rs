@@ -82,7 +82,7 @@ impl<'a> Launch<'a> {
         let health_port = free_port()?;
         let mut arguments = vec![
             format!("--namespace={}", sandbox.name),
-            format!("--database-url=sqlite://{folder}/catalog.db"),
+            format!("--database-url={}", sandbox.database_url()),
             format!("--blobs=file://{folder}/blobs"),
             format!("--import-dir={folder}/imports"),
             format!("--chart={}", std::path::absolute(CHART)?.display()),
@@ -130,6 +130,14 @@ impl Operator {
     /// It does not, or the operator ends.
     pub async fn ready(&mut self) -> Result<()> {
         self.process.ready().await
+    }
+
+    /// Whether `/readyz` says yes, and what else it says.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn readiness(&self) -> Result<(bool, String)> {
+        self.process.readiness().await
     }
 
     /// The Helm processes that it runs now.

@@ -91,6 +91,14 @@ impl Process {
         .map_err(|status| anyhow::anyhow!("the {name} ended: {status}"))
     }
 
+    /// Whether `/readyz` says yes, and what else it says.
+    pub(crate) async fn readiness(&self) -> Result<(bool, String)> {
+        let url = format!("http://127.0.0.1:{}/readyz", self.recipe.health_port);
+        let answer = reqwest::get(&url).await?;
+        let ready = answer.status().is_success();
+        Ok((ready, answer.text().await?))
+    }
+
     /// Kills it as a failing machine would.
     pub(crate) async fn kill(&mut self) -> Result<()> {
         self.child.kill().await?;
@@ -154,6 +162,17 @@ pub(crate) fn program(name: &str) -> Result<PathBuf> {
         program.display()
     );
     Ok(program)
+}
+
+/// Brings the tables of a database up to date, as the store's Job does.
+///
+/// # Errors
+/// It cannot.
+pub async fn migrate(database_url: &str) -> Result<()> {
+    let program = program("wavestore-router")?.display().to_string();
+    let flag = format!("--database-url={database_url}");
+    crate::command::succeed(&program, &["migrate", &flag], None).await?;
+    Ok(())
 }
 
 /// A port below those that the system hands out by itself: no client's connection takes it.

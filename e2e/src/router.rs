@@ -100,7 +100,7 @@ impl<'a> RouterLaunch<'a> {
         let internal_port = free_port()?;
         let mut arguments = vec![
             format!("--namespace={}", sandbox.name),
-            format!("--database-url=sqlite://{folder}/catalog.db"),
+            format!("--database-url={}", sandbox.database_url()),
             format!("--blobs=file://{folder}/blobs"),
             format!("--store-url=http://localhost:{port}"),
             format!("--apps-domain=localhost:{port}"),
@@ -205,6 +205,14 @@ impl Router {
     /// It does not, or the router ends.
     pub async fn ready(&mut self) -> Result<()> {
         self.process.ready().await
+    }
+
+    /// Whether `/readyz` says yes, and what else it says.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn readiness(&self) -> Result<(bool, String)> {
+        self.process.readiness().await
     }
 
     /// Sends SIGTERM and does not wait.

@@ -19,7 +19,8 @@ use parking_lot::Mutex;
 use serde_json::json;
 
 use crate::{
-    Namespace, Proxy, command::succeed, namespace::path, operator::Launch, router::RouterLaunch,
+    Namespace, Proxy, command::succeed, namespace::path, operator::Launch, process::migrate,
+    router::RouterLaunch,
 };
 
 /// Kinds of the store's chart that give its programs their rights, and keep them within them.
@@ -101,6 +102,7 @@ impl Sandbox {
         let objects = [namespace, no_pods];
         let list = json!({ "apiVersion": "v1", "kind": "List", "items": objects }).to_string();
         sandbox.kubectl(&["apply", "-f", "-"], Some(&list)).await?;
+        migrate(&sandbox.database_url()).await?;
         sandbox.rights = rights(&sandbox.name).await?;
         sandbox
             .kubectl(&["apply", "-f", "-"], Some(&sandbox.rights))
@@ -117,6 +119,12 @@ impl Sandbox {
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// The database of its operators and routers, whose tables are up to date.
+    #[must_use]
+    pub fn database_url(&self) -> String {
+        format!("sqlite://{}/catalog.db", self.folder().display())
     }
 
     /// A fault proxy before this cluster's API server. Whoever goes through it has the operator's rights.

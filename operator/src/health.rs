@@ -39,8 +39,10 @@ pub(crate) struct Health {
 /// How far the process is.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Stage {
+    /// The database, or what its tables lack, is waited for.
+    Opening,
     /// The first lists are not complete.
-    Starting,
+    Listing,
     /// It does its work.
     Serving,
     /// It was told to stop.
@@ -54,7 +56,7 @@ impl Health {
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
-            stage: Mutex::new(Stage::Starting),
+            stage: Mutex::new(Stage::Opening),
             freshness,
             max_cache_age,
             metrics,
@@ -69,7 +71,10 @@ impl Health {
     /// Why the operator is not ready; empty if it is.
     fn complaints(&self, now: Instant) -> Vec<String> {
         let first = match *self.stage.lock() {
-            Stage::Starting => Some("waiting for the first lists".to_owned()),
+            Stage::Opening => {
+                Some("waiting for the database; the log says what it lacks".to_owned())
+            }
+            Stage::Listing => Some("waiting for the first lists".to_owned()),
             Stage::Serving => None,
             Stage::Stopping => Some("stopping".to_owned()),
         };
@@ -160,6 +165,9 @@ mod tests {
         let health = Health::new(freshness.clone(), Duration::from_mins(1), Arc::default());
         let now = Instant::now();
         let ready = async |now| get(&health, "/readyz", now).await;
+        let opening = "waiting for the database; the log says what it lacks\n";
+        assert_eq!(ready(now).await, (503, opening.to_owned()));
+        health.enter(Stage::Listing);
         assert_eq!(
             ready(now).await,
             (503, "waiting for the first lists\n".to_owned())

@@ -10,7 +10,7 @@ use bundle::EnvRules;
 use catalog::{Blobs, Catalog};
 use kube::{Api, Client};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -154,7 +154,6 @@ async fn serve(args: Args) -> Result<(), Error> {
     let lease_client = freshness.poller(&lease_client);
     let client = gate::client(config, leadership.clone());
     let client = client.map_err(|error| Error::Config(Box::new(error)))?;
-    let catalog = Catalog::open(&catalog::Settings::new(database_url)).await?;
     let blobs = Blobs::open(&blobs)?;
     let listener = TcpListener::bind(health_address)
         .await
@@ -162,6 +161,24 @@ async fn serve(args: Args) -> Result<(), Error> {
             task: format!("listen on {health_address}"),
             source,
         })?;
+    let health = Arc::new(Health::new(
+        freshness.clone(),
+        max_cache_age,
+        metrics.clone(),
+    ));
+    // Probes are answered from here to the very end.
+    let probes = AbortOnDropHandle::new(tokio::spawn(health::serve(
+        listener,
+        health.clone(),
+        CancellationToken::new(),
+    )));
+    let settings = catalog::Settings::new(database_url);
+    let mut signals = Signals::new()?;
+    let catalog = tokio::select! {
+        catalog = Catalog::open(&settings) => catalog?,
+        () = signals.recv() => return Ok(()),
+    };
+    health.enter(Stage::Listing);
 
     let events = Arc::new(Events::new(client.clone()));
     let (world, queue) = watches::start(&client, &namespace, &freshness, &leadership);
@@ -236,15 +253,7 @@ async fn serve(args: Args) -> Result<(), Error> {
         helm.concurrency = helm_concurrency,
         "Serving namespace {namespace}"
     );
-    let aliases_freshness = freshness.clone();
-    let health = Arc::new(Health::new(freshness, max_cache_age, metrics.clone()));
     let mut tasks = JoinSet::new();
-    // Probes are answered to the very end.
-    let probes = AbortOnDropHandle::new(tokio::spawn(health::serve(
-        listener,
-        health.clone(),
-        CancellationToken::new(),
-    )));
     let controllers = instances.clone();
     let led = leadership.clone();
     tasks.spawn(async move {
@@ -255,7 +264,7 @@ async fn serve(args: Args) -> Result<(), Error> {
         Box::pin(instance::run(controllers, queue)).await;
         "controller of WaveInstances"
     });
-    let (named, told, led) = (instances.clone(), aliases_freshness, leadership.clone());
+    let (named, told, led) = (instances.clone(), freshness, leadership.clone());
     let named_stop = stop.clone();
     tasks.spawn(async move {
         Box::pin(alias::run(named, told, &led, named_stop)).await;
@@ -297,7 +306,7 @@ async fn serve(args: Args) -> Result<(), Error> {
             drop(tasks);
             return Err(lost(ended));
         }
-        outcome = supervise(&mut tasks, &instances, &health, &stop) => outcome?,
+        outcome = supervise(&mut tasks, &mut signals, &instances, &health, &stop) => outcome?,
     }
     drained.cancel();
     if let Ok(Err(lost)) = election.await {
@@ -311,28 +320,48 @@ async fn serve(args: Args) -> Result<(), Error> {
     Ok(())
 }
 
+/// What asks the process to stop.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, Error> {
+        let signals = |kind| {
+            signal(kind).map_err(|source| Error::System {
+                task: "listen for signals".to_owned(),
+                source,
+            })
+        };
+        Ok(Self {
+            terminate: signals(SignalKind::terminate())?,
+            interrupt: signals(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn recv(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
 /// Waits for a signal, then for what runs to end. A controller that ends before is an error.
 async fn supervise(
     tasks: &mut JoinSet<&'static str>,
+    signals: &mut Signals,
     instances: &instance::Context,
     health: &Health,
     stop: &CancellationToken,
 ) -> Result<(), Error> {
-    let signals = |kind| {
-        signal(kind).map_err(|source| Error::System {
-            task: "listen for signals".to_owned(),
-            source,
-        })
-    };
-    let mut terminate = signals(SignalKind::terminate())?;
-    let mut interrupt = signals(SignalKind::interrupt())?;
     let mut synced = std::pin::pin!(instances.world.synced());
     let mut is_synced = false;
     loop {
         tokio::select! {
             ended = tasks.join_next() => return Err(ended_early(ended)),
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
+            () = signals.recv() => break,
             () = &mut synced, if !is_synced => {
                 is_synced = true;
                 health.enter(Stage::Serving);

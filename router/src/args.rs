@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bundle::Quantity;
-use clap::{Parser, ValueEnum, value_parser};
+use clap::{Parser, Subcommand, ValueEnum, value_parser};
 use humantime::parse_duration;
 use ipnet::IpNet;
 
@@ -15,6 +15,9 @@ use crate::oidc::OidcArgs;
 #[derive(Debug, Clone, Parser)]
 #[command(name = "wavestore-router", version, about)]
 pub struct Args {
+    /// What to do instead of serving.
+    #[command(subcommand)]
+    pub command: Option<Command>,
     /// Namespace that holds the store's apps and instances.
     #[arg(long, env = "WAVESTORE_NAMESPACE", default_value = "wavestore")]
     pub namespace: String,
@@ -23,7 +26,8 @@ pub struct Args {
         long,
         env = "WAVESTORE_DATABASE_URL",
         default_value = "sqlite:///data/catalog.db",
-        hide_env_values = true
+        hide_env_values = true,
+        global = true
     )]
     pub database_url: String,
     /// Where bundles and pictures are stored: a folder, or a bucket (`s3://bucket/prefix`, `az:` or `gs:`) with credentials from
@@ -108,8 +112,20 @@ pub struct Args {
     #[command(flatten)]
     pub oidc: OidcArgs,
     /// Form of the log.
-    #[arg(long, env = "WAVESTORE_LOG_FORMAT", default_value = "text")]
+    #[arg(
+        long,
+        env = "WAVESTORE_LOG_FORMAT",
+        default_value = "text",
+        global = true
+    )]
     pub log_format: LogFormat,
+}
+
+/// What to do instead of serving.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Brings the database's tables up to date and ends. Routers and operators wait for it; those that run go on meanwhile.
+    Migrate,
 }
 
 /// Form of the log.
@@ -130,5 +146,16 @@ mod tests {
     #[test]
     fn the_arguments_are_consistent() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn migrations_need_the_database_alone() {
+        let url = "postgres://wavestore@db/wavestore";
+        let flag = format!("--database-url={url}");
+        for given in [["migrate", &flag], [&flag, "migrate"]] {
+            let args = Args::parse_from([&["wavestore-router"][..], &given].concat());
+            assert_eq!(args.command, Some(Command::Migrate));
+            assert_eq!(args.database_url, url);
+        }
     }
 }

@@ -150,7 +150,7 @@ impl Internal {
         };
         let mut words = self.readiness.health.describe();
         if !self.readiness.started.load(Ordering::Relaxed) {
-            words.push_str("database: waiting\n");
+            words.push_str("database: waiting; the log says for what\n");
         }
         if self.readiness.stop.is_cancelled() {
             words.push_str("stopping\n");

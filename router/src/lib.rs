@@ -51,7 +51,7 @@ pub mod properties;
 #[cfg(test)]
 mod tests;
 
-pub use args::{Args, LogFormat};
+pub use args::{Args, Command, LogFormat};
 pub use runtime::start;
 pub use start_up::{StartError, report};
 

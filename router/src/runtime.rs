@@ -19,7 +19,8 @@ use tracing_subscriber::EnvFilter;
 
 use crate::activity::Reporter;
 use crate::app_log::AppLogs;
-use crate::args::{Args, LogFormat};
+use crate::apps::Apps;
+use crate::args::{Args, Command, LogFormat};
 use crate::backoff;
 use crate::bearer::Bearers;
 use crate::client_address::TrustedProxies;
@@ -40,7 +41,8 @@ use crate::session::Sessions;
 use crate::sign_in::SignIn;
 use crate::site::Site;
 use crate::start_up::{
-    StartError, bind, ensure_account, open_catalog, open_tls, part, read_password, until_synced,
+    StartError, bind, ensure_account, migrate, open_catalog, open_tls, part, read_password,
+    until_synced,
 };
 use crate::table::Table;
 use crate::table::health::Health;
@@ -60,7 +62,7 @@ const SWEEP_EVERY: Duration = Duration::from_mins(15);
 /// How long telling of the last use of instances may take at the end.
 const FLUSH: Duration = Duration::from_secs(5);
 
-/// Runs the router until it is told to stop.
+/// Runs the router until it is told to stop, or does what else it is asked for.
 ///
 /// # Errors
 /// Why it could not start, or why it had to stop.
@@ -72,7 +74,15 @@ pub fn start(args: Args) -> Result<(), StartError> {
         .enable_all()
         .build()
         .map_err(part("start the runtime"))?
-        .block_on(run(args))
+        .block_on(async {
+            match args.command {
+                None => run(args).await,
+                Some(Command::Migrate) => tokio::select! {
+                    migrated = migrate(&args.database_url) => migrated,
+                    () = stop_signal() => Err(StartError::Interrupted),
+                },
+            }
+        })
 }
 
 fn init_log(format: LogFormat) {
@@ -118,7 +128,9 @@ async fn run(args: Args) -> Result<(), StartError> {
         drain_timeout,
         access_log,
         oidc,
-        log_format: _, // used before anything else
+        // Used before anything else.
+        command: _,
+        log_format: _,
     } = args;
 
     let site = Site::new(&store_url, &apps_domain).map_err(StartError::Site)?;

@@ -72,6 +72,9 @@ pub enum StartError {
         /// Why it failed.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A signal came before the work was done.
+    #[error("told to stop before the tables were up to date")]
+    Interrupted,
     /// A task that must not end has ended.
     #[error("{0} ended; the process stops so that it is started anew")]
     TaskEnded(&'static str),
@@ -104,7 +107,9 @@ impl StartError {
                 file.display()
             )),
             Self::EmptyPassword(_) => Some("write the admin's password into it".to_owned()),
-            Self::Listen { .. } | Self::Part { .. } | Self::TaskEnded(_) => None,
+            Self::Listen { .. } | Self::Part { .. } | Self::Interrupted | Self::TaskEnded(_) => {
+                None
+            }
         }
     }
 }
@@ -168,13 +173,32 @@ pub(crate) fn read_password(file: &Path) -> Result<String, StartError> {
     Ok(password.to_owned())
 }
 
-/// Opens the database; one that is not there yet may still come up.
+/// Opens the database, and waits for its tables.
 pub(crate) async fn open_catalog(database_url: &str) -> Result<Catalog, StartError> {
     let settings = Settings::new(database_url);
+    patiently(async || Catalog::open(&settings).await).await
+}
+
+/// Brings the tables up to date, and says what was done.
+pub(crate) async fn migrate(database_url: &str) -> Result<(), StartError> {
+    let settings = Settings::new(database_url);
+    let done = patiently(async || Catalog::migrate(&settings).await).await?;
+    if done.is_empty() {
+        info!("The tables were up to date");
+    } else {
+        info!("The tables are up to date: {} has run", done.join(", "));
+    }
+    Ok(())
+}
+
+/// Does something with the database; one that is not there yet may still come up.
+async fn patiently<T>(
+    mut attempt: impl AsyncFnMut() -> Result<T, catalog::Error>,
+) -> Result<T, StartError> {
     let give_up = Instant::now() + DATABASE_PATIENCE;
     loop {
-        match Catalog::open(&settings).await {
-            Ok(catalog) => return Ok(catalog),
+        match attempt().await {
+            Ok(done) => return Ok(done),
             Err(error @ catalog::Error::Connect { .. }) if Instant::now() < give_up => {
                 warn!(
                     error = &error as &dyn std::error::Error,

@@ -1,6 +1,10 @@
 //! A database of its own for each test.
 
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use tempfile::TempDir;
+use test_postgres::Postgres;
 
 use crate::{Catalog, Settings};
 
@@ -21,15 +25,26 @@ impl TestDatabase {
         }
     }
 
-    pub(crate) async fn postgres() -> Self {
+    pub(crate) fn postgres() -> Self {
+        // One server for the whole test process.
+        static SERVER: OnceLock<Result<Postgres, String>> = OnceLock::new();
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let url = match SERVER.get_or_init(|| Postgres::start(&[])) {
+            Ok(server) => server.create_database(&name).expect("a database"),
+            Err(reason) => panic!("{reason}"),
+        };
         Self {
-            settings: settings(super::postgres::create_database().await),
+            settings: settings(url),
             _folder: None,
         }
     }
 
-    /// Opens it as a replica would.
+    /// Brings the tables up to date, and opens it as a replica would.
     pub(crate) async fn open(&self) -> Catalog {
+        Catalog::migrate(&self.settings)
+            .await
+            .expect("migrate the database");
         Catalog::open(&self.settings)
             .await
             .expect("open the database")

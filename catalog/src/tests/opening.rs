@@ -1,12 +1,13 @@
 //! Connecting, migrating, and what people read when that fails.
 
+use std::collections::BTreeSet;
 use std::error::Error as _;
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use futures::future::join_all;
-use sea_orm::{ConnectionTrait as _, Statement};
+use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbBackend, Statement};
 use sea_orm_migration::{MigratorTrait as _, SchemaManager};
 
 use super::database::TestDatabase;
@@ -27,7 +28,11 @@ const TABLES: [&str; 7] = [
 
 on_both_databases!(
     migrations_go_up_down_and_up,
-    replicas_may_open_a_fresh_database_at_once,
+    migrations_only_add,
+    replicas_may_migrate_a_fresh_database_at_once,
+    an_old_schema_is_waited_for,
+    a_schema_that_stays_behind_is_explained,
+    a_schema_without_what_this_release_needs_is_refused,
     what_was_written_is_there_after_opening_again,
     an_older_release_opens_a_newer_database,
     an_older_release_goes_on_writing_rows_beside_this_one,
@@ -35,10 +40,7 @@ on_both_databases!(
 );
 
 async fn migrations_go_up_down_and_up(database: TestDatabase) {
-    let location: Location = database.settings.database_url.parse().expect("a location");
-    let connection = connection::connect(&location, &database.settings)
-        .await
-        .expect("connect");
+    let connection = connect(&database).await;
     let manager = SchemaManager::new(&connection);
     for _ in 0..2 {
         Migrator::up(&connection, None).await.expect("migrate up");
@@ -55,10 +57,151 @@ async fn migrations_go_up_down_and_up(database: TestDatabase) {
     Migrator::up(&connection, None).await.expect("migrate up");
 }
 
-async fn replicas_may_open_a_fresh_database_at_once(database: TestDatabase) {
-    let replicas = join_all((0..8).map(|_| Catalog::open(&database.settings))).await;
-    for replica in replicas {
-        replica.expect("open").ping().await.expect("ping");
+/// The previous release goes on beside a migration: it reads what it knows, and writes rows that lack what is new. A migration
+/// that takes something away has to be named after what it needs, and comes a release later.
+async fn migrations_only_add(database: TestDatabase) {
+    let connection = connect(&database).await;
+    let mut before = columns(&connection).await;
+    for migration in Migrator::migrations() {
+        let name = migration.name();
+        Migrator::up(&connection, Some(1)).await.expect(name);
+        let after = columns(&connection).await;
+        if !name.contains("_needs_") {
+            let lost: Vec<_> = before.difference(&after).collect();
+            assert!(lost.is_empty(), "{name} takes away or changes {lost:?}");
+            let tables: BTreeSet<_> = before.iter().map(|column| &column.table).collect();
+            let demanded: Vec<_> = after
+                .difference(&before)
+                .filter(|new| tables.contains(&new.table) && new.must_be_written)
+                .collect();
+            assert!(
+                demanded.is_empty(),
+                "{name}: nobody writes {demanded:?} yet"
+            );
+        }
+        before = after;
+    }
+}
+
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Column {
+    table: String,
+    name: String,
+    kind: String,
+    /// Not null, and without a value of its own.
+    must_be_written: bool,
+}
+
+async fn columns(connection: &DatabaseConnection) -> BTreeSet<Column> {
+    let backend = connection.get_database_backend();
+    let question = match backend {
+        DbBackend::Postgres => {
+            "SELECT table_name::text, column_name::text, data_type::text, \
+             is_nullable = 'NO' AND column_default IS NULL AND is_generated = 'NEVER' AND is_identity = 'NO' \
+             FROM information_schema.columns WHERE table_schema = 'public'"
+        }
+        _ => {
+            "SELECT t.name, c.name, c.type, c.\"notnull\" AND c.dflt_value IS NULL \
+             FROM sqlite_master t JOIN pragma_table_info(t.name) c WHERE t.type = 'table'"
+        }
+    };
+    let rows = connection
+        .query_all_raw(Statement::from_string(backend, question))
+        .await
+        .expect("look at the columns");
+    rows.iter()
+        .map(|row| Column {
+            table: row.try_get_by_index(0).expect("a table"),
+            name: row.try_get_by_index(1).expect("a name"),
+            kind: row.try_get_by_index(2).expect("a type"),
+            must_be_written: row.try_get_by_index(3).expect("a flag"),
+        })
+        .collect()
+}
+
+async fn connect(database: &TestDatabase) -> DatabaseConnection {
+    let location: Location = database.settings.database_url.parse().expect("a location");
+    connection::connect(&location, &database.settings)
+        .await
+        .expect("connect")
+}
+
+async fn replicas_may_migrate_a_fresh_database_at_once(database: TestDatabase) {
+    let migrated = join_all((0..8).map(|_| Catalog::migrate(&database.settings))).await;
+    for migrated in migrated {
+        migrated.expect("migrate");
+    }
+    let again = Catalog::migrate(&database.settings).await;
+    assert_eq!(again.expect("migrate"), Vec::<String>::new());
+    let catalog = Catalog::open(&database.settings).await.expect("open");
+    catalog.ping().await.expect("ping");
+}
+
+/// The names of all migrations, in order.
+fn all_migrations() -> Vec<String> {
+    let all = Migrator::migrations();
+    all.iter().map(|one| one.name().to_owned()).collect()
+}
+
+async fn an_old_schema_is_waited_for(database: TestDatabase) {
+    Migrator::up(&connect(&database).await, Some(1))
+        .await
+        .expect("migrate a little");
+    let mut opening = std::pin::pin!(Catalog::open(&database.settings));
+    let early = tokio::time::timeout(Duration::from_millis(300), &mut opening).await;
+    assert!(early.is_err(), "{early:?}");
+    let migrated = Catalog::migrate(&database.settings).await;
+    assert_eq!(migrated.expect("migrate"), all_migrations()[1..]);
+    let catalog = opening.await.expect("open");
+    assert_eq!(catalog.accounts(1).await.expect("read accounts"), []);
+}
+
+async fn a_schema_that_stays_behind_is_explained(database: TestDatabase) {
+    Migrator::up(&connect(&database).await, Some(1))
+        .await
+        .expect("migrate a little");
+    let impatient = Settings {
+        schema_timeout: Duration::from_millis(100),
+        ..database.settings.clone()
+    };
+    let error = refused(&impatient).await;
+    let words = error.to_string();
+    assert_eq!(error.code(), "SchemaBehind");
+    let end = format!(
+        "are behind this release: {} to be migrated",
+        all_migrations()[1..].join(", ")
+    );
+    assert!(words.ends_with(&end), "{words}");
+    let hint = error.hint().expect("a hint");
+    for word in ["component=migrate", "`wavestore-router migrate`"] {
+        assert!(hint.contains(word), "{hint}");
+    }
+}
+
+async fn a_schema_without_what_this_release_needs_is_refused(database: TestDatabase) {
+    let newer = database.open().await;
+    newer
+        .database
+        .execute_unprepared(
+            "INSERT INTO seaql_migrations (version, applied_at) VALUES ('m9999_drop_accounts_needs_m9998', 0)",
+        )
+        .await
+        .expect("note a later migration");
+    let newest = all_migrations().pop().expect("a migration");
+    let errors = [
+        refused(&database.settings).await,
+        Catalog::migrate(&database.settings)
+            .await
+            .expect_err("it is refused"),
+    ];
+    for error in errors {
+        assert_eq!(error.code(), "SchemaAhead");
+        let words = error.to_string();
+        let end = format!(
+            "are ahead of this release: `m9999_drop_accounts_needs_m9998` has run, and this release ends with `{newest}`"
+        );
+        assert!(words.ends_with(&end), "{words}");
+        assert!(error.hint().is_some());
     }
 }
 
@@ -117,13 +260,13 @@ async fn a_closed_catalog_gives_no_sign_of_life(database: TestDatabase) {
 
 /// Processes, not tasks: within one process SQLite keeps its locks apart from the operating system's.
 #[test]
-fn processes_may_open_a_fresh_sqlite_file_at_once() {
+fn processes_may_migrate_a_fresh_sqlite_file_at_once() {
     let database = TestDatabase::sqlite();
     let this_program = std::env::current_exe().expect("know this program");
     let processes: Vec<_> = (0..6)
         .map(|_| {
             Command::new(&this_program)
-                .args(["tests::opening::opened_by_another_process", "--exact"])
+                .args(["tests::opening::migrated_by_another_process", "--exact"])
                 .arg("--include-ignored")
                 .env(OTHER_PROCESS, &database.settings.database_url)
                 .stdout(Stdio::piped())
@@ -143,12 +286,14 @@ fn processes_may_open_a_fresh_sqlite_file_at_once() {
 const OTHER_PROCESS: &str = "WAVESTORE_TEST_DATABASE_URL";
 
 #[tokio::test]
-#[ignore = "part of `processes_may_open_a_fresh_sqlite_file_at_once`"]
-async fn opened_by_another_process() {
+#[ignore = "part of `processes_may_migrate_a_fresh_sqlite_file_at_once`"]
+async fn migrated_by_another_process() {
     let Ok(url) = std::env::var(OTHER_PROCESS) else {
         return;
     };
-    let catalog = Catalog::open(&Settings::new(url)).await.expect("open");
+    let settings = Settings::new(url);
+    Catalog::migrate(&settings).await.expect("migrate");
+    let catalog = Catalog::open(&settings).await.expect("open");
     assert_eq!(catalog.accounts(1).await.expect("read accounts"), []);
 }
 
@@ -244,11 +389,12 @@ async fn an_unreachable_postgres_is_named_without_its_password() {
 /// Such as one whose host is gone: TCP takes a quarter of an hour to notice.
 #[tokio::test]
 async fn a_postgres_that_does_not_answer_keeps_no_place_in_the_pool() {
-    let database = TestDatabase::postgres().await;
+    let database = TestDatabase::postgres();
     let settings = Settings {
         max_connections: 2,
         ..database.settings.clone()
     };
+    Catalog::migrate(&settings).await.expect("migrate");
     let catalog = Catalog::open(&settings).await.expect("open");
     let questions = (0..2).map(|_| {
         let question = catalog.database.execute_unprepared("SELECT pg_sleep(3600)");
@@ -262,7 +408,7 @@ async fn a_postgres_that_does_not_answer_keeps_no_place_in_the_pool() {
 
 #[tokio::test]
 async fn a_refusal_by_postgres_is_passed_on() {
-    let database = TestDatabase::postgres().await;
+    let database = TestDatabase::postgres();
     let url = database
         .settings
         .database_url

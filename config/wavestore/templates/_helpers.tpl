@@ -18,13 +18,17 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{ .Values.admin.existingSecret | default (printf "%s-admin" .Release.Name) }}
 {{- end }}
 
-{{/* Whether database or bundles are on the store's volume. */}}
-{{- define "wavestore.hasVolume" -}}
-{{- $database := and (not .Values.database.urlSecretRef.name) (hasPrefix "sqlite:" .Values.database.url) }}
-{{- if or $database (hasPrefix "file:" .Values.blobs.url) }}true{{ end }}
+{{/* Whether the database is on the store's volume. */}}
+{{- define "wavestore.hasDatabaseOnVolume" -}}
+{{- if and (not .Values.database.urlSecretRef.name) (hasPrefix "sqlite:" .Values.database.url) }}true{{ end }}
 {{- end }}
 
-{{/* What the pods of operator and router have in common. */}}
+{{/* Whether database or bundles are on the store's volume. */}}
+{{- define "wavestore.hasVolume" -}}
+{{- if or (include "wavestore.hasDatabaseOnVolume" .) (hasPrefix "file:" .Values.blobs.url) }}true{{ end }}
+{{- end }}
+
+{{/* What the store's pods have in common. */}}
 {{- define "wavestore.pod" -}}
 {{- with .Values.images.pullSecrets }}
 imagePullSecrets: {{ toYaml . | nindent 2 }}
@@ -37,6 +41,10 @@ securityContext:
   fsGroupChangePolicy: OnRootMismatch
   seccompProfile: {type: RuntimeDefault}
 enableServiceLinks: false
+{{- end }}
+
+{{/* Of those with the store's volume. */}}
+{{- define "wavestore.sameNode" -}}
 {{- if and (include "wavestore.hasVolume" .) (eq .Values.storage.accessMode "ReadWriteOnce") }}
 # One volume, one node.
 affinity:
@@ -64,6 +72,21 @@ capabilities: {drop: [ALL]}
   value: {{ .Values.storeUrl | quote }}
 - name: WAVESTORE_APPS_DOMAIN
   value: {{ .Values.appsDomain | quote }}
+{{ include "wavestore.databaseEnv" . }}
+- name: WAVESTORE_BLOBS
+  value: {{ .Values.blobs.url | quote }}
+{{- range $name, $value := .Values.blobs.env }}
+- name: {{ $name }}
+  value: {{ $value | quote }}
+{{- end }}
+{{- if .Values.instances.caConfigMap }}
+- name: SSL_CERT_FILE
+  value: /etc/wavestore/ca/ca.crt
+{{- end }}
+{{- end }}
+
+{{/* Settings of all who use the database. */}}
+{{- define "wavestore.databaseEnv" -}}
 - name: WAVESTORE_DATABASE_URL
 {{- if .Values.database.urlSecretRef.name }}
   valueFrom:
@@ -71,20 +94,10 @@ capabilities: {drop: [ALL]}
 {{- else }}
   value: {{ .Values.database.url | quote }}
 {{- end }}
-- name: WAVESTORE_BLOBS
-  value: {{ .Values.blobs.url | quote }}
-{{- range $name, $value := .Values.blobs.env }}
-- name: {{ $name }}
-  value: {{ $value | quote }}
-{{- end }}
 - name: WAVESTORE_LOG_FORMAT
   value: {{ .Values.log.format }}
 - name: RUST_LOG
   value: {{ .Values.log.level | quote }}
-{{- if .Values.instances.caConfigMap }}
-- name: SSL_CERT_FILE
-  value: /etc/wavestore/ca/ca.crt
-{{- end }}
 {{- end }}
 
 {{- define "wavestore.envFrom" -}}

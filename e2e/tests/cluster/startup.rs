@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::Stdio, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use crds::{Visibility, WaveApp, WaveInstance};
-use e2e::{PATIENCE, Store, condition, eventually, instance, run};
+use e2e::{PATIENCE, Store, condition, eventually, instance, migrate, run};
 use k8s_openapi::{
     ByteString,
     api::core::v1::{ConfigMap, Namespace},
@@ -164,8 +164,9 @@ async fn the_operator_names_what_it_lacks() -> Result<()> {
 }
 
 /// Settings of an operator whose chart always says no.
-fn with_broken_chart(namespace: &str) -> Result<Settings> {
+async fn with_broken_chart(namespace: &str) -> Result<Settings> {
     let settings = Settings::new()?.operator();
+    migrate(&format!("sqlite://{}", settings.path("catalog.db"))).await?;
     let chart = settings.path("chart");
     std::fs::create_dir_all(format!("{chart}/templates"))?;
     std::fs::write(
@@ -204,7 +205,7 @@ async fn a_chart_that_fails_to_render_is_told_in_helms_own_words() -> Result<()>
         )
         .await?;
 
-    let settings = with_broken_chart(namespace)?;
+    let settings = with_broken_chart(namespace).await?;
     let mut operator = settings.start("wavestore-operator")?;
 
     let bundle = e2e::pack(&[

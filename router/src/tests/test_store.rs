@@ -376,8 +376,9 @@ async fn make_accounts(catalog: &Catalog) {
 
 async fn open_catalog(folder: &TempDir) -> Catalog {
     let url = format!("sqlite://{}/catalog.db", folder.path().display());
-    let catalog = Catalog::open(&Settings::new(url)).await;
-    catalog.expect("a database")
+    let settings = Settings::new(url);
+    Catalog::migrate(&settings).await.expect("tables");
+    Catalog::open(&settings).await.expect("a database")
 }
 
 /// Waits until `holds`, and fails when it never does.
