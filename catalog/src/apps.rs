@@ -2,16 +2,17 @@
 
 mod search;
 mod versions;
+pub(crate) mod words;
 
 use std::fmt;
 use std::str::FromStr as _;
 
 use chrono::{DateTime, Utc};
 use crds::{Lifecycle, Visibility};
-use sea_orm::sea_query::OnConflict;
+use sea_orm::sea_query::{Expr, OnConflict};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait as _, Condition, EntityTrait as _, PaginatorTrait as _,
-    QueryFilter as _, QueryOrder as _, QuerySelect as _, SqlErr,
+    ActiveValue::Set, ColumnTrait as _, Condition, DbBackend, EntityTrait as _, Iterable as _,
+    PaginatorTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, Select, SqlErr,
 };
 
 use crate::entities::apps::{ActiveModel, Column, Entity, Model, Strings};
@@ -97,6 +98,31 @@ pub(crate) fn visible_to(viewer: &Viewer) -> Condition {
     }
 }
 
+/// Rows without their words, which are for the database alone and may be long.
+fn rows() -> Select<Entity> {
+    let others = Column::iter().filter(|column| !matches!(column, Column::Words));
+    Entity::find()
+        .select_only()
+        .columns(others)
+        .expr_as(Expr::val(""), "words")
+}
+
+/// The question for a page of the list of apps.
+pub(crate) fn page(
+    viewer: &Viewer,
+    query: &AppQuery,
+    limit: u64,
+    backend: DbBackend,
+) -> Select<Entity> {
+    rows()
+        .filter(visible_to(viewer))
+        .filter(query.condition(backend))
+        .order_by_desc(Column::PublishedAtMs)
+        .order_by_asc(Column::Name)
+        .order_by_asc(Column::Version)
+        .limit(limit)
+}
+
 impl Catalog {
     /// Adds an app, or replaces the row with the same uid.
     ///
@@ -120,6 +146,7 @@ impl Catalog {
                 Column::Link,
                 Column::LongDescription,
                 Column::PublishedAtMs,
+                Column::Words,
             ])
             .to_owned();
         let published = Entity::insert(to_row(app))
@@ -163,13 +190,7 @@ impl Catalog {
         query: &AppQuery,
         limit: u64,
     ) -> Result<Vec<App>, Error> {
-        let rows = Entity::find()
-            .filter(visible_to(viewer))
-            .filter(query.condition())
-            .order_by_desc(Column::PublishedAtMs)
-            .order_by_asc(Column::Name)
-            .order_by_asc(Column::Version)
-            .limit(limit)
+        let rows = page(viewer, query, limit, self.database.get_database_backend())
             .all(&self.database)
             .await
             .map_err(Error::database("read apps"))?;
@@ -186,7 +207,7 @@ impl Catalog {
         name: &str,
         version: &str,
     ) -> Result<Option<App>, Error> {
-        Entity::find()
+        rows()
             .filter(visible_to(viewer))
             .filter(Column::Name.eq(name))
             .filter(Column::Version.eq(version))
@@ -230,6 +251,9 @@ fn to_row(app: &App) -> ActiveModel {
         long_description,
         published_at,
     } = app.clone();
+    let texts = [&name, &title, &description].into_iter();
+    let texts = texts.chain(&tags).chain(&long_description);
+    let words = words::index(texts.map(String::as_str));
     ActiveModel {
         uid: Set(uid),
         resource: Set(resource),
@@ -247,6 +271,7 @@ fn to_row(app: &App) -> ActiveModel {
         link: Set(link),
         long_description: Set(long_description),
         published_at_ms: Set(timestamp::to_column(published_at)),
+        words: Set(words),
     }
 }
 
@@ -279,6 +304,7 @@ fn from_row(row: Model) -> Result<App, Error> {
         link,
         long_description,
         published_at_ms,
+        words: _,
     } = row;
     Ok(App {
         uid,

@@ -8,6 +8,7 @@
 mod m0001_apps_accounts_sessions;
 mod m0002_people_of_providers;
 mod m0003_tokens;
+mod m0004_words;
 
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, EntityTrait, QuerySelect};
 use sea_orm_migration::prelude::{ForeignKey, ForeignKeyAction, ForeignKeyCreateStatement, Index};
@@ -25,6 +26,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0001_apps_accounts_sessions::Migration),
             Box::new(m0002_people_of_providers::Migration),
             Box::new(m0003_tokens::Migration),
+            Box::new(m0004_words::Migration),
         ]
     }
 }

@@ -7,6 +7,7 @@ mod blobs;
 mod database;
 mod opening;
 mod provider_sessions;
+mod search;
 mod sessions;
 mod tickets;
 mod tokens;

@@ -481,6 +481,7 @@ async fn home(store: &Store, visitor: &Visitor, call: &Call) -> Result<Reply, Er
         after: after
             .transpose()
             .map_err(|_| Error::BadRequest("there is no such place in the list of apps"))?,
+        ..AppQuery::default()
     };
     let apps = store
         .catalog

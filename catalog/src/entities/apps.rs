@@ -26,6 +26,8 @@ pub struct Model {
     pub link: Option<String>,
     pub long_description: Option<String>,
     pub published_at_ms: i64,
+    /// What it is found by, see [`crate::apps::words`].
+    pub words: String,
 }
 
 /// A list in one JSON column.

@@ -16,13 +16,11 @@ on_both_databases!(
     each_viewer_sees_what_is_shared_with_them,
     apps_come_newest_first_and_limited,
     a_list_goes_on_where_it_ended,
-    apps_are_found_by_words,
-    a_search_shows_nothing_that_is_not_shared,
     a_withdrawn_app_is_gone,
     a_value_of_a_later_release_is_an_error,
 );
 
-fn app(name: &str, version: &str) -> App {
+pub(super) fn app(name: &str, version: &str) -> App {
     App {
         uid: format!("uid-{name}-{version}"),
         resource: format!("{name}-{version}"),
@@ -262,74 +260,6 @@ async fn a_list_goes_on_where_it_ended(database: TestDatabase) {
     for text in ["", "1", "1~a", "x~a~1.0.0"] {
         assert!(text.parse::<AppCursor>().is_err(), "{text}");
     }
-}
-
-async fn apps_are_found_by_words(database: TestDatabase) {
-    let catalog = database.open().await;
-    let sales = App {
-        title: "Sales Forecast 100%".to_owned(),
-        description: "What sold_well and what did not! C:\\temp".to_owned(),
-        tags: vec![
-            "Finance".to_owned(),
-            "a \"b\"".to_owned(),
-            "Überblick".to_owned(),
-        ],
-        ..app("h2o-sales", "1.0.0")
-    };
-    let hello = App {
-        title: "Hello".to_owned(),
-        description: "What soldwell, 1000 times".to_owned(),
-        ..app("hello", "1.0.0")
-    };
-    for app in [&sales, &hello] {
-        catalog.publish(app).await.expect("publish");
-    }
-    let cases: [(&str, &[&str]); 17] = [
-        ("", &["h2o-sales", "hello"]),
-        ("  ", &["h2o-sales", "hello"]),
-        ("what", &["h2o-sales", "hello"]),
-        ("FORECAST", &["h2o-sales"]),
-        ("h2o", &["h2o-sales"]),
-        ("finance", &["h2o-sales"]),
-        ("Überblick", &["h2o-sales"]),
-        ("finance what sales", &["h2o-sales"]),
-        ("finance hello", &[]),
-        ("100%", &["h2o-sales"]),
-        ("100", &["h2o-sales", "hello"]),
-        ("sold_well", &["h2o-sales"]),
-        ("not!", &["h2o-sales"]),
-        ("c:\\temp", &["h2o-sales"]),
-        ("\"b\"", &["h2o-sales"]),
-        ("' OR 1=1 --", &[]),
-        ("1.0.0", &[]),
-    ];
-    for (text, expected) in cases {
-        let query = AppQuery {
-            text: text.to_owned(),
-            after: None,
-        };
-        let found = catalog.visible_apps(&Viewer::anonymous(), &query, 10).await;
-        let found = found.expect("read");
-        let names: Vec<&str> = found.iter().map(|app| app.name.as_str()).collect();
-        assert_eq!(names, expected, "{text}");
-    }
-}
-
-async fn a_search_shows_nothing_that_is_not_shared(database: TestDatabase) {
-    let catalog = database.open().await;
-    let secret = App {
-        visibility: Visibility::Private,
-        ..app("secret", "1.0.0")
-    };
-    catalog.publish(&secret).await.expect("publish");
-    let query = AppQuery {
-        text: "secret".to_owned(),
-        after: None,
-    };
-    let found = catalog.visible_apps(&Viewer::anonymous(), &query, 10).await;
-    assert_eq!(found.expect("read"), []);
-    let found = catalog.visible_apps(&Viewer::store(), &query, 10).await;
-    assert_eq!(found.expect("read"), [secret]);
 }
 
 async fn a_withdrawn_app_is_gone(database: TestDatabase) {

@@ -637,7 +637,9 @@ async fn apps_are_searched_for_on_the_first_page() {
         ("?q=SALES+app", &["sales"]),
         ("?q=demo", &["sales", "hello"]),
         ("?q=closed", &[]),
-        ("?q=%25", &[]),
+        // Signs alone ask for nothing in particular.
+        ("?q=%25", &["sales", "hello"]),
+        ("?q=%25nothing", &[]),
     ] {
         let url = store.store(&format!("/{query}"));
         let (status, words) = page(mallory.open(&url).await).await;

@@ -214,7 +214,7 @@ mod tests {
         let snapshot = Snapshot::default();
         let query = AppQuery {
             text: "a <b> & c".to_owned(),
-            after: None,
+            ..AppQuery::default()
         };
         let limit = usize::try_from(MAX_APPS).expect("few");
         let page = |count: usize| {
