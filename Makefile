@@ -92,6 +92,10 @@ bench-launch: ## Measure each phase until an app's first page, beside venv and p
 bench-operator: ## Measure the operator, COUNT="100 500 1000 10000", on a control plane of its own without nodes
 	e2e/bench/operator.sh $(or $(COUNT),100 500 1000 10000)
 
+.PHONY: bench-catalog
+bench-catalog: ## Measure pages of 10,000 app versions on a Postgres and an SQLite of its own
+	cargo bench --locked -p catalog --bench pages -- $(CURDIR)/target/bench
+
 .PHONY: bench-router
 bench-router: ## Measure the router beside nginx, HAProxy and configurable-http-proxy, CASE="small sockets-1000"
 	e2e/bench/router.sh $(or $(CASE),small small-1000 10k 1m connects upload download sockets-1000 sockets-4000 endpoint churn table instructions)

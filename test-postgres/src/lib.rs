@@ -78,6 +78,17 @@ impl Postgres {
         self.run("dropdb", &["--force", name])
     }
 
+    /// Runs a statement in a database, such as `VACUUM ANALYZE`.
+    ///
+    /// # Errors
+    /// The server refuses it.
+    pub fn execute(&self, name: &str, statement: &str) -> Result<(), String> {
+        self.run(
+            "psql",
+            &["--quiet", "--dbname", name, "--command", statement],
+        )
+    }
+
     fn run(&self, program: &str, args: &[&str]) -> Result<(), String> {
         let output = Command::new(self.programs.join(program))
             .arg(format!("--host={}", self.folder.display()))

@@ -58,8 +58,10 @@ fn has_words(words: &[String], backend: DbBackend) -> Option<Expr> {
         Expr::cust_with_values("word_index @@ CAST($1 AS tsquery)", [each.join(" & ")])
     } else {
         let each: Vec<String> = words.iter().map(|word| format!("\"{word}\" *")).collect();
+        // With the plus no index of numbers is used: SQLite would find all that match, read and sort them for each page. So it
+        // walks the list, whose indexes have the number, and stops when the page is full.
         Expr::cust_with_values(
-            "uid IN (SELECT n.uid FROM app_words w JOIN app_numbers n ON n.number = w.rowid WHERE app_words MATCH ?)",
+            "+number IN (SELECT rowid FROM app_words WHERE app_words MATCH ?)",
             [each.join(" ")],
         )
     })

@@ -28,31 +28,35 @@ const POSTGRES_DOWN: [&str; 2] = [
     "ALTER TABLE apps DROP COLUMN word_index",
 ];
 
-/// An FTS5 table knows rows by numbers, and the numbers that SQLite itself gives to rows of `apps` change with VACUUM.
+/// An FTS5 table knows rows by numbers, and the numbers that SQLite itself gives to rows of `apps` change with VACUUM. So they
+/// have numbers of their own, which are also a part of the indexes: what is found is so recognized without reading a row.
 /// The tokenizer `ascii` cuts at blanks alone here, since words have no other ASCII sign.
-const SQLITE_UP: [&str; 5] = [
-    "CREATE TABLE app_numbers (number integer PRIMARY KEY, uid text NOT NULL UNIQUE)",
+const SQLITE_UP: [&str; 8] = [
+    "ALTER TABLE apps ADD COLUMN number integer",
+    "UPDATE apps SET number = rowid",
+    "CREATE UNIQUE INDEX apps_by_number ON apps (number)",
     "CREATE VIRTUAL TABLE app_words USING fts5 \
      (words, content = '', contentless_delete = 1, detail = none, prefix = '1 2 3', tokenize = 'ascii')",
+    "INSERT INTO app_words (rowid, words) SELECT number, words FROM apps",
     "CREATE TRIGGER app_words_insert AFTER INSERT ON apps BEGIN \
-     INSERT INTO app_numbers (uid) VALUES (new.uid); \
-     INSERT INTO app_words (rowid, words) SELECT number, new.words FROM app_numbers WHERE uid = new.uid; \
+     UPDATE apps SET number = (SELECT coalesce(max(number), 0) + 1 FROM apps) WHERE uid = new.uid; \
+     INSERT INTO app_words (rowid, words) SELECT number, words FROM apps WHERE uid = new.uid; \
      END",
     "CREATE TRIGGER app_words_update AFTER UPDATE OF words ON apps WHEN new.words <> old.words BEGIN \
-     UPDATE app_words SET words = new.words WHERE rowid = (SELECT number FROM app_numbers WHERE uid = new.uid); \
+     UPDATE app_words SET words = new.words WHERE rowid = new.number; \
      END",
     "CREATE TRIGGER app_words_delete AFTER DELETE ON apps BEGIN \
-     DELETE FROM app_words WHERE rowid = (SELECT number FROM app_numbers WHERE uid = old.uid); \
-     DELETE FROM app_numbers WHERE uid = old.uid; \
+     DELETE FROM app_words WHERE rowid = old.number; \
      END",
 ];
 
-const SQLITE_DOWN: [&str; 5] = [
+const SQLITE_DOWN: [&str; 6] = [
     "DROP TRIGGER app_words_delete",
     "DROP TRIGGER app_words_update",
     "DROP TRIGGER app_words_insert",
     "DROP TABLE app_words",
-    "DROP TABLE app_numbers",
+    "DROP INDEX apps_by_number",
+    "ALTER TABLE apps DROP COLUMN number",
 ];
 
 #[async_trait::async_trait]
@@ -65,6 +69,13 @@ impl MigrationTrait for Migration {
             .add_column(text("words").default(""))
             .to_owned();
         manager.alter_table(apps).await?;
+        let is_postgres = manager.get_database_backend() == DbBackend::Postgres;
+        let own: &[&str] = if is_postgres {
+            &POSTGRES_UP
+        } else {
+            &SQLITE_UP
+        };
+        execute(manager, own).await?;
         for (name, column) in LISTS {
             let mut index = Index::create().name(name).table("apps").to_owned();
             if let Some(column) = column {
@@ -74,43 +85,38 @@ impl MigrationTrait for Migration {
                 .col(("published_at_ms", IndexOrder::Desc))
                 .col("name")
                 .col("version");
+            if !is_postgres {
+                index.col("number");
+            }
             manager.create_index(index).await?;
-        }
-        let number_them = "INSERT INTO app_numbers (uid) SELECT uid FROM apps";
-        let index_them = "INSERT INTO app_words (rowid, words) SELECT number, '' FROM app_numbers";
-        let own: &[&str] = if manager.get_database_backend() == DbBackend::Postgres {
-            &POSTGRES_UP
-        } else {
-            &[&SQLITE_UP[..], &[number_them, index_them]].concat()
-        };
-        for statement in own {
-            manager
-                .get_connection()
-                .execute_unprepared(statement)
-                .await?;
         }
         fill(manager).await
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        for (name, _) in LISTS {
+            let index = Index::drop().name(name).table("apps").to_owned();
+            manager.drop_index(index).await?;
+        }
         let own: &[&str] = if manager.get_database_backend() == DbBackend::Postgres {
             &POSTGRES_DOWN
         } else {
             &SQLITE_DOWN
         };
-        for statement in own {
-            manager
-                .get_connection()
-                .execute_unprepared(statement)
-                .await?;
-        }
-        for (name, _) in LISTS {
-            let index = Index::drop().name(name).table("apps").to_owned();
-            manager.drop_index(index).await?;
-        }
+        execute(manager, own).await?;
         let apps = Table::alter().table("apps").drop_column("words").to_owned();
         manager.alter_table(apps).await
     }
+}
+
+async fn execute(manager: &SchemaManager<'_>, statements: &[&str]) -> Result<(), DbErr> {
+    for statement in statements {
+        manager
+            .get_connection()
+            .execute_unprepared(statement)
+            .await?;
+    }
+    Ok(())
 }
 
 /// Cuts the words of the apps that are there.

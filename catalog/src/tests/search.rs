@@ -181,6 +181,33 @@ async fn what_changes_and_what_goes_is_found_so(database: TestDatabase) {
     assert_eq!(found(&catalog, &search("forecast")).await, ["sales"]);
 }
 
+/// VACUUM numbers SQLite's rows anew.
+#[tokio::test]
+async fn an_sqlite_file_may_be_vacuumed() {
+    let database = TestDatabase::sqlite();
+    let catalog = database.open().await;
+    for name in ["first", "second", "third"] {
+        let app = app(name, "1.0.0");
+        catalog.publish(&app).await.expect("publish");
+    }
+    let first = app("first", "1.0.0");
+    assert!(catalog.withdraw(&first.uid).await.expect("withdraw"));
+    let vacuumed = catalog.database.execute_unprepared("VACUUM").await;
+    vacuumed.expect("vacuum");
+    let renamed = App {
+        title: "Renamed".to_owned(),
+        ..app("second", "1.0.0")
+    };
+    catalog.publish(&renamed).await.expect("publish");
+    for (text, expected) in [
+        ("second", "second"),
+        ("renamed", "second"),
+        ("third", "third"),
+    ] {
+        assert_eq!(found(&catalog, &search(text)).await, [expected]);
+    }
+}
+
 async fn apps_of_before_are_found_after_the_migration(database: TestDatabase) {
     let location = database.settings.database_url.parse().expect("a location");
     let connection = connection::connect(&location, &database.settings).await;

@@ -1,0 +1,265 @@
+//! How long a page of the list of apps takes at the database, on SQLite and on Postgres: `make bench-catalog`.
+//!
+//! It asks as the router does, through a pool of connections, one question after the other, and counts until the rows are apps.
+
+#![expect(
+    clippy::print_stdout,
+    reason = "what is measured is for whoever runs it"
+)]
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use catalog::{App, AppCursor, AppQuery, Catalog, Digest, Lifecycle, Settings, Viewer, Visibility};
+use chrono::{DateTime, TimeDelta, Utc};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use serde_json::{Value, json};
+use test_postgres::Postgres;
+use tokio::time::Instant;
+
+const APPS: usize = 2000;
+const VERSIONS: usize = 5;
+/// As the router's first page asks: one more than it shows.
+const PAGE: u64 = 61;
+const RUNS: usize = 400;
+/// How long a page may take.
+const BUDGET: Duration = Duration::from_millis(20);
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+#[tokio::main]
+async fn main() -> Outcome<ExitCode> {
+    let results = std::env::args()
+        .nth(1)
+        .ok_or("name the folder of the results")?;
+    let results = PathBuf::from(results);
+    std::fs::create_dir_all(&results)?;
+    let postgres = Postgres::start(&[])?;
+    let url = postgres.create_database("catalog")?;
+    // As autovacuum does a minute after so many new rows.
+    let analyze = || postgres.execute("catalog", "VACUUM ANALYZE");
+    let on_postgres = measure("postgres", &url, analyze, &results).await?;
+    let folder = tempfile::tempdir()?;
+    let url = format!("sqlite://{}", folder.path().join("catalog.db").display());
+    let on_sqlite = measure("sqlite", &url, || Ok(()), &results).await?;
+    Ok(if on_postgres && on_sqlite {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Measures one database and writes what came of it; answers whether all was within the budget.
+async fn measure(
+    backend: &str,
+    url: &str,
+    analyze: impl FnOnce() -> Result<(), String>,
+    results: &Path,
+) -> Outcome<bool> {
+    let settings = Settings::new(url);
+    Catalog::migrate(&settings).await?;
+    let catalog = Catalog::open(&settings).await?;
+    let started = Instant::now();
+    stream::iter(0..APPS * VERSIONS)
+        .map(|number| {
+            let (catalog, app) = (&catalog, app(number));
+            async move { catalog.publish(&app).await }
+        })
+        .buffer_unordered(4)
+        .try_collect::<()>()
+        .await?;
+    let published = started.elapsed();
+    analyze()?;
+
+    let mut pages = Vec::new();
+    for (name, viewer, query) in cases(&catalog).await? {
+        pages.push(page(&catalog, name, &viewer, &query).await?);
+    }
+    let within = pages.iter().all(|page| {
+        page["p99_ms"]
+            .as_f64()
+            .is_some_and(|p99| p99 <= millis(BUDGET))
+    });
+    let report = json!({
+        "backend": backend, "app_versions": APPS * VERSIONS, "page": PAGE, "runs": RUNS,
+        "budget_ms": millis(BUDGET), "within_budget": within,
+        "publish_ms": millis(published) / f64::from(u32::try_from(APPS * VERSIONS)?),
+        "pages": pages,
+    });
+    let file = results.join(format!("catalog-{backend}.json"));
+    std::fs::write(&file, serde_json::to_string_pretty(&report)? + "\n")?;
+    println!(
+        "{} {}",
+        file.display(),
+        if within {
+            "within the budget"
+        } else {
+            "OVER THE BUDGET"
+        }
+    );
+    Ok(within)
+}
+
+async fn page(catalog: &Catalog, name: &str, viewer: &Viewer, query: &AppQuery) -> Outcome<Value> {
+    let mut times = Vec::with_capacity(RUNS);
+    let mut rows = 0;
+    for _ in 0..RUNS {
+        let started = Instant::now();
+        rows = catalog.visible_apps(viewer, query, PAGE).await?.len();
+        times.push(started.elapsed());
+    }
+    times.sort_unstable();
+    let (p50, p99) = (millis(times[RUNS / 2]), millis(times[RUNS * 99 / 100]));
+    println!("{name:44} {rows:3} rows  p50 {p50:6.2} ms  p99 {p99:6.2} ms");
+    Ok(json!({ "page": name, "rows": rows, "p50_ms": p50, "p99_ms": p99 }))
+}
+
+/// What is asked for, by whom, and how it is called.
+async fn cases(catalog: &Catalog) -> Outcome<Vec<(&'static str, Viewer, AppQuery)>> {
+    let admin = Viewer::store();
+    let user = Viewer {
+        name: Some("owner7".to_owned()),
+        admin: false,
+    };
+    let search = |text: &str| AppQuery {
+        text: text.to_owned(),
+        ..AppQuery::default()
+    };
+    let owned = |owner: &str| AppQuery {
+        owner: Some(owner.to_owned()),
+        ..AppQuery::default()
+    };
+    let run = |lifecycle| AppQuery {
+        lifecycle: Some(lifecycle),
+        ..AppQuery::default()
+    };
+    let questions = [
+        ("list, admin", &admin, AppQuery::default()),
+        ("list, user", &user, AppQuery::default()),
+        ("list, stranger", &Viewer::anonymous(), AppQuery::default()),
+        ("search, in every app", &user, search(&word(0))),
+        ("search, one letter, in every app", &user, search("b")),
+        ("search, in a tenth of the apps", &user, search(&word(177))),
+        (
+            "search, in a hundredth of the apps",
+            &user,
+            search(&word(1900)),
+        ),
+        (
+            "search, two words",
+            &user,
+            search(&format!("{} {}", word(3), word(300))),
+        ),
+        ("search, in none", &user, search("qqqq")),
+        (
+            "search, in a tenth, stranger",
+            &Viewer::anonymous(),
+            search(&word(177)),
+        ),
+        ("owner", &user, owned("owner7")),
+        (
+            "owner and search",
+            &user,
+            AppQuery {
+                text: word(3),
+                ..owned("owner7")
+            },
+        ),
+        ("lifecycle of most apps", &user, run(Lifecycle::OnDemand)),
+        ("lifecycle of a hundredth", &user, run(Lifecycle::Link)),
+    ];
+    let mut cases = Vec::new();
+    for (name, viewer, query) in questions {
+        let deep = AppQuery {
+            after: near_the_end(catalog, viewer, &query).await?,
+            ..query.clone()
+        };
+        cases.push((name, viewer.clone(), query));
+        if deep.after.is_some() {
+            // Each name lives as long as the program.
+            let name = String::leak(format!("{name}, the last page"));
+            cases.push((name, viewer.clone(), deep));
+        }
+    }
+    Ok(cases)
+}
+
+/// The place of the last full page; none where the first one is the last.
+async fn near_the_end(
+    catalog: &Catalog,
+    viewer: &Viewer,
+    query: &AppQuery,
+) -> Outcome<Option<AppCursor>> {
+    let page = usize::try_from(PAGE)?;
+    let found = catalog.visible_apps(viewer, query, 1_000_000).await?;
+    let last = found.len().checked_sub(page + 1);
+    Ok(last.map(|last| AppCursor::after(&found[last])))
+}
+
+/// The made-up word of this rank: the first ones are in every app, the others the rarer the higher.
+fn word(rank: usize) -> String {
+    const SYLLABLES: [&str; 16] = [
+        "ba", "do", "fi", "gu", "ke", "la", "mo", "ni", "po", "ra", "se", "ti", "vu", "wo", "xi",
+        "za",
+    ];
+    let mut rank = rank * 2711 % 4096;
+    let mut word = String::new();
+    for _ in 0..3 {
+        word.push_str(SYLLABLES[rank % 16]);
+        rank /= 16;
+    }
+    word
+}
+
+/// A text of so many words, always the same for the same seed, a few of them in every text and most in few, as in real ones.
+fn text(seed: usize, words: usize) -> String {
+    let mut dice = fastrand::Rng::with_seed(seed as u64);
+    let words: Vec<String> = (0..words).map(|_| word(rank(&mut dice))).collect();
+    words.join(" ")
+}
+
+/// Ranks below ten are as likely as those from ten to a hundred.
+fn rank(dice: &mut fastrand::Rng) -> usize {
+    let below = [10, 100, 1000, 2000][dice.usize(..4)];
+    dice.usize(..below)
+}
+
+fn app(number: usize) -> App {
+    let (of, version) = (number % APPS, number / APPS);
+    let name = format!("app-{of}-{}", word(of));
+    let published: DateTime<Utc> = DateTime::UNIX_EPOCH + TimeDelta::days(20_000);
+    App {
+        uid: format!("{number:08}-0000-4000-8000-000000000000"),
+        resource: format!("{name}-{version}"),
+        version: format!("1.{version}.0"),
+        title: text(of, 3),
+        description: text(of + 1_000_000, 20),
+        owner: format!("owner{}", of % 50),
+        visibility: match of % 10 {
+            0 => Visibility::Public,
+            1..=3 => Visibility::Private,
+            _ => Visibility::AllUsers,
+        },
+        lifecycle: match of % 100 {
+            0 => Lifecycle::Link,
+            1..=5 => Lifecycle::Managed,
+            _ => Lifecycle::OnDemand,
+        },
+        tags: vec![word(of % 20), word(of % 7)],
+        digest: Digest::of(name.as_bytes()),
+        icon: Some("icon.png".to_owned()),
+        screenshots: vec!["screenshot1.png".to_owned()],
+        link: None,
+        long_description: Some(text(of + 2_000_000, 120)),
+        // Ten at a time, as a GitOps tool applies a folder.
+        published_at: published
+            + TimeDelta::minutes(i64::try_from(number / 10).unwrap_or_default()),
+        name,
+    }
+}
+
+fn millis(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e5).round() / 100.0
+}
