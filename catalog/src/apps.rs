@@ -4,6 +4,7 @@ mod search;
 mod versions;
 pub(crate) mod words;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr as _;
 
@@ -216,6 +217,21 @@ impl Catalog {
             .map_err(Error::database("read an app"))?
             .map(from_row)
             .transpose()
+    }
+
+    /// The uids of all apps.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn uids(&self) -> Result<HashSet<String>, Error> {
+        let uids: Vec<String> = Entity::find()
+            .select_only()
+            .column(Column::Uid)
+            .into_tuple()
+            .all(&self.database)
+            .await
+            .map_err(Error::database("read the apps' uids"))?;
+        Ok(uids.into_iter().collect())
     }
 
     /// Whether an app has this bundle: its blobs must stay.

@@ -267,9 +267,12 @@ async fn a_withdrawn_app_is_gone(database: TestDatabase) {
     let app = app("sales", "1.0.0");
     catalog.publish(&app).await.expect("publish");
     assert!(catalog.is_digest_used(&app.digest).await.expect("read"));
+    let uids = catalog.uids().await.expect("read");
+    assert_eq!(uids, [app.uid.clone()].into());
     assert!(catalog.withdraw(&app.uid).await.expect("withdraw"));
     assert!(!catalog.withdraw(&app.uid).await.expect("withdraw"));
     assert!(!catalog.is_digest_used(&app.digest).await.expect("read"));
+    assert!(catalog.uids().await.expect("read").is_empty());
     let found = catalog.app(&Viewer::store(), "sales", "1.0.0").await;
     assert_eq!(found.expect("read"), None);
 }

@@ -6,6 +6,7 @@ mod accounts;
 mod apps;
 mod contract;
 mod instances;
+mod lost_database;
 mod migrations;
 mod oidc;
 mod rolling_update;

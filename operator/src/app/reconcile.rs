@@ -17,7 +17,7 @@ use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt, applier, predicates, watcher};
 use kube::{Client, Resource, ResourceExt};
 use serde_json::json;
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, error_span, info, warn};
 
@@ -43,6 +43,9 @@ const FINALIZER: &str = "wavestore.io/catalog";
 
 /// How many apps are imported at once.
 const CONCURRENCY: u16 = 4;
+
+/// How often the database is looked at for rows that it has lost.
+const ROWS: Duration = Duration::from_secs(30);
 
 /// How often an app that instances hold is looked at again.
 const HELD: Duration = Duration::from_secs(2);
@@ -86,7 +89,8 @@ pub(crate) async fn run(ctx: Arc<Context>, leadership: &Leadership) {
             PredicateConfig::default(),
         )
         .map_ok(|app| ObjectRef::from_obj(&app));
-    let queue = stream::select(queue, readers_of_changed_secrets(&ctx)).boxed();
+    let queue = stream::select(queue, readers_of_changed_secrets(&ctx));
+    let queue = stream::select(queue, without_rows(&ctx, apps.clone(), leadership)).boxed();
     let queue = standby::until_leading(queue, apps.clone(), listing, leadership)
         .take_until(ctx.stop.clone().cancelled_owned());
     let others = apps.clone();
@@ -143,6 +147,48 @@ fn readers_of_changed_secrets(
                 .collect();
             stream::iter(found)
         })
+}
+
+/// The apps whose rows the database has lost: it was replaced by an empty or an older one, or somebody deleted them. Who
+/// stands by does not look.
+fn without_rows(
+    ctx: &Arc<Context>,
+    apps: Store<WaveApp>,
+    leadership: &Leadership,
+) -> impl Stream<Item = watcher::Result<ObjectRef<WaveApp>>> + Send + 'static {
+    let mut pace = interval(ROWS);
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let looks = stream::unfold((pace, ctx.clone(), apps), async |(mut pace, ctx, apps)| {
+        pace.tick().await;
+        let imported: Vec<Arc<WaveApp>> = apps
+            .state()
+            .into_iter()
+            .filter(|app| app.metadata.deletion_timestamp.is_none() && status::is_imported(app))
+            .collect();
+        let lost = match ctx.catalog.uids().await {
+            Ok(uids) => imported
+                .into_iter()
+                .filter(|app| app.uid().is_some_and(|uid| !uids.contains(&uid)))
+                .map(|app| Ok(ObjectRef::from_obj(&*app)))
+                .collect(),
+            Err(error) => {
+                warn!(
+                    error = &error as &dyn std::error::Error,
+                    "Could not look for apps that the database has lost"
+                );
+                Vec::new()
+            }
+        };
+        if !lost.is_empty() {
+            warn!(
+                "The database has lost {} apps; they are imported again",
+                lost.len()
+            );
+        }
+        Some((stream::iter(lost), (pace, ctx, apps)))
+    });
+    let begun = leadership.begun();
+    begun.map(|()| looks.flatten()).flatten_stream()
 }
 
 fn error_policy(app: &WaveApp, error: &Error, ctx: &Context) -> Action {

@@ -66,6 +66,15 @@ pub(super) fn imported(
     status
 }
 
+/// Whether an app is in the catalog, by its status.
+pub(super) fn is_imported(app: &WaveApp) -> bool {
+    let conditions = app.status.iter().flat_map(|status| &status.conditions);
+    conditions.into_iter().any(|condition| {
+        condition.type_ == ConditionType::Ready.to_string()
+            && condition.status == ConditionStatus::True.to_string()
+    })
+}
+
 /// Says in `status` how far the app's environment is; nothing is said where none is wanted.
 pub(super) fn tell_environment(
     status: &mut WaveAppStatus,
