@@ -19,7 +19,6 @@ use tracing_subscriber::EnvFilter;
 
 use crate::activity::Reporter;
 use crate::app_log::AppLogs;
-use crate::apps::Apps;
 use crate::args::{Args, Command, LogFormat};
 use crate::backoff;
 use crate::bearer::Bearers;

@@ -23,7 +23,7 @@ impl Catalog {
         let rows = Entity::find()
             .filter(visible_to(viewer))
             .filter(Column::Name.eq(name))
-            .filter(query.condition())
+            .filter(query.condition(self.database.get_database_backend()))
             .order_by_desc(Column::PublishedAtMs)
             .order_by_asc(Column::Version)
             .limit(limit)

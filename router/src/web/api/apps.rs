@@ -210,6 +210,7 @@ pub(in crate::web) async fn list(
         after: after.transpose().map_err(|_| {
             Error::BadRequest("`after` is no place in the list of apps: follow `next`")
         })?,
+        ..AppQuery::default()
     };
     let name = call.parameter("app");
     let one_more = limit as u64 + 1;
