@@ -10,6 +10,9 @@ pub(crate) type Variables = BTreeMap<OsString, OsString>;
 /// Variables of the launcher itself; no other process gets them.
 const OWN: &str = "WAVESTORE_";
 
+/// The image sets these for us, who run for weeks beside the app. A program that computes is slower with them.
+const ALLOCATOR: [&str; 2] = ["MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"];
+
 /// What waved gets beside its own `H2O_WAVE_*`. The app's secrets are none of its business.
 const WAVED: [&str; 14] = [
     "HOME",
@@ -62,7 +65,10 @@ fn default(variables: &mut Variables, name: &str, value: impl AsRef<OsStr>) {
 /// Everything but what is the launcher's own.
 fn for_anyone(own: &Variables) -> Variables {
     own.iter()
-        .filter(|(name, _)| !name.to_string_lossy().starts_with(OWN))
+        .filter(|(name, _)| {
+            let name = name.to_string_lossy();
+            !name.starts_with(OWN) && !ALLOCATOR.contains(&name.as_ref())
+        })
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect()
 }
@@ -190,6 +196,7 @@ mod tests {
             ("DATABASE_PASSWORD", "secret"),
             ("H2O_CLOUD_INSTANCE_ID", "sales"),
             ("H2O_WAVE_MAX_REQUEST_SIZE", "50M"),
+            ("MALLOC_TRIM_THRESHOLD_", "131072"),
             ("PATH", "/usr/bin"),
             ("WAVESTORE_TOKEN_FILE", "/token"),
         ]);
