@@ -258,23 +258,17 @@ def gone(name: str) -> None:
 
 def known(run: str, app: str) -> dict[str, float]:
     name = f"bench-known-{run}"
-    try:
-        return launch(name, app, lambda: apply(instance(name, app)))
-    finally:
-        gone(name)
+    return launch(name, app, lambda: apply(instance(name, app)))
 
 
 def volume(run: str, app: str) -> dict[str, float]:
     """The second start of an instance whose environment is on its volume."""
     name, on_volume = f"bench-volume-{run}", f"{app}-volume"
-    try:
-        launch(name, on_volume, lambda: apply(instance(name, on_volume)))
-        apply(instance(name, on_volume, suspended=True))
-        selector = f"wavestore.io/instance={name}"
-        await_condition("its pod to end", lambda: not kubectl("get", "pods", "--selector", selector, "--output=name"))
-        return launch(name, on_volume, lambda: apply(instance(name, on_volume)))
-    finally:
-        gone(name)
+    launch(name, on_volume, lambda: apply(instance(name, on_volume)))
+    apply(instance(name, on_volume, suspended=True))
+    selector = f"wavestore.io/instance={name}"
+    await_condition("its pod to end", lambda: not kubectl("get", "pods", "--selector", selector, "--output=name"))
+    return launch(name, on_volume, lambda: apply(instance(name, on_volume)))
 
 
 def cold(run: str, app: str) -> dict[str, float]:
@@ -286,7 +280,6 @@ def cold(run: str, app: str) -> dict[str, float]:
         return launch(name, app, lambda: apply(instance(name, app)))
     finally:
         kubectl("exec", "deployment/wavestore-router", "--", "mv", f"{path}.away", path)
-        gone(name)
 
 
 def environment_key(app: str) -> str:
@@ -329,7 +322,6 @@ def pip(run: str, app: str, case: str) -> dict[str, float]:
         return after(started, {**pods.seen, **moments, "page": page})
     finally:
         pods.end()
-        kubectl("delete", "pod,configmap", name, "--ignore-not-found", "--wait", "--grace-period=0", "--force")
 
 
 def medians(runs: list[dict[str, float]]) -> dict[str, float]:
@@ -348,7 +340,16 @@ def measure_one(case: str) -> dict:
         publish(f"{app}-volume", case, True)
         return measure_ways(case, app)
     finally:
+        clear(case)
         withdraw(app, f"{app}-volume")
+
+
+def clear(case: str) -> None:
+    """Ends everything that was started. Not earlier: for minutes after many files were deleted, ext4 makes new ones slowly."""
+    for turn in range(RUNS):
+        for way in ("known", "volume", "cold"):
+            kubectl("delete", "waveinstance", f"bench-{way}-{case}-{turn}", "--ignore-not-found", "--wait=false")
+        kubectl("delete", "pod,configmap", f"bench-pip-{case}-{turn}", "--ignore-not-found", "--wait=false")
 
 
 def measure_ways(case: str, app: str) -> dict:
