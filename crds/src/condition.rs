@@ -53,6 +53,28 @@ pub fn condition(
     }
 }
 
+/// The condition of one type.
+#[must_use]
+pub fn find_condition<'a>(
+    conditions: impl IntoIterator<Item = &'a Condition>,
+    type_: ConditionType,
+) -> Option<&'a Condition> {
+    let name: &str = type_.into();
+    conditions
+        .into_iter()
+        .find(|condition| condition.type_ == name)
+}
+
+/// Whether a condition of one type is there and holds.
+#[must_use]
+pub fn holds<'a>(
+    conditions: impl IntoIterator<Item = &'a Condition>,
+    type_: ConditionType,
+) -> bool {
+    let found = find_condition(conditions, type_);
+    found.is_some_and(|condition| condition.status == ConditionStatus::True.to_string())
+}
+
 /// Puts `new` among `conditions`, keeping the old transition time while the status stays the same.
 pub fn set_condition(conditions: &mut Vec<Condition>, mut new: Condition) {
     match conditions.iter_mut().find(|old| old.type_ == new.type_) {

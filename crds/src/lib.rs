@@ -17,7 +17,9 @@ mod schema;
 pub use activity::report_interval;
 pub use alias::{WaveAlias, WaveAliasSpec, WaveAliasStatus};
 pub use app::{AppEnvironment, BundleSource, ConfigMapKey, WaveApp, WaveAppSpec, WaveAppStatus};
-pub use condition::{ConditionStatus, ConditionType, condition, set_condition};
+pub use condition::{
+    ConditionStatus, ConditionType, condition, find_condition, holds, set_condition,
+};
 pub use contract::{
     APP_PORT, APP_SECRET_LABEL, APP_SECRET_OPEN, BUILD_AUDIENCE, BUILD_LABEL, BUNDLE_ANNOTATION,
     ENVIRONMENT_ANNOTATION, FINALIZER, GROUP, HEALTH_PORT, INSTANCE_LABEL, INSTANCE_PATH,

@@ -110,9 +110,12 @@ pub(crate) enum Error {
     /// An app whose bundle the operator has not read, or cannot.
     #[error("the app `{0}` is not ready to be run")]
     AppNotReady(AppRef),
-    /// Somebody else was faster.
+    /// It has another state than the one that the request is meant for.
     #[error("somebody has changed it in the meantime")]
     Changed,
+    /// Somebody else's change came first.
+    #[error("others change it at the same time")]
+    Overtaken,
     /// The Kubernetes API, or a policy there, says no, and why.
     #[error("the Kubernetes API refuses it: {0}")]
     KubernetesRefused(String),
@@ -337,7 +340,8 @@ impl Error {
             | Self::ProvidersAccount(_)
             | Self::DuplicateToken(_)
             | Self::TooManyTokens { .. }
-            | Self::LastAdmin(_) => StatusCode::CONFLICT,
+            | Self::LastAdmin(_)
+            | Self::Overtaken => StatusCode::CONFLICT,
             Self::NotFound | Self::Hidden | Self::NoAccount => StatusCode::NOT_FOUND,
             Self::Changed => StatusCode::PRECONDITION_FAILED,
             Self::NoApp(_)
@@ -434,7 +438,7 @@ impl Error {
                 Some("choose another version, or ask its owner what is wrong with this one")
             }
             Self::Changed => Some("look at it again, and decide anew"),
-            Self::TooManyAttempts { .. } | Self::TooManyRequests { .. } => {
+            Self::TooManyAttempts { .. } | Self::TooManyRequests { .. } | Self::Overtaken => {
                 Some("wait a little and try again")
             }
             Self::BadTicket => Some("open the app again; cookies must be allowed for its address"),
@@ -547,6 +551,7 @@ impl Error {
             | Self::NoLog
             | Self::AppNotReady(_)
             | Self::Changed
+            | Self::Overtaken
             | Self::KubernetesRefused(_)
             | Self::OwnerOnly
             | Self::LogForbidden

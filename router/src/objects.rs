@@ -86,7 +86,7 @@ where
         };
         match ask(self.0.create(&params, object)).await {
             Ok(made) => Ok(Some(made)),
-            Err(Error::Changed) => Ok(None),
+            Err(Error::Overtaken) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -94,7 +94,7 @@ where
     /// Changes fields of the spec (RFC 7396), if `seen` is the newest there is.
     ///
     /// # Errors
-    /// [`Error::Changed`] when it is not, or [`Error::KubernetesRefused`] with the reason.
+    /// [`Error::Overtaken`] when it is not, or [`Error::KubernetesRefused`] with the reason.
     pub(crate) async fn change(&self, seen: &K, spec: Value) -> Result<K, Error> {
         let params = PatchParams {
             field_manager: Some(FIELD_MANAGER.to_owned()),
@@ -110,7 +110,7 @@ where
     /// Deletes an object, if `seen` is the newest there is. It is gone once the operator has put away what belongs to it.
     ///
     /// # Errors
-    /// [`Error::Changed`] when it is not.
+    /// [`Error::Overtaken`] when it is not.
     pub(crate) async fn delete(&self, seen: &K) -> Result<(), Error> {
         let params = DeleteParams::default().preconditions(Preconditions {
             resource_version: seen.resource_version(),
@@ -136,7 +136,7 @@ pub(crate) async fn ask<T>(
 fn refusal(status: Box<Status>) -> Error {
     match status.code {
         404 => Error::NotFound,
-        409 => Error::Changed,
+        409 => Error::Overtaken,
         422 => Error::KubernetesRefused(words(&status).to_owned()),
         _ => Error::KubernetesAway(status),
     }
@@ -161,8 +161,8 @@ mod tests {
             (
                 409,
                 "newer",
-                "Changed",
-                "somebody has changed it in the meantime",
+                "Overtaken",
+                "others change it at the same time",
             ),
             (
                 422,

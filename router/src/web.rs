@@ -79,6 +79,20 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How often a change is tried that others' changes come in between, and a name that is made here and taken.
 const TRIES: usize = 5;
 
+/// Does it, and once more while others' changes come in between.
+async fn again<T, F>(act: impl Fn() -> F) -> Result<T, Error>
+where
+    F: Future<Output = Result<T, Error>>,
+{
+    for _ in 1..TRIES {
+        match act().await {
+            Err(Error::Overtaken) => {}
+            done => return done,
+        }
+    }
+    act().await
+}
+
 /// What the pages are made from.
 #[derive(Debug)]
 pub(crate) struct Store {

@@ -4,7 +4,7 @@ use bundle::Bundle;
 use catalog::{Digest, EnvironmentKey};
 use crds::{
     AppEnvironment, ConditionStatus, ConditionType, Runtime, RuntimeEnvironment, WaveApp,
-    WaveAppStatus, condition, set_condition,
+    WaveAppStatus, condition, holds, set_condition,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -69,10 +69,7 @@ pub(super) fn imported(
 /// Whether an app is in the catalog, by its status.
 pub(super) fn is_imported(app: &WaveApp) -> bool {
     let conditions = app.status.iter().flat_map(|status| &status.conditions);
-    conditions.into_iter().any(|condition| {
-        condition.type_ == ConditionType::Ready.to_string()
-            && condition.status == ConditionStatus::True.to_string()
-    })
+    holds(conditions, ConditionType::Ready)
 }
 
 /// Says in `status` how far the app's environment is; nothing is said where none is wanted.

@@ -1,7 +1,8 @@
 //! The status of an instance, as kstatus wants it.
 
 use crds::{
-    ConditionStatus, ConditionType, InstanceRelease, WaveInstanceStatus, condition, set_condition,
+    ConditionStatus, ConditionType, InstanceRelease, WaveInstanceStatus, condition, find_condition,
+    set_condition,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
@@ -71,11 +72,7 @@ pub(super) fn assemble(
 
 /// The Ready condition.
 pub(super) fn ready(status: &WaveInstanceStatus) -> Option<&Condition> {
-    let ready = ConditionType::Ready.to_string();
-    status
-        .conditions
-        .iter()
-        .find(|condition| condition.type_ == ready)
+    find_condition(&status.conditions, ConditionType::Ready)
 }
 
 /// A release in short.

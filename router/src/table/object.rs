@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use crds::{
     AppRef, ConditionType, INSTANCE_LABEL, Visibility, WaveAlias, WaveAliasSpec, WaveApp,
-    WaveInstance,
+    WaveInstance, find_condition, holds,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
@@ -80,22 +79,13 @@ pub(super) struct Slice {
     pub(super) pods: Vec<String>,
 }
 
-fn find(conditions: &[Condition], kind: ConditionType) -> Option<&Condition> {
-    let name: &str = kind.into();
-    conditions.iter().find(|condition| condition.type_ == name)
-}
-
-fn holds(condition: Option<&Condition>) -> bool {
-    condition.is_some_and(|condition| condition.status == "True")
-}
-
 /// Keeps what the router needs of an instance.
 pub(super) fn read_instance(object: WaveInstance) -> Instance {
     let status = object.status.unwrap_or_default();
-    let condition = find(&status.conditions, ConditionType::Ready);
-    let ready = holds(condition);
+    let condition = find_condition(&status.conditions, ConditionType::Ready);
+    let ready = holds(&status.conditions, ConditionType::Ready);
     let unready = condition.filter(|_| !ready);
-    let stalled = holds(find(&status.conditions, ConditionType::Stalled));
+    let stalled = holds(&status.conditions, ConditionType::Stalled);
     Instance {
         deleted: object.metadata.deletion_timestamp.map(|time| time.0),
         uid: object.metadata.uid.unwrap_or_default(),
@@ -119,7 +109,7 @@ pub(super) fn read_instance(object: WaveInstance) -> Instance {
 pub(super) fn read_app(object: WaveApp) -> Option<AppEntry> {
     let name = object.name_any();
     let status = object.status?;
-    let ready = holds(find(&status.conditions, ConditionType::Ready));
+    let ready = holds(&status.conditions, ConditionType::Ready);
     Some(AppEntry {
         object: name,
         app: status.app?,

@@ -7,7 +7,7 @@ use serde_json::json;
 use tracing::info;
 
 use super::if_match::IfMatch;
-use super::{Store, TRIES, Visitor, instances};
+use super::{Store, Visitor, again, instances};
 use crate::InstanceId;
 use crate::error::Error;
 use crate::policy::{Action, Instance};
@@ -65,7 +65,7 @@ pub(super) async fn set(
     wanted: &Wanted,
     if_match: &IfMatch,
 ) -> Result<(WaveAlias, bool), Error> {
-    let id = instances::new_name(name)?;
+    let id = &instances::new_name(name)?;
     let Wanted { instance, primary } = wanted;
     let target = if instance.parse::<InstanceId>().is_ok() {
         store.instances.get(instance).await?
@@ -75,45 +75,31 @@ pub(super) async fn set(
     if target.is_none() {
         return Err(Error::NoInstance(instance.clone()));
     }
-    for _ in 0..TRIES {
-        let known = store.aliases.get(id.as_ref()).await?;
-        let set = if let Some(known) = known {
+    again(|| async move {
+        if let Some(known) = store.aliases.get(id.as_ref()).await? {
             if_match.check(&known)?;
             let fields = json!({ "instance": instance, "primary": primary });
-            store.aliases.change(&known, fields).await
-        } else {
-            if_match.check_absent()?;
-            if store.table.load().routes.contains_key(&id) {
-                return Err(Error::InstanceNameTaken(id.to_string()));
-            }
-            let spec = WaveAliasSpec {
-                instance: instance.clone(),
-                primary: *primary,
-                host: None,
-            };
-            let made = store
-                .aliases
-                .create(&WaveAlias::new(id.as_ref(), spec))
-                .await?;
-            if let Some(made) = made {
-                tell(
-                    visitor,
-                    &format!("made the alias {id}, which leads to {instance}"),
-                )?;
-                return Ok((made, true));
-            }
-            Err(Error::Changed)
-        };
-        match set {
-            Err(Error::Changed) => {}
-            Ok(now) => {
-                tell(visitor, &format!("let the alias {id} lead to {instance}"))?;
-                return Ok((now, false));
-            }
-            Err(error) => return Err(error),
+            let now = store.aliases.change(&known, fields).await?;
+            tell(visitor, &format!("let the alias {id} lead to {instance}"))?;
+            return Ok((now, false));
         }
-    }
-    Err(Error::Changed)
+        if_match.check_absent()?;
+        if store.table.load().routes.contains_key(id) {
+            return Err(Error::InstanceNameTaken(id.to_string()));
+        }
+        let spec = WaveAliasSpec {
+            instance: instance.clone(),
+            primary: *primary,
+            host: None,
+        };
+        let alias = WaveAlias::new(id.as_ref(), spec);
+        let made = store.aliases.create(&alias).await?;
+        let made = made.ok_or(Error::Overtaken)?;
+        let what = format!("made the alias {id}, which leads to {instance}");
+        tell(visitor, &what)?;
+        Ok((made, true))
+    })
+    .await
 }
 
 /// Deletes an alias.
@@ -123,16 +109,13 @@ pub(super) async fn delete(
     name: &str,
     if_match: &IfMatch,
 ) -> Result<(), Error> {
-    for _ in 0..TRIES {
+    again(|| async move {
         let found = find(store, visitor, name).await?;
         if_match.check(&found)?;
-        match store.aliases.delete(&found).await {
-            Err(Error::Changed) => {}
-            Ok(()) => return tell(visitor, &format!("deleted the alias {name}")),
-            Err(error) => return Err(error),
-        }
-    }
-    Err(Error::Changed)
+        store.aliases.delete(&found).await?;
+        tell(visitor, &format!("deleted the alias {name}"))
+    })
+    .await
 }
 
 fn tell(visitor: &Visitor, what: &str) -> Result<(), Error> {

@@ -9,10 +9,13 @@ pub(super) mod openapi;
 use catalog::{Role, Scope};
 use chrono::{DateTime, SecondsFormat, Utc};
 use http::{HeaderValue, Response, StatusCode, header};
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use url::form_urlencoded;
 
 use super::{Call, Reply, Store, Visitor, pages};
 use crate::error::Error;
@@ -90,8 +93,22 @@ fn limit(call: &Call) -> Result<usize, Error> {
         .ok_or(Error::BadRequest("`limit` is a number from 1 to 500"))
 }
 
+/// The address of the rest of the list at `path`, which begins after a place and is asked for by the same parameters.
+fn rest_of(path: &str, after: &str, limit: usize, asked: &[(&str, Option<&str>)]) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query.append_pair("after", after);
+    query.append_pair("limit", &limit.to_string());
+    for (name, value) in asked {
+        if let Some(value) = value {
+            query.append_pair(name, value);
+        }
+    }
+    format!("{path}?{}", query.finish())
+}
+
 /// Reads the document that a request has brought. None has a list in it, but serde takes a list of values for an object.
 fn document<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
+    // From the body itself, so that an error tells the line.
     let document = serde_json::from_slice(body).map_err(Error::BadDocument)?;
     let plain: Value = serde_json::from_slice(body).map_err(Error::BadDocument)?;
     if has_list(&plain) {
@@ -112,6 +129,16 @@ fn has_list(value: &Value) -> bool {
 
 fn moment(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+/// When an object was made.
+fn created_at(object: &impl ResourceExt) -> Option<String> {
+    let created = object.creation_timestamp()?;
+    of_kubernetes(created.0)
+}
+
+fn of_kubernetes(at: Timestamp) -> Option<String> {
+    DateTime::from_timestamp(at.as_second(), 0).map(moment)
 }
 
 /// Says that it will be done a little later, and no more.

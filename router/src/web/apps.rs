@@ -6,8 +6,9 @@ use std::time::Duration;
 use bundle::{Bundle, EnvRules, Limits};
 use bytes::Buf;
 use catalog::{Blob, Digest};
-use crds::{AppRef, BundleSource, ConditionType, Visibility, WaveApp, WaveAppSpec};
+use crds::{AppRef, BundleSource, ConditionType, Visibility, WaveApp, WaveAppSpec, holds};
 use futures::{Stream, StreamExt};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -22,7 +23,7 @@ use tracing::info;
 
 use super::idempotency::Key;
 use super::if_match::IfMatch;
-use super::{PATIENCE, Store, TRIES, Visitor};
+use super::{PATIENCE, Store, Visitor, again};
 use crate::error::Error;
 use crate::policy::{Action, App};
 
@@ -160,15 +161,13 @@ fn may_be(object: &WaveApp, app: &AppRef) -> bool {
     let status = object.status.as_ref();
     match status.and_then(|status| status.app.as_ref()) {
         Some(imported) => imported == app,
-        None => !is_true(object, ConditionType::Stalled),
+        None => !holds(conditions(object), ConditionType::Stalled),
     }
 }
 
-/// Whether a condition of a `WaveApp` holds.
-pub(super) fn is_true(object: &WaveApp, kind: ConditionType) -> bool {
-    let kind = kind.to_string();
-    let mut conditions = object.status.iter().flat_map(|status| &status.conditions);
-    conditions.any(|condition| condition.type_ == kind && condition.status == "True")
+/// What the operator says of a `WaveApp`.
+pub(super) fn conditions(object: &WaveApp) -> impl Iterator<Item = &Condition> {
+    object.status.iter().flat_map(|status| &status.conditions)
 }
 
 /// A name for the app's object: lower-case letters, digits, `-` and `.` (RFC 1123).
@@ -287,7 +286,7 @@ pub(super) async fn change(
     change: &Change,
     if_match: &IfMatch,
 ) -> Result<WaveApp, Error> {
-    for _ in 0..TRIES {
+    again(|| async move {
         let found = find_managed(store, visitor, name).await?;
         if_match.check(&found)?;
         let spec = changed_fields(store, visitor, &found, change).await?;
@@ -295,20 +294,15 @@ pub(super) async fn change(
             return Ok(found);
         }
         let fields = Value::Object(spec);
-        match store.apps.change(&found, fields.clone()).await {
-            Err(Error::Changed) => {}
-            Ok(changed) => {
-                let who = &visitor.signed_in()?.viewer.name;
-                info!(
-                    app.resource = name,
-                    "{who} changed the WaveApp {name}: {fields}"
-                );
-                return Ok(changed);
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Err(Error::Changed)
+        let changed = store.apps.change(&found, fields.clone()).await?;
+        let who = &visitor.signed_in()?.viewer.name;
+        info!(
+            app.resource = name,
+            "{who} changed the WaveApp {name}: {fields}"
+        );
+        Ok(changed)
+    })
+    .await
 }
 
 /// What of the spec becomes another one, if the visitor may do all of it.
@@ -346,21 +340,16 @@ pub(super) async fn delete(
     name: &str,
     if_match: &IfMatch,
 ) -> Result<(), Error> {
-    for _ in 0..TRIES {
+    again(|| async move {
         let found = find_managed(store, visitor, name).await?;
         if_match.check(&found)?;
         require_unused(store, &found)?;
-        match store.apps.delete(&found).await {
-            Err(Error::Changed) => {}
-            Ok(()) => {
-                let who = &visitor.signed_in()?.viewer.name;
-                info!(app.resource = name, "{who} deleted the WaveApp {name}");
-                return Ok(());
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Err(Error::Changed)
+        store.apps.delete(&found).await?;
+        let who = &visitor.signed_in()?.viewer.name;
+        info!(app.resource = name, "{who} deleted the WaveApp {name}");
+        Ok(())
+    })
+    .await
 }
 
 /// Refuses an app that has instances. One that is made in this very moment keeps the app, too: the operator sees to that.

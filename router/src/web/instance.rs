@@ -69,7 +69,7 @@ pub(super) async fn change(
             error @ (Error::OwnerOnly
             | Error::NoApp(_)
             | Error::AppNotReady(_)
-            | Error::Changed
+            | Error::Overtaken
             | Error::KubernetesRefused(_)),
         ) if call.asked.navigation => show(store, visitor, name, News::Failed(&error)).await,
         Err(error) => Err(error),

@@ -10,7 +10,7 @@ use tracing::info;
 
 use super::idempotency::Key;
 use super::if_match::IfMatch;
-use super::{Store, TRIES, Visitor};
+use super::{Store, TRIES, Visitor, again};
 use crate::InstanceId;
 use crate::error::Error;
 use crate::instance_id::{self, label_of};
@@ -183,7 +183,7 @@ pub(super) async fn change(
     change: &Change,
     if_match: &IfMatch,
 ) -> Result<WaveInstance, Error> {
-    for _ in 0..TRIES {
+    again(|| async move {
         let found = find(store, visitor, name).await?;
         if_match.check(&found)?;
         let spec = changed_fields(store, visitor, &found, change)?;
@@ -191,20 +191,15 @@ pub(super) async fn change(
             return Ok(found);
         }
         let fields = Value::Object(spec);
-        match store.instances.change(&found, fields.clone()).await {
-            Err(Error::Changed) => {}
-            Ok(changed) => {
-                let who = &visitor.signed_in()?.viewer.name;
-                info!(
-                    instance.id = name,
-                    "{who} changed the instance {name}: {fields}"
-                );
-                return Ok(changed);
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Err(Error::Changed)
+        let changed = store.instances.change(&found, fields.clone()).await?;
+        let who = &visitor.signed_in()?.viewer.name;
+        info!(
+            instance.id = name,
+            "{who} changed the instance {name}: {fields}"
+        );
+        Ok(changed)
+    })
+    .await
 }
 
 /// What of the spec becomes another one, if the visitor may do all of it.
@@ -253,20 +248,15 @@ pub(super) async fn delete(
     name: &str,
     if_match: &IfMatch,
 ) -> Result<(), Error> {
-    for _ in 0..TRIES {
+    again(|| async move {
         let found = find(store, visitor, name).await?;
         if_match.check(&found)?;
-        match store.instances.delete(&found).await {
-            Err(Error::Changed) => {}
-            Ok(()) => {
-                let who = &visitor.signed_in()?.viewer.name;
-                info!(instance.id = name, "{who} deleted the instance {name}");
-                return Ok(());
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Err(Error::Changed)
+        store.instances.delete(&found).await?;
+        let who = &visitor.signed_in()?.viewer.name;
+        info!(instance.id = name, "{who} deleted the instance {name}");
+        Ok(())
+    })
+    .await
 }
 
 /// Refuses an app that the visitor may not run, or that cannot be run now.

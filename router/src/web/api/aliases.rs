@@ -1,18 +1,15 @@
 //! Aliases, for programs.
 
-use chrono::{DateTime, Utc};
-use crds::{ConditionType, WaveAlias};
+use crds::{ConditionType, WaveAlias, find_condition, holds};
 use http::StatusCode;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 use schemars::JsonSchema;
 use serde::Serialize;
-use url::form_urlencoded;
 
 use super::super::aliases::{self, Wanted};
 use super::super::if_match::{self, IfMatch};
 use super::super::{Call, Reply, Store, Visitor};
-use super::{Page, accepted, document, json, limit, located, moment};
+use super::{Page, accepted, created_at, document, json, limit, located, rest_of};
 use crate::error::Error;
 
 /// One alias.
@@ -38,20 +35,17 @@ pub(super) struct Alias<'a> {
 impl<'a> Alias<'a> {
     fn new(object: &'a WaveAlias) -> Self {
         let status = object.status.as_ref();
-        let kind = ConditionType::Ready.to_string();
-        let conditions = status.map_or(&[][..], |status| &status.conditions);
-        let ready: Option<&Condition> = conditions.iter().find(|found| found.type_ == kind);
-        let created = object.creation_timestamp();
-        let created = created.and_then(|at| DateTime::<Utc>::from_timestamp(at.0.as_second(), 0));
+        let conditions = || status.iter().flat_map(|status| &status.conditions);
+        let ready = find_condition(conditions(), ConditionType::Ready);
         Self {
             name: object.name_any(),
             instance: &object.spec.instance,
             primary: object.spec.primary,
             host: object.spec.host.as_deref(),
-            ready: ready.is_some_and(|ready| ready.status == "True"),
+            ready: holds(conditions(), ConditionType::Ready),
             message: ready.map_or("", |ready| &ready.message),
             url: status.and_then(|status| status.url.as_deref()),
-            created_at: created.map(moment),
+            created_at: created_at(object),
         }
     }
 }
@@ -65,12 +59,7 @@ pub(in crate::web) async fn list(
     let limit = limit(call)?;
     let after = call.parameter("after");
     let (found, rest) = aliases::list(store, visitor, limit, after.as_deref()).await?;
-    let next = rest.map(|rest| {
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        query.append_pair("after", &rest);
-        query.append_pair("limit", &limit.to_string());
-        format!("/api/v1/aliases?{}", query.finish())
-    });
+    let next = rest.map(|rest| rest_of("/api/v1/aliases", &rest, limit, &[]));
     json(&Page {
         items: found.iter().map(Alias::new).collect(),
         next,

@@ -2,23 +2,20 @@
 
 use bytes::Buf;
 use catalog::{AppCursor, AppQuery};
-use chrono::{DateTime, Utc};
-use crds::{AppRef, ConditionType, Lifecycle, Visibility, WaveApp};
+use crds::{AppRef, ConditionType, Lifecycle, Visibility, WaveApp, find_condition, holds};
 use futures::Stream;
 use http::{HeaderValue, StatusCode, header};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::time::timeout;
-use url::form_urlencoded;
 use warp::Reply as _;
 
 use super::super::apps::{self, Change};
 use super::super::idempotency::Key;
 use super::super::if_match::{self, IfMatch};
 use super::super::{Call, PATIENCE, Reply, Store, Visitor, pages};
-use super::{Page, accepted, document, json, limit, located, moment};
+use super::{Page, accepted, created_at, document, json, limit, located, moment, rest_of};
 use crate::body::Exclusive;
 use crate::error::Error;
 use crate::policy::Action;
@@ -108,16 +105,15 @@ pub(super) struct Listed {
 impl<'a> Version<'a> {
     fn new(object: &'a WaveApp) -> Self {
         let status = object.status.as_ref();
-        let state = if apps::is_true(object, ConditionType::Ready) {
+        let condition = |type_| find_condition(apps::conditions(object), type_);
+        let state = if holds(apps::conditions(object), ConditionType::Ready) {
             State::Ready
-        } else if apps::is_true(object, ConditionType::Stalled) {
+        } else if holds(apps::conditions(object), ConditionType::Stalled) {
             State::Failed
         } else {
             State::Importing
         };
         let app = status.and_then(|status| status.app.as_ref());
-        let created = object.creation_timestamp();
-        let created = created.and_then(|at| DateTime::<Utc>::from_timestamp(at.0.as_second(), 0));
         Self {
             name: object.name_any(),
             app,
@@ -127,9 +123,8 @@ impl<'a> Version<'a> {
             tags: &object.spec.tags,
             digest: apps::digest(object),
             state,
-            message: condition(object, ConditionType::Ready)
-                .map_or("", |ready| ready.message.as_str()),
-            environment: condition(object, ConditionType::EnvironmentReady).map(|ready| {
+            message: condition(ConditionType::Ready).map_or("", |ready| ready.message.as_str()),
+            environment: condition(ConditionType::EnvironmentReady).map(|ready| {
                 let built = status.and_then(|status| status.environment.as_ref());
                 Environment {
                     ready: ready.status == "True",
@@ -139,7 +134,7 @@ impl<'a> Version<'a> {
                 }
             }),
             page: app.map(|app| pages::page_of(&app.name, &app.version)),
-            created_at: created.map(moment),
+            created_at: created_at(object),
             versions: Vec::new(),
         }
     }
@@ -163,12 +158,6 @@ impl<'a> Version<'a> {
         self.versions = siblings.collect();
         self
     }
-}
-
-fn condition(object: &WaveApp, kind: ConditionType) -> Option<&Condition> {
-    let kind = kind.to_string();
-    let mut conditions = object.status.iter().flat_map(|status| &status.conditions);
-    conditions.find(|found| found.type_ == kind)
 }
 
 impl Listed {
@@ -230,16 +219,10 @@ pub(in crate::web) async fn list(
     found.truncate(limit);
     let last = found.last().filter(|_| is_more);
     let next = last.map(|last| {
-        let mut rest = form_urlencoded::Serializer::new(String::new());
-        rest.append_pair("after", &AppCursor::after(last).to_string());
-        rest.append_pair("limit", &limit.to_string());
-        if !query.text.is_empty() {
-            rest.append_pair("q", &query.text);
-        }
-        if let Some(name) = &name {
-            rest.append_pair("app", name);
-        }
-        format!("/api/v1/apps?{}", rest.finish())
+        let after = AppCursor::after(last).to_string();
+        let text = Some(query.text.as_str()).filter(|text| !text.is_empty());
+        let asked = [("q", text), ("app", name.as_deref())];
+        rest_of("/api/v1/apps", &after, limit, &asked)
     });
     let snapshot = store.table.load();
     let items = found.into_iter();

@@ -1,18 +1,15 @@
 //! Instances, for programs.
 
-use chrono::{DateTime, Utc};
 use crds::{AppRef, Visibility, WaveInstance};
 use http::StatusCode;
-use k8s_openapi::jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
-use url::form_urlencoded;
 
 use super::super::idempotency::Key;
 use super::super::if_match::{self, IfMatch};
 use super::super::instances::{self, Change, NewInstance};
 use super::super::{Call, Reply, Store, Visitor, pages};
-use super::{Page, accepted, document, json, limit, located, moment};
+use super::{Page, accepted, document, json, limit, located, of_kubernetes, rest_of};
 use crate::error::Error;
 use crate::policy::Action;
 use crate::site::Site;
@@ -39,8 +36,6 @@ pub(super) struct Instance<'a> {
 
 impl<'a> Instance<'a> {
     fn new(site: &Site, viewer: &Viewer, route: &'a Route) -> Self {
-        let created = route.created.map(Timestamp::as_second);
-        let created = created.and_then(|at| DateTime::<Utc>::from_timestamp(at, 0));
         Self {
             name: route.id.as_ref(),
             app: &route.app,
@@ -49,7 +44,7 @@ impl<'a> Instance<'a> {
             suspended: route.suspended,
             state: pages::State::of(route, Rights::of(Some(viewer), route)),
             url: site.instance_url(&route.id, route.form.unwrap_or(Form::Domain)),
-            created_at: created.map(moment),
+            created_at: route.created.and_then(of_kubernetes),
         }
     }
 }
@@ -70,13 +65,9 @@ pub(in crate::web) fn list(store: &Store, visitor: &Visitor, call: &Call) -> Res
         .collect();
     routes.sort_unstable_by(|a, b| a.id.cmp(&b.id));
     let next = (routes.len() > limit).then(|| {
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        query.append_pair("after", routes[limit - 1].id.as_ref());
-        query.append_pair("limit", &limit.to_string());
-        if let Some(owner) = &owner {
-            query.append_pair("owner", owner);
-        }
-        format!("/api/v1/instances?{}", query.finish())
+        let after = routes[limit - 1].id.as_ref();
+        let asked = [("owner", owner.as_deref())];
+        rest_of("/api/v1/instances", after, limit, &asked)
     });
     let viewer = &visitor.signed_in()?.viewer;
     let items = routes.into_iter().take(limit);
