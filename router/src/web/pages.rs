@@ -7,6 +7,7 @@ mod app_card;
 mod failure;
 mod home;
 mod instance;
+mod markdown;
 mod news;
 mod publish;
 mod sign_in;

@@ -8,6 +8,7 @@ use http::{Response, StatusCode};
 use super::account::Moment;
 use super::app_card::{AppCard, page_of};
 use super::instance::runnable_versions;
+use super::markdown::Markdown;
 use super::{Frame, Needs, News, VisibilityChoice, html, problem, render, visibilities};
 use crate::error::Error;
 use crate::instance_id;
@@ -41,7 +42,7 @@ pub(in crate::web) struct App<'a> {
     visibilities: [VisibilityChoice; 3],
     commands: Option<Commands>,
     pictures: Vec<String>,
-    long_description: Option<String>,
+    long_description: Option<Markdown>,
     versions: Vec<Version<'a>>,
     problem: Option<String>,
     #[template(skip)]
@@ -80,7 +81,7 @@ impl<'a> App<'a> {
             .is_none()
             .then(|| commands(&app.name, &app.version, namespace, &viewer.name));
         let published = Moment(app.published_at);
-        let long_description = app.long_description.clone();
+        let long_description = app.long_description.as_deref().map(Markdown::of);
         let screenshots = app.screenshots.clone();
         let digest = app.digest;
         let versions = versions(viewer, &app, snapshot);
@@ -181,7 +182,7 @@ mod tests {
         };
         let mut app = example("Hello_World");
         app.screenshots = vec!["one.png".to_owned()];
-        app.long_description = Some("# What <b>it</b> does".to_owned());
+        app.long_description = Some("# What <b>it</b> does\n\n- one\n- *two*\n".to_owned());
         let mut snapshot = Snapshot::default();
         for (version, second, ready) in
             [("1.0.0", 1, true), ("1.1.0", 2, true), ("2.0.0", 3, false)]
