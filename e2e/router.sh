@@ -14,7 +14,10 @@ if [[ ! -e $contract/complete ]]; then
     touch "$contract/complete"
 fi
 export SCHEMATHESIS=$contract/bin/schemathesis
-npm ci --prefix e2e/oidc --ignore-scripts --no-audit --no-fund --loglevel=error
+for package in oidc axe; do
+    npm ci --prefix e2e/$package --ignore-scripts --no-audit --no-fund --loglevel=error
+done
+export AXE=$REPOSITORY/e2e/axe/node_modules/axe-core/axe.min.js
 cargo build --locked --workspace --bins
 if [[ -z ${KUBECONFIG:-} ]]; then
     plane=$(mktemp -d)

@@ -1,6 +1,6 @@
 //! A real browser: Debian's Chromium, driven through chromedriver.
 
-use std::{path::Path, process::Stdio};
+use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
 use fantoccini::{Client, ClientBuilder, Locator};
@@ -131,21 +131,6 @@ impl Browser {
     pub async fn reads(&self, css: &str) -> Result<String> {
         let element = self.page.wait().for_element(Locator::Css(css)).await?;
         Ok(element.text().await?)
-    }
-
-    /// Saves a picture of the page under `WAVESTORE_SCREENSHOTS`, when that is set.
-    ///
-    /// # Errors
-    /// It cannot be taken or saved.
-    pub async fn screenshot(&self, name: &str) -> Result<()> {
-        if let Some(folder) = std::env::var_os("WAVESTORE_SCREENSHOTS") {
-            std::fs::create_dir_all(&folder)?;
-            std::fs::write(
-                Path::new(&folder).join(format!("{name}.png")),
-                self.page.screenshot().await?,
-            )?;
-        }
-        Ok(())
     }
 
     /// Ends the browser and its driver.

@@ -14,6 +14,7 @@ mod control_plane;
 mod fake_app;
 mod health;
 mod invariants;
+mod looks;
 mod namespace;
 mod oidc;
 mod operator;

@@ -9,6 +9,7 @@ mod instances;
 mod lost_database;
 mod migrations;
 mod oidc;
+mod pages;
 mod rolling_update;
 mod smoke;
 mod terminal;
