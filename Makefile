@@ -89,7 +89,7 @@ bench-launch: ## Measure each phase until an app's first page, beside venv and p
 		e2e/bench/launch.py target/bench $(or $(CASE),bare data large at-once)
 
 .PHONY: bench-operator
-bench-operator: ## Measure the operator, COUNT="100 500 1000 10000", on a control plane of its own without nodes
+bench-operator: ## Measure the operator, COUNT="100 500 1000 10000", on a control plane of its own without nodes; FLUX=FOLDER for a peer
 	e2e/bench/operator.sh $(or $(COUNT),100 500 1000 10000)
 
 .PHONY: bench-catalog

@@ -10,6 +10,7 @@ import http.client
 import json
 import os
 import pathlib
+import re
 import secrets
 import shutil
 import socket
@@ -53,6 +54,23 @@ def await_condition(seconds: float, what: str, holds, alive=None) -> None:
         if time.monotonic() > deadline:
             raise Failure(f"waited {seconds:.0f} s in vain for {what}")
         time.sleep(0.05)
+
+
+def cpu_seconds(process: subprocess.Popen) -> tuple[float, float]:
+    """CPU time so far of a process that lives, and of its children that have ended."""
+    if process.poll() is not None:
+        words = "\n".join(process.log.read_text().splitlines()[-10:])
+        raise Failure(f"{pathlib.Path(process.args[0]).name} has ended; its last words:\n{words}")
+    fields = pathlib.Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    ticks = os.sysconf("SC_CLK_TCK")
+    return (int(fields[11]) + int(fields[12])) / ticks, (int(fields[13]) + int(fields[14])) / ticks
+
+
+def rss_mib(process: subprocess.Popen, peak: bool) -> float:
+    """Resident memory of a process, now or at its most."""
+    name = "VmHWM" if peak else "VmRSS"
+    status = pathlib.Path(f"/proc/{process.pid}/status").read_text()
+    return round(int(re.search(rf"{name}:\s+(\d+) kB", status)[1]) / 1024, 1)
 
 
 class Client:
@@ -193,11 +211,7 @@ class ControlPlane:
 
     def cpu_seconds(self) -> dict[str, float]:
         """CPU time so far of everything that was started, by program; children not counted."""
-        seconds = {}
-        for process in self._processes:
-            fields = pathlib.Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
-            seconds[pathlib.Path(process.args[0]).name] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-        return seconds
+        return {pathlib.Path(process.args[0]).name: cpu_seconds(process)[0] for process in self._processes}
 
     def requests(self, user: str) -> collections.Counter:
         """How many requests `user` has made so far, by the first part of the user agent and what was asked: `Helm`, `get secrets`."""

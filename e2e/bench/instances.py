@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """What thousands of instances cost the operator, on a control plane of its own without nodes.
 
-usage: instances.py OPERATOR OUT COUNT...
+usage: instances.py OPERATOR OUT FLUX COUNT...
 
 OPERATOR is the program, OUT the folder of the results. For COUNTs up to 1000: all instances are applied at once;
-how long until every release is deployed and every status says so; then all are deleted. For 10000 and more: the
+how long until every release is deployed and every status says so; then all are deleted. FLUX is the folder of Flux's
+helm-controller and its CRDs, which then does the same on another control plane; `-` for none. For 10000 and more: the
 objects are written as Helm would have left them; how soon the operator has caught up with them, what it costs
 when nothing happens, and how fast it acts on one change among them.
 """
@@ -26,9 +27,11 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from control_plane import ControlPlane, Failure, await_condition, free_ports, run
+import flux
+from control_plane import ControlPlane, Failure, await_condition, cpu_seconds, free_ports, rss_mib, run
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
+CHART = REPOSITORY / "config/wave-instance"
 NAMESPACE = "bench"
 ACCOUNT = f"system:serviceaccount:{NAMESPACE}:wavestore-operator"
 INSTANCES = f"/apis/wavestore.io/v1alpha1/namespaces/{NAMESPACE}/waveinstances"
@@ -51,7 +54,6 @@ WRITERS = 8
 HELM_SECONDS_EACH = 3
 FIRST_SECONDS = 1800
 AGAIN_SECONDS = 300
-TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def say(words: str) -> None:
@@ -78,7 +80,7 @@ class Operator:
         self._process = self._plane.start(
             str(self._program), "--namespace", NAMESPACE, "--database-url", f"sqlite://{data}/catalog.db",
             "--blobs", f"file://{data}/blobs", "--import-dir", f"{data}/imports", "--helm", helm,
-            "--chart", str(REPOSITORY / "config/wave-instance"), "--instance-image", "wavestore/instance:bench",
+            "--chart", str(CHART), "--instance-image", "wavestore/instance:bench",
             "--health-port", str(self._port),
             environment={"PATH": os.environ["PATH"], "HOME": str(data), "KUBECONFIG": str(self._kubeconfig)},
         )  # fmt: skip
@@ -104,27 +106,15 @@ class Operator:
 
     def cpu_seconds(self) -> float:
         """CPU time of the operator itself."""
-        fields = self._stat()
-        return (int(fields[11]) + int(fields[12])) / TICKS
+        return cpu_seconds(self._process)[0]
 
     def helm_cpu_seconds(self) -> float:
         """CPU time of the children that have ended: every one is a Helm."""
-        fields = self._stat()
-        return (int(fields[13]) + int(fields[14])) / TICKS
+        return cpu_seconds(self._process)[1]
 
     def rss_mib(self, peak: bool) -> float:
         """Resident memory, now or at its most."""
-        name = "VmHWM" if peak else "VmRSS"
-        status = pathlib.Path(f"/proc/{self._process.pid}/status").read_text()
-        return round(int(re.search(rf"{name}:\s+(\d+) kB", status)[1]) / 1024, 1)
-
-    def _stat(self) -> list[str]:
-        if self._process.poll() is not None:
-            raise Failure(f"the operator has ended; its last words:\n{self.last_words()}")
-        return pathlib.Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
-
-    def last_words(self) -> str:
-        return "\n".join(self._process.log.read_text().splitlines()[-10:])
+        return rss_mib(self._process, peak)
 
     def _probe(self, path: str) -> int:
         answer = subprocess.run(
@@ -181,11 +171,18 @@ class Watcher:
                 self.changed.wait(1)
 
 
-class Progress:
-    """What the watch of WaveInstances has shown of those of one run."""
+def deployed(item: dict) -> bool:
+    """Does an instance's status say that its release is deployed?"""
+    status = item.get("status", {})
+    told = status.get("observedGeneration") == item["metadata"]["generation"] or "release" in status
+    return told and status.get("release", {}).get("status") == "deployed"
 
-    def __init__(self, count: int):
-        self.count = count
+
+class Progress:
+    """What a watch has shown of the objects of one run, each of which is a release."""
+
+    def __init__(self, count: int, is_deployed):
+        self.count, self._is_deployed = count, is_deployed
         self.deployed, self.gone = {}, {}
         self._said = time.monotonic()
 
@@ -194,11 +191,9 @@ class Progress:
         if event["type"] == "BOOKMARK":
             return
         name = item["metadata"]["name"]
-        status = item.get("status", {})
-        told = status.get("observedGeneration") == item["metadata"]["generation"] or "release" in status
         if event["type"] == "DELETED":
             self.gone[name] = now
-        elif told and status.get("release", {}).get("status") == "deployed":
+        elif self._is_deployed(item):
             self.deployed.setdefault(name, now)
         if now - self._said > 10:
             self._said = now
@@ -247,11 +242,15 @@ def publish_app(plane: ControlPlane, operator: Operator) -> None:
     await_condition(60, "the sample app to be imported", imported)
 
 
-def prepare(plane: ControlPlane, program: pathlib.Path) -> Operator:
-    """A namespace with the CRDs, the operator at work, and the sample app."""
+def install_crds(plane: ControlPlane) -> None:
     plane.kubectl("create", "namespace", NAMESPACE)
     plane.kubectl("apply", "--filename", str(REPOSITORY / "config/crd"))
     plane.kubectl("wait", "--for=condition=Established", "--timeout=60s", "customresourcedefinition", "--all")
+
+
+def prepare(plane: ControlPlane, program: pathlib.Path) -> Operator:
+    """A namespace with the CRDs, the operator at work, and the sample app."""
+    install_crds(plane)
     operator = Operator(plane, program)
     operator.prepare()
     operator.start()
@@ -282,47 +281,100 @@ def since(after: dict, before: dict) -> dict:
     return {name: after[name] - before[name] for name in after}
 
 
-def applied_at_once(program: pathlib.Path, count: int) -> dict:
-    """All instances are applied at once; then all are deleted."""
+class AtOnce:
+    """Many objects, each of which becomes a release: applied at once, then deleted at once."""
+
+    def __init__(self, plane: ControlPlane, path: str, manifests: list[dict], is_deployed):
+        self._plane, self._path, self._manifests = plane, path, manifests
+        self._progress = Progress(len(manifests), is_deployed)
+        self._watcher = Watcher(plane, path, self._progress.on_event)
+        self._patience = 60 + HELM_SECONDS_EACH * len(manifests)
+
+    def apply(self) -> dict:
+        """How long until every status says that its release is deployed; checks that all objects are there."""
+        progress = self._progress
+        cpu_before, start = self._plane.cpu_seconds(), time.monotonic()
+        apply_all(self._plane, self._path, self._manifests)
+        result = {"apply_seconds": round(time.monotonic() - start, 1)}
+        self._watcher.await_true(lambda: len(progress.deployed) == progress.count, self._patience, progress.words)
+        result["seconds"] = round(max(progress.deployed.values()) - start, 1)
+        result["cpu_seconds_by"] = {name: round(value, 1) for name, value in since(self._plane.cpu_seconds(), cpu_before).items()}
+        check_releases(self._plane, [item["metadata"]["name"] for item in self._manifests])
+        return result
+
+    def delete(self) -> dict:
+        """How long until all are gone; checks that no release is left."""
+        progress = self._progress
+        manifests = self._plane.folder / "manifests.json"
+        manifests.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": self._manifests}))
+        start = time.monotonic()
+        self._plane.kubectl("delete", "--namespace", NAMESPACE, "--wait=false", "--filename", str(manifests))
+        self._watcher.await_true(lambda: len(progress.gone) == progress.count, self._patience, progress.words)
+        left = self._plane.client().request("GET", f"{SECRETS}?labelSelector=owner%3Dhelm&limit=1")["items"]
+        if left:
+            raise Failure(f"deleted, but {left[0]['metadata']['name']} is left")
+        return {"delete_seconds": round(max(progress.gone.values()) - start, 1)}
+
+
+def applied_at_once(program: pathlib.Path, count: int, peer: pathlib.Path | None) -> dict:
+    """All instances are applied at once; then all are deleted. Then the peer does the same."""
+    names = [f"bench-{number:05}" for number in range(count)]
     with ControlPlane() as plane:
         result = {"count": count, **facts()}
         plane.start_controllers()
         operator = prepare(plane, program)
-        names = [f"bench-{number:05}" for number in range(count)]
-        manifests = plane.folder / "instances.json"
-        manifests.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": [manifest(name) for name in names]}))
-        progress = Progress(count)
-        watcher = Watcher(plane, INSTANCES, progress.on_event)
-        requests_before, helm_before, cpu_before = requests(plane), operator.helm_cpu_seconds(), plane.cpu_seconds()
+        run_of = AtOnce(plane, INSTANCES, [manifest(name) for name in names], deployed)
+        requests_before, helm_before = requests(plane), operator.helm_cpu_seconds()
 
         say(f"{count} instances are applied at once")
-        start = time.monotonic()
-        apply_all(plane, names)
-        result["apply_seconds"] = round(time.monotonic() - start, 1)
-        patience = 60 + HELM_SECONDS_EACH * count
-        watcher.await_true(lambda: len(progress.deployed) == count, patience, progress.words)
-        result["seconds"] = round(max(progress.deployed.values()) - start, 1)
+        result |= run_of.apply()
         result["helm_cpu_seconds"] = round(operator.helm_cpu_seconds() - helm_before, 1)
-        result["cpu_seconds_by"] = {name: round(value, 1) for name, value in since(plane.cpu_seconds(), cpu_before).items()}
         asked = requests(plane) - requests_before
         result["api_requests"] = asked.total()
         result["api_requests_by"] = asked_by(asked)
-        check_releases(plane, names)
         say(f"deployed after {result['seconds']} s; all are deleted")
+        values = values_of(plane, names[0])
 
         helm_before = operator.helm_cpu_seconds()
         requests_before = requests(plane)
-        start = time.monotonic()
-        plane.kubectl("delete", "--namespace", NAMESPACE, "--wait=false", "--filename", str(manifests))
-        watcher.await_true(lambda: len(progress.gone) == count, patience, progress.words)
-        result["delete_seconds"] = round(max(progress.gone.values()) - start, 1)
+        result |= run_of.delete()
         result["delete_helm_cpu_seconds"] = round(operator.helm_cpu_seconds() - helm_before, 1)
         result["delete_api_requests"] = (requests(plane) - requests_before).total()
         result["operator_rss_mib"] = operator.rss_mib(peak=True)
-        left = plane.client().request("GET", f"{SECRETS}?labelSelector=owner%3Dhelm&limit=1")["items"]
-        if left:
-            raise Failure(f"deleted, but {left[0]['metadata']['name']} is left")
-        return result
+    if peer is not None:
+        result["peers"] = {"flux": flux_at_once(peer, names, values)}
+        result["ratio_flux"] = round(result["seconds"] / result["peers"]["flux"]["seconds"], 2)
+    return result
+
+
+def flux_at_once(folder: pathlib.Path, names: list[str], values: dict) -> dict:
+    """The same releases by Flux's helm-controller, on a control plane of its own."""
+    with ControlPlane() as plane:
+        plane.start_controllers()
+        install_crds(plane)
+        with flux.HelmController(plane, folder, NAMESPACE, CHART) as controller:
+            result = controller.facts()
+            manifests = [flux.manifest(name, NAMESPACE, values) for name in names]
+            run_of = AtOnce(plane, flux.resource(NAMESPACE), manifests, flux.deployed)
+            requests_before = flux_requests(plane)
+            say(f"{len(names)} HelmReleases are applied at once")
+            result |= run_of.apply()
+            result["api_requests"] = flux_requests(plane) - requests_before
+            say(f"deployed after {result['seconds']} s; all are deleted")
+            result |= run_of.delete()
+            result["rss_mib"] = rss_mib(controller.process, peak=True)
+            return result
+
+
+def flux_requests(plane: ControlPlane) -> int:
+    time.sleep(2)  # the audit log is written in batches
+    return plane.requests(f"system:serviceaccount:{NAMESPACE}:{flux.ACCOUNT}").total()
+
+
+def values_of(plane: ControlPlane, name: str) -> dict:
+    """What the operator gave to Helm for one instance: nothing in it is the instance's own."""
+    environment = {**os.environ, "KUBECONFIG": str(plane.kubeconfig)}
+    return json.loads(run("helm", "get", "values", name, "--namespace", NAMESPACE, "--output", "json", env=environment))
 
 
 def check_releases(plane: ControlPlane, names: list[str]) -> None:
@@ -337,14 +389,13 @@ def check_releases(plane: ControlPlane, names: list[str]) -> None:
             raise Failure(f"{len(found)} {kind} for {len(names)} instances")
 
 
-def apply_all(plane: ControlPlane, names: list[str]) -> None:
-    """Applies all instances, by some clients at once."""
+def apply_all(plane: ControlPlane, path: str, manifests: list[dict]) -> None:
+    """Applies all objects, by some clients at once."""
 
     def apply(part: int) -> None:
         client = plane.client()
-        for name in names[part::WRITERS]:
-            path = f"{INSTANCES}/{name}?fieldManager=bench"
-            client.request("PATCH", path, manifest(name), "application/apply-patch+yaml")
+        for item in manifests[part::WRITERS]:
+            client.request("PATCH", f"{path}/{item['metadata']['name']}?fieldManager=bench", item, "application/apply-patch+yaml")
 
     with ThreadPoolExecutor(WRITERS) as pool:
         list(pool.map(apply, range(WRITERS)))
@@ -505,17 +556,17 @@ def existing(program: pathlib.Path, count: int) -> dict:
 
 
 def main() -> int:
-    if len(sys.argv) < 4:
+    if len(sys.argv) < 5:
         print(__doc__, file=sys.stderr)
         return 2
     program, out = pathlib.Path(sys.argv[1]).resolve(), pathlib.Path(sys.argv[2])
+    peer = None if sys.argv[3] == "-" else pathlib.Path(sys.argv[3]).resolve()
     # As Ctrl-C does: everything that was started ends.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     out.mkdir(parents=True, exist_ok=True)
-    for count in map(int, sys.argv[3:]):
-        measure = existing if count >= EXISTING_FROM else applied_at_once
+    for count in map(int, sys.argv[4:]):
         try:
-            result = measure(program, count)
+            result = existing(program, count) if count >= EXISTING_FROM else applied_at_once(program, count, peer)
         except Failure as failure:
             print(f"error: {failure}", file=sys.stderr)
             return 1
