@@ -68,6 +68,10 @@ test-faults: ## Break the operator's world in every way; FAULT_RUNS=200 FAULT_IN
 test-router: ## Test the router's binary alone on a control plane of its own, with a browser and a real OIDC provider; TEST=name
 	e2e/router.sh $(TEST)
 
+.PHONY: test-flux
+test-flux: ## Test with Flux's own kustomize-controller on a control plane of its own; builds it once, so `make test` leaves it out
+	e2e/flux.sh $(TEST)
+
 .PHONY: deny
 deny: ## Check licences, sources and banned crates (cargo-deny), and unused dependencies (cargo-machete)
 	command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
