@@ -2,6 +2,7 @@
 //! What is there never changes, so writing it twice is the same as once.
 
 mod backend;
+mod garbage;
 mod key;
 mod upload;
 
@@ -23,6 +24,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio_util::io::ReaderStream;
 
 use crate::{Digest, EnvironmentKey, Error};
+pub use garbage::{LEAST_GRACE, Names, Stored, Verdict};
 use key::ObjectKey;
 pub use upload::Upload;
 
@@ -73,11 +75,25 @@ impl Blobs {
         })
     }
 
-    /// Stores the bundle in `file`, piece by piece, unless it is there already.
+    /// Stores the bundle in `file`, piece by piece, unless it is there already. One that has been there for long is stored again: who
+    /// collects garbage must see that somebody is about to name it.
     ///
     /// # Errors
     /// [`Error::DigestMismatch`] when the file has another digest; nothing is stored then.
     pub async fn put_bundle(&self, digest: &Digest, file: &Path) -> Result<(), Error> {
+        self.put(digest, file, garbage::fresh(Utc::now())).await
+    }
+
+    /// The same for a bundle that a `WaveApp` names already: it is no garbage, however long it has been there.
+    ///
+    /// # Errors
+    /// As for [`Self::put_bundle`].
+    pub async fn put_named_bundle(&self, digest: &Digest, file: &Path) -> Result<(), Error> {
+        self.put(digest, file, DateTime::<Utc>::MIN_UTC).await
+    }
+
+    /// Stores a bundle unless it is there, written after `fresh`.
+    async fn put(&self, digest: &Digest, file: &Path, fresh: DateTime<Utc>) -> Result<(), Error> {
         let unreadable = |source| Error::ReadFile {
             file: file.to_owned(),
             source,
@@ -86,8 +102,10 @@ impl Blobs {
         let size = source.metadata().await.map_err(unreadable)?.len();
         let path = ObjectKey::Bundle(digest).path()?;
         let failed = |source| blob_error("write", &path, source);
-        if self.size(&path).await.map_err(failed)? == Some(size) {
-            return Ok(());
+        match self.store.head(&path).await {
+            Ok(stored) if stored.size == size && stored.last_modified > fresh => return Ok(()),
+            Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
+            Err(error) => return Err(failed(error)),
         }
 
         let mismatch = |actual: Digest| Error::DigestMismatch {
@@ -101,7 +119,7 @@ impl Blobs {
             if actual != *digest {
                 return Err(mismatch(actual));
             }
-            // Over one of another size, too: that is damaged.
+            // Over an old one, and over one of another size: that is damaged.
             self.store
                 .put(&path, content.into())
                 .await

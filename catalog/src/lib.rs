@@ -29,7 +29,7 @@ mod tests;
 
 pub use accounts::{Account, NewAccount, Person, Role, Subject};
 pub use apps::{App, AppCursor, AppQuery, InvalidAppCursor, Viewer};
-pub use blobs::{Blob, Blobs, Upload};
+pub use blobs::{Blob, Blobs, LEAST_GRACE, Names, Stored, Upload, Verdict};
 pub use catalog::Catalog;
 pub use crds::{Lifecycle, Visibility};
 pub use digest::Digest;

@@ -36,7 +36,7 @@ pub use invariants::{Record, Volumes};
 pub use namespace::Namespace;
 pub use oidc::{CLIENT_ID, CLIENT_SECRET, OidcProvider};
 pub use operator::{Launch, Operator, kill_process};
-pub use process::migrate;
+pub use process::{collect_garbage, migrate};
 pub use proxy::{Agent, Asked, Faults, Held, Proxy, Verb};
 pub use router::{ADMIN, ADMIN_PASSWORD, Fake, Router, RouterLaunch, machine_address};
 pub use sandbox::Sandbox;

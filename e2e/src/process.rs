@@ -15,7 +15,7 @@ use nix::{
 };
 use tokio::process::{Child, Command};
 
-use crate::{PATIENCE, eventually};
+use crate::{Output, PATIENCE, Sandbox, eventually, run};
 
 /// What is needed to start a program, and to start the same again.
 pub(crate) struct Recipe {
@@ -173,6 +173,21 @@ pub async fn migrate(database_url: &str) -> Result<()> {
     let flag = format!("--database-url={database_url}");
     crate::command::succeed(&program, &["migrate", &flag], None).await?;
     Ok(())
+}
+
+/// Collects the garbage of a sandbox's blob store with the rights that the chart gives for that; answers what was said.
+///
+/// # Errors
+/// It does not end.
+pub async fn collect_garbage(sandbox: &Sandbox, flags: &[&str]) -> Result<Output> {
+    let program = program("wavestore-router")?.display().to_string();
+    let kubeconfig = sandbox.kubeconfig("blobs-gc", None).await?;
+    let kubeconfig = format!("KUBECONFIG={}", kubeconfig.display());
+    let namespace = format!("--namespace={}", sandbox.name);
+    let blobs = format!("--blobs=file://{}/blobs", sandbox.folder().display());
+    let mut args = vec![&*kubeconfig, &program, "blobs", "gc", &namespace, &blobs];
+    args.extend(flags);
+    run("env", &args, None).await
 }
 
 /// A port below those that the system hands out by itself: no client's connection takes it.

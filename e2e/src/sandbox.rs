@@ -252,7 +252,17 @@ async fn config(kubeconfig: &Path) -> Result<Config> {
 /// The programs' rights, as the store's chart has them in this namespace.
 async fn rights(namespace: &str) -> Result<String> {
     const CHART: &str = "../config/wavestore";
-    let args = ["template", "wavestore", CHART, "--namespace", namespace];
+    // Those of the CronJobs, too.
+    let gc = "blobs.gc.schedule=@yearly";
+    let args = [
+        "template",
+        "wavestore",
+        CHART,
+        "--namespace",
+        namespace,
+        "--set",
+        gc,
+    ];
     let rendered = succeed("helm", &args, None).await?;
     let documents = rendered.split("\n---").filter(|document| {
         let kind = document

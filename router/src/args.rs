@@ -19,7 +19,12 @@ pub struct Args {
     #[command(subcommand)]
     pub command: Option<Command>,
     /// Namespace that holds the store's apps and instances.
-    #[arg(long, env = "WAVESTORE_NAMESPACE", default_value = "wavestore")]
+    #[arg(
+        long,
+        env = "WAVESTORE_NAMESPACE",
+        default_value = "wavestore",
+        global = true
+    )]
     pub namespace: String,
     /// Database with accounts, sessions and apps: `sqlite:///data/catalog.db` or `postgres://...`.
     #[arg(
@@ -32,7 +37,12 @@ pub struct Args {
     pub database_url: String,
     /// Where bundles and pictures are stored: a folder, or a bucket (`s3://bucket/prefix`, `az:` or `gs:`) with credentials from
     /// the environment.
-    #[arg(long, env = "WAVESTORE_BLOBS", default_value = "file:///data/blobs")]
+    #[arg(
+        long,
+        env = "WAVESTORE_BLOBS",
+        default_value = "file:///data/blobs",
+        global = true
+    )]
     pub blobs: String,
     /// Address of the store's pages as browsers see it. With http, cookies cannot be `Secure`.
     #[arg(
@@ -126,6 +136,38 @@ pub struct Args {
 pub enum Command {
     /// Brings the database's tables up to date and ends. Routers and operators wait for it; those that run go on meanwhile.
     Migrate,
+    /// Looks after what is in the blob store.
+    #[command(subcommand)]
+    Blobs(BlobsCommand),
+}
+
+/// What to do with the blob store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+pub enum BlobsCommand {
+    /// Removes bundles, pictures and environments that no app and no instance of the namespace names, and ends. Objects of other
+    /// kinds are left alone and counted.
+    Gc(GcArgs),
+}
+
+/// How garbage is collected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::Args)]
+pub struct GcArgs {
+    /// Say what would be removed, and remove nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// How long an object is kept that nobody names: at least an hour, since what was stored a moment ago may be named in the next.
+    #[arg(long, env = "WAVESTORE_BLOBS_GRACE", default_value = "24h", value_parser = parse_grace)]
+    pub grace: Duration,
+}
+
+fn parse_grace(text: &str) -> Result<Duration, String> {
+    let grace = parse_duration(text).map_err(|error| error.to_string())?;
+    if grace < catalog::LEAST_GRACE {
+        return Err(
+            "an hour is the least: an import must have the time to name what it stores".to_owned(),
+        );
+    }
+    Ok(grace)
 }
 
 /// Form of the log.
@@ -156,6 +198,26 @@ mod tests {
             let args = Args::parse_from([&["wavestore-router"][..], &given].concat());
             assert_eq!(args.command, Some(Command::Migrate));
             assert_eq!(args.database_url, url);
+        }
+    }
+
+    #[test]
+    fn garbage_is_kept_for_a_day_and_never_for_less_than_an_hour() {
+        let parse = |flags: &[&str]| {
+            let command = ["wavestore-router", "blobs", "gc", "--blobs=s3://bucket"];
+            let args = Args::try_parse_from([&command[..], flags].concat()).ok()?;
+            assert_eq!(args.blobs, "s3://bucket");
+            args.command
+        };
+        let gc = |dry_run, hours| {
+            let grace = Duration::from_hours(hours);
+            Some(Command::Blobs(BlobsCommand::Gc(GcArgs { dry_run, grace })))
+        };
+        assert_eq!(parse(&[]), gc(false, 24));
+        assert_eq!(parse(&["--dry-run", "--grace=7d"]), gc(true, 168));
+        assert_eq!(parse(&["--grace=1h"]), gc(false, 1));
+        for grace in ["--grace=59m", "--grace=0s", "--grace=-1", "--grace=1"] {
+            assert_eq!(parse(&[grace]), None, "{grace}");
         }
     }
 }

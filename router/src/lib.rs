@@ -18,6 +18,7 @@ mod descriptors;
 mod error;
 mod events;
 mod exchange;
+mod garbage;
 mod gateway;
 mod head;
 mod instance_id;
@@ -51,7 +52,7 @@ pub mod properties;
 #[cfg(test)]
 mod tests;
 
-pub use args::{Args, Command, LogFormat};
+pub use args::{Args, BlobsCommand, Command, GcArgs, LogFormat};
 pub use runtime::start;
 pub use start_up::{StartError, report};
 

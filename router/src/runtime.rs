@@ -19,13 +19,14 @@ use tracing_subscriber::EnvFilter;
 
 use crate::activity::Reporter;
 use crate::app_log::AppLogs;
-use crate::args::{Args, Command, LogFormat};
+use crate::args::{Args, BlobsCommand, Command, GcArgs, LogFormat};
 use crate::backoff;
 use crate::bearer::Bearers;
 use crate::client_address::TrustedProxies;
 use crate::descriptors::Limits;
 use crate::events::Events;
 use crate::exchange::Journal;
+use crate::garbage;
 use crate::gateway::{Front, Gateway};
 use crate::internal::{Internal, Pods, Readiness, Sending};
 use crate::metrics::{Metrics, Scraped};
@@ -76,10 +77,12 @@ pub fn start(args: Args) -> Result<(), StartError> {
         .block_on(async {
             match args.command {
                 None => run(args).await,
-                Some(Command::Migrate) => tokio::select! {
-                    migrated = migrate(&args.database_url) => migrated,
-                    () = stop_signal() => Err(StartError::Interrupted),
-                },
+                Some(Command::Migrate) => {
+                    unless_stopped("the tables were up to date", migrate(&args.database_url)).await
+                }
+                Some(Command::Blobs(BlobsCommand::Gc(gc))) => {
+                    unless_stopped("all garbage was removed", collect_garbage(&args, gc)).await
+                }
             }
         })
 }
@@ -433,6 +436,27 @@ async fn sweep(catalog: Catalog) -> Outcome {
                 );
             }
         }
+    }
+}
+
+async fn collect_garbage(args: &Args, gc: GcArgs) -> Result<(), StartError> {
+    let blobs = Blobs::open(&args.blobs).map_err(StartError::Data)?;
+    let client = Client::try_default()
+        .await
+        .map_err(StartError::Kubernetes)?;
+    let mut out = std::io::stdout();
+    let collected = garbage::collect(&client, &args.namespace, &blobs, gc, &mut out);
+    collected.await.map_err(StartError::Garbage)
+}
+
+/// What a command comes to, or what had not been done when it was told to stop.
+async fn unless_stopped(
+    end: &'static str,
+    command: impl Future<Output = Result<(), StartError>>,
+) -> Result<(), StartError> {
+    tokio::select! {
+        done = command => done,
+        () = stop_signal() => Err(StartError::Interrupted(end)),
     }
 }
 

@@ -16,7 +16,7 @@ use crate::site::{InvalidSite, Site};
 use crate::table::Table;
 use crate::table::health::Health;
 use crate::tls::{Tls, TlsError};
-use crate::{backoff, server, sign_in};
+use crate::{backoff, garbage, server, sign_in};
 
 /// How long the database may take to come up.
 const DATABASE_PATIENCE: Duration = Duration::from_mins(2);
@@ -73,8 +73,11 @@ pub enum StartError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A signal came before the work was done.
-    #[error("told to stop before the tables were up to date")]
-    Interrupted,
+    #[error("told to stop before {0}")]
+    Interrupted(&'static str),
+    /// A collection of garbage that is not to begin, or was not finished.
+    #[error(transparent)]
+    Garbage(garbage::Error),
     /// A task that must not end has ended.
     #[error("{0} ended; the process stops so that it is started anew")]
     TaskEnded(&'static str),
@@ -107,9 +110,11 @@ impl StartError {
                 file.display()
             )),
             Self::EmptyPassword(_) => Some("write the admin's password into it".to_owned()),
-            Self::Listen { .. } | Self::Part { .. } | Self::Interrupted | Self::TaskEnded(_) => {
-                None
-            }
+            Self::Garbage(error) => error.hint(),
+            Self::Listen { .. }
+            | Self::Part { .. }
+            | Self::Interrupted(_)
+            | Self::TaskEnded(_) => None,
         }
     }
 }

@@ -24,6 +24,35 @@ pub(crate) enum ObjectKey<'a> {
     Environment(&'a EnvironmentKey),
 }
 
+/// What an object that is there belongs to, as its path says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Belonging {
+    /// It is this bundle.
+    Bundle(Digest),
+    /// It is a picture of this bundle.
+    Picture(Digest),
+    /// It is this environment.
+    Environment(EnvironmentKey),
+}
+
+impl Belonging {
+    /// Reads a path that [`ObjectKey::path`] has made; nothing for every other one.
+    pub(crate) fn of(path: &Path) -> Option<Self> {
+        let parts: Vec<_> = path.parts().collect();
+        let parts: Vec<&str> = parts.iter().map(AsRef::as_ref).collect();
+        match parts[..] {
+            ["bundles", "sha256", name] => digest(name.strip_suffix(".wave")?).map(Self::Bundle),
+            ["assets", "sha256", hex, _] => digest(hex).map(Self::Picture),
+            [ENVIRONMENTS, key] => key.parse().ok().map(Self::Environment),
+            _ => None,
+        }
+    }
+}
+
+fn digest(hex: &str) -> Option<Digest> {
+    format!("sha256:{hex}").parse().ok()
+}
+
 impl ObjectKey<'_> {
     /// Where it is in the store.
     pub(crate) fn path(self) -> Result<Path, Error> {

@@ -1,13 +1,15 @@
 //! Bundles and pictures in a folder.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use chrono::{TimeDelta, Utc};
 use futures::TryStreamExt as _;
 use futures::future::join_all;
 use tempfile::TempDir;
 
-use crate::{Blob, Blobs, Digest, EnvironmentKey};
+use crate::{Blob, Blobs, Digest, EnvironmentKey, Names, Stored, Verdict};
 
 /// A blob store, and a folder beside it for files to be stored.
 struct TestBlobs {
@@ -28,6 +30,20 @@ impl TestBlobs {
         let file = self.folder.path().join("upload");
         std::fs::write(&file, content).expect("write a file");
         file
+    }
+
+    /// Lets everything have been written so long ago.
+    fn age(&self, age: Duration) {
+        let mut files = Vec::new();
+        list(&self.folder.path().join("blobs"), &mut files);
+        for path in files {
+            let file = std::fs::File::options()
+                .append(true)
+                .open(&path)
+                .expect("open a file");
+            file.set_modified(SystemTime::now() - age)
+                .expect("set its time");
+        }
     }
 
     fn stored(&self) -> Vec<String> {
@@ -312,6 +328,94 @@ async fn an_environment_is_stored_once_and_as_a_whole() {
         test.blobs.delete_environment(&key).await.expect("delete");
     }
     assert_eq!(before(now + day).await, []);
+}
+
+#[tokio::test]
+async fn garbage_goes_and_what_was_stored_again_meanwhile_stays() {
+    let test = TestBlobs::open();
+    let key = EnvironmentKey::from_sha256([7; 32]);
+    let contents: [&[u8]; 2] = [b"one", b"two"];
+    for content in contents {
+        let digest = Digest::of(content);
+        let file = test.file(content);
+        test.blobs.put_bundle(&digest, &file).await.expect("store");
+        let stored = test
+            .blobs
+            .put_asset(&digest, "icon.png", Bytes::from_static(b"x"));
+        stored.await.expect("store");
+    }
+    let mut upload = test
+        .blobs
+        .put_environment(&key)
+        .await
+        .expect("begin")
+        .expect("none");
+    upload
+        .write(Bytes::from_static(b"env"))
+        .await
+        .expect("write");
+    upload.finish().await.expect("finish");
+    test.age(Duration::from_hours(48));
+
+    let young = Utc::now() - TimeDelta::days(1);
+    let found: Vec<Stored> = test.blobs.stored().try_collect().await.expect("list");
+    assert_eq!(found.len(), 5);
+    for stored in &found {
+        assert_eq!(
+            stored.verdict(&Names::default(), young),
+            Verdict::Garbage,
+            "{stored:?}"
+        );
+    }
+
+    // Whoever is about to name the first one finds it there. The second one is named, so nothing tells that somebody has asked for it.
+    let [one, two] = contents.map(Digest::of);
+    test.blobs
+        .put_bundle(&one, &test.file(b"one"))
+        .await
+        .expect("store");
+    test.blobs
+        .put_named_bundle(&two, &test.file(b"two"))
+        .await
+        .expect("store");
+    let mut deleted = 0;
+    for stored in &found {
+        deleted += usize::from(
+            test.blobs
+                .delete_garbage(stored, young)
+                .await
+                .expect("delete"),
+        );
+    }
+    assert_eq!(deleted, 3);
+    assert_eq!(
+        test.stored(),
+        [
+            format!("assets/sha256/{}/icon.png", one.hex()),
+            format!("bundles/sha256/{}.wave", one.hex()),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_bundle_that_is_there_is_not_written_again_for_a_while() {
+    let test = TestBlobs::open();
+    let digest = Digest::of(b"one");
+    let put = async || {
+        test.blobs
+            .put_bundle(&digest, &test.file(b"one"))
+            .await
+            .expect("store");
+    };
+    put().await;
+    let minutes = |minutes| Duration::from_mins(minutes);
+    for (age, again) in [(minutes(29), false), (minutes(31), true)] {
+        test.age(age);
+        let before: Vec<Stored> = test.blobs.stored().try_collect().await.expect("list");
+        put().await;
+        let after: Vec<Stored> = test.blobs.stored().try_collect().await.expect("list");
+        assert_eq!(before != after, again, "{age:?}");
+    }
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use catalog::{Blob, Blobs, Digest};
+use catalog::{Blob, Blobs, Digest, Names, Stored, Verdict};
+use chrono::{TimeDelta, Utc};
 use futures::TryStreamExt as _;
 use futures::future::join_all;
 use tempfile::TempDir;
@@ -136,6 +137,57 @@ async fn pictures_keep_their_names_and_go_with_their_app() {
         assert!(bucket.has(&other).await, "{}", bucket.url);
         let left = bucket.blobs.asset(&other, "icon.png").await.expect("look");
         assert_eq!(read(left).await, b"first", "{}", bucket.url);
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs servers: make test-buckets"]
+async fn garbage_is_told_by_name_and_age() {
+    for bucket in Bucket::all() {
+        let content = b"garbage of a bucket";
+        let digest = Digest::of(content);
+        let file = bucket.file(content);
+        bucket
+            .blobs
+            .put_bundle(&digest, &file)
+            .await
+            .expect("store");
+        let picture = bucket
+            .blobs
+            .put_asset(&digest, "a picture.png", Bytes::from("x"));
+        picture.await.expect("store");
+        // A clock of its own may be some seconds off.
+        let (past, future) = (
+            Utc::now() - TimeDelta::hours(1),
+            Utc::now() + TimeDelta::hours(1),
+        );
+        let nobody = Names::default();
+        let somebody = Names {
+            bundles: [digest].into(),
+            ..Names::default()
+        };
+        let stored: Vec<Stored> = bucket.blobs.stored().try_collect().await.expect("list");
+        let ours = |stored: &&Stored| stored.path().contains(&digest.hex());
+        let ours: Vec<&Stored> = stored.iter().filter(ours).collect();
+        let mut sizes: Vec<u64> = ours.iter().map(|stored| stored.size).collect();
+        sizes.sort_unstable();
+        assert_eq!(sizes, [1, content.len() as u64], "{}", bucket.url);
+        for stored in &ours {
+            let verdict = |names, young| stored.verdict(names, young);
+            assert_eq!(verdict(&somebody, future), Verdict::Named, "{stored:?}");
+            assert_eq!(verdict(&nobody, past), Verdict::Young, "{stored:?}");
+            assert_eq!(verdict(&nobody, future), Verdict::Garbage, "{stored:?}");
+            let deleted = bucket.blobs.delete_garbage(stored, past).await;
+            assert!(!deleted.expect("look"), "{stored:?} is young");
+        }
+        assert!(bucket.has(&digest).await, "{}", bucket.url);
+        for stored in &ours {
+            let deleted = bucket.blobs.delete_garbage(stored, future).await;
+            assert!(deleted.expect("delete"), "{stored:?}");
+        }
+        assert!(!bucket.has(&digest).await, "{}", bucket.url);
+        let picture = bucket.blobs.asset(&digest, "a picture.png").await;
+        assert!(picture.expect("look").is_none(), "{}", bucket.url);
     }
 }
 

@@ -73,6 +73,11 @@ capabilities: {drop: [ALL]}
 - name: WAVESTORE_APPS_DOMAIN
   value: {{ .Values.appsDomain | quote }}
 {{ include "wavestore.databaseEnv" . }}
+{{ include "wavestore.bucketEnv" . }}
+{{- end }}
+
+{{/* Settings of all who use the blob store. */}}
+{{- define "wavestore.bucketEnv" -}}
 - name: WAVESTORE_BLOBS
   value: {{ .Values.blobs.url | quote }}
 {{- range $name, $value := .Values.blobs.env }}

@@ -5,6 +5,7 @@ mod access_tokens;
 mod accounts;
 mod apps;
 mod contract;
+mod garbage;
 mod instances;
 mod lost_database;
 mod migrations;

@@ -398,7 +398,7 @@ async fn import(
     app: &WaveApp,
     others: &Store<WaveApp>,
 ) -> Result<Imported, import::Error> {
-    let known = app
+    let known: Option<Digest> = app
         .status
         .as_ref()
         .and_then(|status| status.digest.as_ref())
@@ -428,7 +428,13 @@ async fn import(
     drop_stale_row(ctx, &row, others).await?;
 
     let blobs = &ctx.importer.blobs;
-    blobs.put_bundle(&digest, file.path()).await?;
+    // One that nobody names yet must not be taken for garbage before the status names it.
+    let text = Some(digest.to_string());
+    if known == Some(digest) || app.spec.bundle.digest == text {
+        blobs.put_named_bundle(&digest, file.path()).await?;
+    } else {
+        blobs.put_bundle(&digest, file.path()).await?;
+    }
     for picture in bundle.icon.iter().chain(&bundle.screenshots) {
         let bytes = picture.bytes.clone().into();
         blobs.put_asset(&digest, &picture.name, bytes).await?;
