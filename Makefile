@@ -57,6 +57,7 @@ test-buckets: ## Run the blob store's tests on an S3 and an Azure server of thei
 
 .PHONY: test-e2e
 test-e2e: ## Run the tests on the cluster against the store of `make up`; TEST=name for some of them
+	catalog/tests/buckets/s3_server.sh >/dev/null
 	KUBECONFIG=$(WAVESTORE_STATE)/kubeconfig PATH=$(WAVESTORE_STATE)/bin:$$PATH \
 		cargo test --locked --workspace --features e2e/cluster --test cluster -- --test-threads=3 $(TEST)
 

@@ -26,6 +26,9 @@ const MAX_BROWSER: usize = 256;
 /// Most sessions of one account that are listed.
 const MAX_LISTED: u64 = 100;
 
+/// Most sessions in use that are read at once.
+const MAX_SEEN: u64 = 10_000;
+
 /// Keys in one question: databases take a limited number of values with it.
 pub(crate) const KEYS_AT_ONCE: usize = 1000;
 
@@ -141,6 +144,26 @@ impl Catalog {
             sessions.extend(from_rows(found)?);
         }
         Ok(sessions)
+    }
+
+    /// Those in force that were made or seen in use since then, the latest first, at most 10,000.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn sessions_seen_since(
+        &self,
+        since: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Session>, Error> {
+        let found = self
+            .select_in_force(now)
+            .filter(Column::LastSeenAtMs.gte(timestamp::to_column(since)))
+            .order_by_desc(Column::LastSeenAtMs)
+            .limit(MAX_SEEN)
+            .all(&self.database)
+            .await
+            .map_err(Error::database("read the sessions that are in use"))?;
+        from_rows(found)
     }
 
     /// An account's sessions on the store's host that are in force, those used last first, at most 100.

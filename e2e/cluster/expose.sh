@@ -1,9 +1,14 @@
 #!/usr/bin/env bash
 # Makes a Service reachable on this machine's loopback until the cluster goes down: expose.sh NAMESPACE SERVICE SERVICE_PORT LOCAL_PORT
+# or until it is taken back: expose.sh LOCAL_PORT
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-(($# == 4)) || fail "usage: expose.sh NAMESPACE SERVICE SERVICE_PORT LOCAL_PORT"
+if (($# == 1)); then
+    stop "expose-$1"
+    exit
+fi
+(($# == 4)) || fail "usage: expose.sh NAMESPACE SERVICE SERVICE_PORT LOCAL_PORT | expose.sh LOCAL_PORT"
 namespace=$1 service=$2 service_port=$3 local_port=$4
 name=expose-$local_port
 export KUBECONFIG=$STATE/kubeconfig

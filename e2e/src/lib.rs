@@ -7,7 +7,9 @@
 //! Files are named from this package's folder, where cargo runs tests. Checkouts may share what cargo has built, so no path of one
 //! may be in it.
 
+mod authority;
 mod browser;
+mod bucket;
 mod command;
 mod condition;
 mod control_plane;
@@ -26,7 +28,9 @@ mod store;
 mod user;
 mod wait;
 
+pub use authority::{Authority, Identity};
 pub use browser::Browser;
+pub use bucket::Bucket;
 pub use command::{Output, helm, kubectl, run, wavestore};
 pub use condition::{Conditioned, condition};
 pub use control_plane::{ControlPlane, Daemon};

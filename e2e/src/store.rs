@@ -28,6 +28,7 @@ pub struct Store {
     pub admin: String,
     /// The admin's password.
     pub password: String,
+    port: u16,
     http: reqwest::Client,
 }
 
@@ -78,7 +79,15 @@ impl Store {
         let client = Client::try_default()
             .await
             .context("no cluster: run `make up`, set KUBECONFIG")?;
-        let namespace = Namespace::of_the_store(client.clone());
+        let port = env::var("WAVESTORE_PORT").map_or(Ok(8080), |port| port.parse())?;
+        Self::of(Namespace::of_the_store(client), port).await
+    }
+
+    /// The store in this namespace, at a port of this machine.
+    ///
+    /// # Errors
+    /// There is none.
+    pub async fn of(namespace: Namespace, port: u16) -> Result<Self> {
         let admin = namespace
             .api::<Secret>()
             .get("wavestore-admin")
@@ -95,8 +104,9 @@ impl Store {
         Ok(Self {
             admin: field("username")?,
             password: field("password")?,
-            client,
+            client: namespace.client.clone(),
             namespace,
+            port,
             http: reqwest::Client::builder()
                 .redirect(reqwest::redirect::Policy::none())
                 .build()?,
@@ -107,15 +117,15 @@ impl Store {
     #[must_use]
     pub fn host(&self, name: &str) -> String {
         let dot = if name.is_empty() { "" } else { "." };
-        format!("{name}{dot}localhost:{}", Self::port())
+        format!("{name}{dot}localhost:{}", self.port)
     }
 
     /// Somebody with a browser of their own.
     ///
     /// # Errors
-    /// The port is none.
+    /// No client can be made.
     pub fn user(&self) -> Result<User> {
-        User::new(([127, 0, 0, 1], Self::port().parse()?).into())
+        User::new(([127, 0, 0, 1], self.port).into())
     }
 
     /// A token of the admin for the store's API.
@@ -137,16 +147,12 @@ impl Store {
         Ok(token.context("the page shows no token")?.to_owned())
     }
 
-    fn port() -> String {
-        env::var("WAVESTORE_PORT").unwrap_or_else(|_| "8080".into())
-    }
-
     /// Asks without any cookie, as a stranger.
     ///
     /// # Errors
     /// The router does not answer.
     pub async fn get(&self, host: &str, path: &str) -> Result<reqwest::Response> {
-        let url = format!("http://127.0.0.1:{}{path}", Self::port());
+        let url = format!("http://127.0.0.1:{}{path}", self.port);
         Ok(self
             .http
             .get(url)

@@ -201,6 +201,14 @@ where
         holding
     }
 
+    /// Takes an answer that the database has given at `at` without being asked about this key.
+    pub(crate) fn learn(&self, key: &K, value: V, at: Instant) {
+        match self.known.get(key) {
+            Some(known) => drop(known.renew(value, at)),
+            None => drop(self.keep(key, value, at)),
+        }
+    }
+
     /// Forgets an answer, so that an end counts here at once.
     pub(crate) fn forget(&self, key: &K) {
         self.known.invalidate(key);

@@ -230,6 +230,7 @@ async fn run(args: Args) -> Result<(), StartError> {
         reporter.clone(),
     );
     tasks.spawn(report(reporter.clone()));
+    tasks.spawn(follow(sessions.clone()));
     tasks.spawn(core.watch_over(tunnels.clone(), sessions, bearers));
     tasks.spawn(sweep(catalog.clone()));
     let mut serving = JoinSet::new();
@@ -411,6 +412,11 @@ impl Core {
 async fn report(reporter: Arc<Reporter>) -> Outcome {
     reporter.run().await;
     Err(StartError::TaskEnded("the reports of use"))
+}
+
+async fn follow(sessions: Sessions) -> Outcome {
+    sessions.follow().await;
+    Err(StartError::TaskEnded("the watch over sessions"))
 }
 
 fn ended_early(ended: Result<Outcome, JoinError>) -> StartError {

@@ -24,6 +24,7 @@ on_both_databases!(
     a_session_is_ended_by_its_own_account_only,
     an_account_ends_its_sessions_but_one,
     many_sessions_are_read_at_once,
+    sessions_in_use_are_found_by_when_they_were_seen,
 );
 
 /// A session of alice on the store's host, good for a day.
@@ -520,4 +521,43 @@ fn ids_are_parsed_strictly_and_never_shown() {
         shown.starts_with("SessionId(..) SessionKey(..) TicketId(..)"),
         "{shown}"
     );
+}
+
+async fn sessions_in_use_are_found_by_when_they_were_seen(database: TestDatabase) {
+    let catalog = database.open().await;
+    sign_up(&catalog, "alice", Role::Full).await;
+    let old = create(&catalog, sign_in()).await;
+    let child = child_of(&catalog, old).await;
+    let unused = create(&catalog, sign_in()).await;
+    let later = noon() + TimeDelta::minutes(5);
+    catalog
+        .touch_sessions(&[child], later)
+        .await
+        .expect("touch");
+    let made = NewSession {
+        created_at: later + TimeDelta::seconds(1),
+        ..sign_in()
+    };
+    let new = create(&catalog, made).await;
+    let ended = create(&catalog, sign_in()).await;
+    catalog.end_session(&ended).await.expect("end");
+
+    let seen = async |since| {
+        let found = catalog.sessions_seen_since(since, later).await;
+        let mut keys: Vec<_> = found
+            .expect("read")
+            .iter()
+            .map(|session| session.key.to_text())
+            .collect();
+        keys.sort();
+        keys
+    };
+    let sorted = |keys: &[SessionKey]| {
+        let mut keys: Vec<_> = keys.iter().map(|key| key.to_text()).collect();
+        keys.sort();
+        keys
+    };
+    assert_eq!(seen(noon()).await, sorted(&[old, child, unused, new]));
+    assert_eq!(seen(later).await, sorted(&[old, child, new]));
+    assert_eq!(seen(later + TimeDelta::seconds(1)).await, sorted(&[new]));
 }

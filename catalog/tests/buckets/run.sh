@@ -1,17 +1,10 @@
 #!/usr/bin/env bash
 # Runs the tests of the blob store (main.rs) on an S3 and an Azure Blob server of this machine, with credentials where the store takes them
-# from: the environment. Builds the servers once, into the cache.
+# from: the environment. Azure's is installed once, into the cache.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${WAVESTORE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/wavestore}
-bin=$cache/buckets/$(cat "$here"/go.{mod,sum} | sha256sum | cut -c1-16)
-
-if [[ ! -x $bin/versitygw ]]; then
-    echo "buckets: building the S3 server, once, into $bin (two minutes)"
-    mkdir -p "$bin"
-    (cd "$here" && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o "$bin/" \
-        github.com/versity/versitygw/cmd/versitygw)
-fi
+versitygw=$("$here/s3_server.sh")
 azure=$cache/buckets/azure-$(sha256sum <"$here/package-lock.json" | cut -c1-16)
 if [[ ! -d $azure/node_modules/azurite ]]; then
     mkdir -p "$azure"
@@ -37,7 +30,7 @@ export AWS_ACCESS_KEY_ID=store AWS_SECRET_ACCESS_KEY=the-secret-of-the-store AWS
 export AWS_ENDPOINT_URL=http://127.0.0.1:$s3 AWS_ALLOW_HTTP=true
 mkdir -p "$folder/s3/wavestore"
 ROOT_ACCESS_KEY=$AWS_ACCESS_KEY_ID ROOT_SECRET_KEY=$AWS_SECRET_ACCESS_KEY \
-    "$bin/versitygw" --quiet --port "127.0.0.1:$s3" posix "$folder/s3" >"$folder/s3.log" 2>&1 &
+    "$versitygw" --quiet --port "127.0.0.1:$s3" posix "$folder/s3" >"$folder/s3.log" 2>&1 &
 pids+=($!)
 
 # The account that every Azurite has.

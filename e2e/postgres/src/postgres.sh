@@ -28,12 +28,12 @@ clean_up() {
 trap clean_up EXIT
 
 if [ "$(id -u)" = 0 ]; then
-    chown postgres "$folder"
+    chown -R postgres "$folder"
 fi
 as_postgres "$programs/initdb" --pgdata "$folder/data" --username postgres --auth trust --encoding UTF8 \
     --locale C --no-sync >"$folder/initdb.log" 2>&1 || { cat "$folder/initdb.log" >&2; exit 1; }
+echo "-c listen_addresses='' -c unix_socket_directories='$folder' -c fsync=off -c max_connections=200$settings" >"$folder/options"
 as_postgres "$programs/pg_ctl" --pgdata "$folder/data" --log "$folder/server.log" --wait --timeout 60 --options \
-    "-c listen_addresses='' -c unix_socket_directories='$folder' -c fsync=off -c max_connections=200$settings" \
-    start >/dev/null || { cat "$folder/server.log" >&2; exit 1; }
+    "$(cat "$folder/options")" start >/dev/null || { cat "$folder/server.log" >&2; exit 1; }
 echo ready
 cat >/dev/null

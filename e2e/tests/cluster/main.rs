@@ -11,6 +11,7 @@ mod gitops;
 mod metrics;
 mod one_truth;
 mod outages;
+mod postgres_and_bucket;
 mod publishing;
 mod secrets_and_files;
 mod startup;

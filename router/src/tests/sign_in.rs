@@ -1,10 +1,13 @@
 //! Signing in and out.
 
+use chrono::Utc;
 use crds::Visibility;
 use reqwest::{Method, header};
 
 use super::browser::location;
 use super::test_store::{PASSWORD, TestStore, eventually};
+use crate::error::Error;
+use crate::session::Sessions;
 
 /// Headers of a request.
 type Lines<'a> = &'a [(&'a str, &'a str)];
@@ -271,4 +274,24 @@ async fn pictures_are_for_those_who_see_the_app() {
         let url = store.store(&format!("/assets/{digest}/{name}"));
         assert_eq!(alice.open(&url).await.status(), 404, "{name}");
     }
+}
+
+#[tokio::test]
+async fn a_session_that_another_replica_serves_is_known_when_the_database_goes_away() {
+    let store = TestStore::start().await;
+    let replicas = [(); 2].map(|()| Sessions::new(store.catalog.clone()));
+    let since = Utc::now();
+    store.signed_in("alice").await;
+    let made = store.catalog.sessions_of("alice", Utc::now()).await;
+    let key = made.expect("sessions").pop().expect("a session").key;
+    let [learned, other] = &replicas;
+    learned.learn(since).await.expect("learn");
+    store.catalog.close().await;
+    let known = learned.session(key).await.expect("it is known");
+    assert_eq!(known.expect("it is in force").account, "alice");
+    assert!(matches!(
+        other.session(key).await,
+        Err(Error::CatalogAway(_))
+    ));
+    assert!(learned.learn(since).await.is_err());
 }
