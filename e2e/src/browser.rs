@@ -108,8 +108,15 @@ impl Browser {
     /// # Errors
     /// There is none.
     pub async fn types(&self, component: &str, text: &str) -> Result<()> {
-        let field = format!("[data-test={component}]");
-        let field = self.page.wait().for_element(Locator::Css(&field)).await?;
+        self.fills(&format!("[data-test={component}]"), text).await
+    }
+
+    /// Types into what a CSS selector finds first.
+    ///
+    /// # Errors
+    /// There is none.
+    pub async fn fills(&self, css: &str, text: &str) -> Result<()> {
+        let field = self.page.wait().for_element(Locator::Css(css)).await?;
         field.send_keys(text).await?;
         Ok(())
     }

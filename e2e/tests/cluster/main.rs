@@ -7,6 +7,7 @@ mod bad_input;
 mod containers;
 mod environments;
 mod failing_apps;
+mod frameworks;
 mod gitops;
 mod metrics;
 mod one_truth;
