@@ -116,6 +116,20 @@ pub enum Error {
         /// All of them, never none.
         Vec<Problem>,
     ),
+    /// A word in `packages.txt` that names no package.
+    #[error("packages.txt: `{name}` in line {line} is no name of a Debian package", name = name.escape_debug())]
+    BadPackage {
+        /// Line, from 1.
+        line: usize,
+        /// The word, or its beginning.
+        name: String,
+    },
+    /// Too many packages.
+    #[error("packages.txt names more than {limit} packages")]
+    TooManyPackages {
+        /// The limit.
+        limit: usize,
+    },
     /// The archive could not be read.
     #[error("could not read the archive")]
     Read(#[source] io::Error),
@@ -194,6 +208,8 @@ impl Error {
             | Self::NoManifest { .. }
             | Self::NotText { .. }
             | Self::Syntax { .. }
+            | Self::BadPackage { .. }
+            | Self::TooManyPackages { .. }
             | Self::Invalid(_) => true,
         }
     }
@@ -241,6 +257,13 @@ impl Error {
             },
             Self::NoManifest { near: None } => "add an `app.toml` beside the app's code".into(),
             Self::NotText { .. } => "save `app.toml` as UTF-8".into(),
+            Self::BadPackage { .. } => {
+                "write one name a line, such as `libgomp1`, or `libgomp1=12.2.0-14` for one version"
+                    .into()
+            }
+            Self::TooManyPackages { .. } => {
+                "name what the app uses itself; what that needs comes with it".into()
+            }
             Self::Invalid(problems) => return problems.iter().find_map(Problem::hint),
             Self::Syntax { .. } | Self::Read(_) | Self::Write { .. } => return None,
         };

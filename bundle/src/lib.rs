@@ -9,6 +9,7 @@ mod env_rules;
 mod error;
 mod limits;
 mod manifest;
+mod packages;
 mod picture;
 mod problem;
 mod quantity;
@@ -24,6 +25,7 @@ pub use manifest::{
     APP_ROOT, App, AppMode, Env, File, Legacy, Lifecycle, Link, Manifest, RESOURCES_ROOT,
     RoutingMode, Runtime, SecretKey, Source, Volume,
 };
+pub use packages::Packages;
 pub use picture::{Picture, PictureFormat};
 pub use problem::{Fault, Problem};
 pub use quantity::Quantity;

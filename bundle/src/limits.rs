@@ -34,6 +34,9 @@ impl Limits {
     /// Most bytes of `requirements.txt`; for a larger one no environment is built at import.
     pub const REQUIREMENTS_BYTES: u64 = 1 << 20;
 
+    /// Most bytes of `packages.txt`; a larger one is refused.
+    pub const PACKAGES_BYTES: u64 = 64 << 10;
+
     /// Most bytes of the long description; a larger one is left out with a warning.
     pub const LONG_DESCRIPTION_BYTES: u64 = 256 << 10;
 }

@@ -6,7 +6,9 @@ use std::io::{Read, Seek, Write};
 use crate::archive::{Archive, Entry};
 use crate::manifest::hides;
 use crate::problem::{Fault, Problem};
-use crate::{APP_ROOT, EnvRules, Error, Limits, Manifest, Picture, PictureFormat, Requirements};
+use crate::{
+    APP_ROOT, EnvRules, Error, Limits, Manifest, Packages, Picture, PictureFormat, Requirements,
+};
 
 const MANIFEST: &str = "app.toml";
 
@@ -28,6 +30,8 @@ pub struct Bundle {
     pub long_description: Option<String>,
     /// What its `requirements.txt` asks for, if it has one.
     pub requirements: Option<Requirements>,
+    /// The Debian packages that its `packages.txt` asks for, if it has one.
+    pub packages: Option<Packages>,
     /// Paths of all files, in order.
     pub files: Vec<String>,
     /// Bytes that all files take unpacked.
@@ -81,6 +85,10 @@ pub fn read(file: impl Read + Seek, limits: &Limits, rules: &EnvRules) -> Result
     let requirements = wanted
         .requirements
         .and_then(|index| requirements(kept.remove(&index)?, &mut warnings));
+    let packages = match wanted.packages {
+        Some(index) => packages(kept.remove(&index).flatten())?,
+        None => None,
+    };
     let mut files: Vec<String> = entries
         .iter()
         .filter(|entry| !entry.is_folder)
@@ -94,6 +102,7 @@ pub fn read(file: impl Read + Seek, limits: &Limits, rules: &EnvRules) -> Result
         screenshots,
         long_description,
         requirements,
+        packages,
         files,
         unpacked_bytes,
     })
@@ -238,6 +247,7 @@ struct Wanted {
     screenshots: Vec<usize>,
     long_description: Option<usize>,
     requirements: Option<usize>,
+    packages: Option<usize>,
 }
 
 impl Wanted {
@@ -267,6 +277,7 @@ impl Wanted {
             screenshots,
             long_description,
             requirements: position(entries, Requirements::FILE),
+            packages: position(entries, Packages::FILE),
         }
     }
 
@@ -278,6 +289,8 @@ impl Wanted {
             Some(Limits::LONG_DESCRIPTION_BYTES)
         } else if self.requirements == Some(index) {
             Some(Limits::REQUIREMENTS_BYTES)
+        } else if self.packages == Some(index) {
+            Some(Limits::PACKAGES_BYTES)
         } else {
             None
         }
@@ -362,6 +375,14 @@ fn requirements(bytes: Option<Vec<u8>>, warnings: &mut Vec<String>) -> Option<Re
         ));
     }
     bytes.map(|bytes| Requirements::from_bytes(&bytes))
+}
+
+fn packages(bytes: Option<Vec<u8>>) -> Result<Option<Packages>, Error> {
+    let bytes = bytes.ok_or_else(|| Error::EntryTooLarge {
+        name: Packages::FILE.to_owned(),
+        limit: Limits::PACKAGES_BYTES,
+    })?;
+    Packages::from_bytes(&bytes)
 }
 
 /// Keeps what is written up to a limit; beyond it, keeps nothing.

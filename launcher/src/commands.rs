@@ -1,10 +1,11 @@
 //! Every command that the launcher runs. Pure: it builds them, others start them.
 
-use std::ffi::OsString;
-use std::path::PathBuf;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
 
-use bundle::Requirements;
+use bundle::{Packages, Requirements};
 
+use crate::environment::Places;
 use crate::process::Plan;
 use crate::settings::{App, BaseUrl, Settings, Site};
 use crate::variables::{self, Variables};
@@ -121,6 +122,85 @@ pub(crate) fn freeze(site: &Site) -> Plan {
     }
 }
 
+/// How apt is used by somebody who is not root: with folders of its own, for what the image has installed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Apt {
+    /// It has `lists`, `archives` and `unpacked`.
+    pub(crate) folder: PathBuf,
+    /// What takes the place of the image's sources, if anything does.
+    pub(crate) sources: Option<PathBuf>,
+}
+
+impl Apt {
+    /// Fetches the lists of packages.
+    pub(crate) fn update(&self, site: &Site) -> Plan {
+        // A list that cannot be fetched is an error, not a warning.
+        self.get(site, &["update", "-o", "APT::Update::Error-Mode=any"])
+    }
+
+    /// Fetches packages, and what they need and the image lacks, into the folder.
+    pub(crate) fn fetch(&self, site: &Site, packages: &Packages) -> Plan {
+        let options = [
+            "install",
+            "--download-only",
+            "--yes",
+            "--no-install-recommends",
+            "--no-remove",
+            "--",
+        ];
+        let mut plan = self.get(site, &options);
+        plan.args.extend(packages.iter().map(OsString::from));
+        plan
+    }
+
+    fn get(&self, site: &Site, more: &[&str]) -> Plan {
+        let mut args = words(["-qq"]);
+        let mut option = |name: &str, value: &str| {
+            args.push("-o".into());
+            args.push(format!("{name}={value}").into());
+        };
+        let folder = self.folder.display();
+        option("Dir::State::Lists", &format!("{folder}/lists"));
+        option("Dir::Cache", &folder.to_string());
+        // Larger than all that they save.
+        option("Dir::Cache::pkgcache", "");
+        option("Dir::Cache::srcpkgcache", "");
+        if let Some(sources) = &self.sources {
+            option("Dir::Etc::SourceList", &sources.display().to_string());
+            option("Dir::Etc::SourceParts", "/dev/null");
+        }
+        // The locks are root's, and nobody else is here.
+        option("Debug::NoLocking", "true");
+        option("APT::Sandbox::User", "");
+        option("Acquire::Languages", "none");
+        option("Acquire::GzipIndexes", "true");
+        option("Acquire::Retries", "3");
+        option("Acquire::http::Timeout", "30");
+        option("Acquire::https::Timeout", "30");
+        if let Some(authorities) = site.variables.get(OsStr::new("SSL_CERT_FILE")) {
+            option("Acquire::https::CaInfo", &authorities.to_string_lossy());
+        }
+        args.extend(more.iter().map(OsString::from));
+        system(site, "apt-get", args)
+    }
+}
+
+/// Unpacks a package, with what is to be done when it is installed in `DEBIAN`.
+pub(crate) fn unpack_package(site: &Site, archive: &Path, into: &Path) -> Plan {
+    let mut args = words(["--raw-extract"]);
+    args.extend([archive.into(), into.into()]);
+    system(site, "dpkg-deb", args)
+}
+
+fn system(site: &Site, program: &str, args: Vec<OsString>) -> Plan {
+    Plan {
+        program: program.into(),
+        args,
+        folder: PathBuf::from("/"),
+        variables: variables::for_apt(&site.variables),
+    }
+}
+
 /// Starts waved, in the folder that has its `www` and, other than the app's, no `.env` for it to read.
 pub(crate) fn waved(settings: &Settings, base_url: &BaseUrl, keys: &Keys) -> Plan {
     let mut variables = variables::for_waved(&settings.site.variables);
@@ -145,9 +225,10 @@ pub(crate) fn waved(settings: &Settings, base_url: &BaseUrl, keys: &Keys) -> Pla
     }
 }
 
-/// Starts the app.
-pub(crate) fn app(settings: &Settings, keys: &Keys) -> Plan {
+/// Starts the app, with what packages have brought at `places`.
+pub(crate) fn app(settings: &Settings, keys: &Keys, places: &Places) -> Plan {
     let mut variables = variables::for_app(&settings.site.variables, &settings.site.folders.venv);
+    places.add(&mut variables);
     let args = match &settings.app {
         App::Wave { module, base_url } => {
             let own = format!("http://127.0.0.1:{}", settings.internal_port);
@@ -218,7 +299,7 @@ mod tests {
         };
         let keys = Keys::new(&[0xab; 48]);
         let waved = waved(&settings, base_url, &keys);
-        let app = app(&settings, &keys);
+        let app = app(&settings, &keys, &Places::default());
         let site = &settings.site;
         let ahead = install(site, Bytecode::Ahead);
         let lines = [
@@ -272,6 +353,18 @@ mod tests {
     }
 
     #[test]
+    fn commands_that_fetch_packages() {
+        let settings = settings(&[]).unwrap();
+        let packages = Packages::from_bytes(b"jq libgomp1").unwrap().unwrap();
+        let apt = Apt {
+            folder: PathBuf::from("/tmp/packages"),
+            sources: None,
+        };
+        let fetch = line(&apt.fetch(&settings.site, &packages));
+        insta::assert_snapshot!(fetch, @"/$ apt-get -qq -o Dir::State::Lists=/tmp/packages/lists -o Dir::Cache=/tmp/packages -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= -o Debug::NoLocking=true -o APT::Sandbox::User= -o Acquire::Languages=none -o Acquire::GzipIndexes=true -o Acquire::Retries=3 -o Acquire::http::Timeout=30 -o Acquire::https::Timeout=30 install --download-only --yes --no-install-recommends --no-remove -- jq libgomp1");
+    }
+
+    #[test]
     fn commands_of_a_python_app() {
         let settings = settings(&[
             "--app-mode=Python",
@@ -280,7 +373,7 @@ mod tests {
             r#"--app-args=["--theme", "dark"]"#,
         ]);
         let settings = settings.unwrap();
-        let app = app(&settings, &Keys::new(&[0; 48]));
+        let app = app(&settings, &Keys::new(&[0; 48]), &Places::default());
         assert_eq!(
             line(&app),
             "/app$ /resources/venv/bin/python -m src.entry --theme dark"

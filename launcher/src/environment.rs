@@ -1,9 +1,10 @@
-//! The app's Python environment: brought from the store, where a job has built it at import, or made by uv here. It is kept for
-//! the next container of the same pod.
+//! The app's environment, of Python's packages and of Debian's: brought from the store, where a job has built it at import, or made
+//! by uv and apt here. It is kept for the next container of the same pod.
 
 mod archive;
 mod fingerprint;
 mod key;
+mod packages;
 mod restore;
 
 use std::env;
@@ -12,7 +13,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use bundle::Requirements;
+use bundle::{Packages, Requirements};
 use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
@@ -29,6 +30,7 @@ use crate::settings::{App, Prepared, Settings, Site};
 
 use fingerprint::fingerprint;
 pub(crate) use key::EnvironmentKey;
+pub(crate) use packages::Places;
 
 /// Holds the fingerprint of what the environment was made from, or the digest of the one that it was brought from, once it is
 /// complete.
@@ -50,6 +52,26 @@ const PROGRESS: [&str; 6] = [
     "Updating",
 ];
 
+/// What the app wants to be in its environment.
+struct Wanted {
+    requirements: Option<Requirements>,
+    packages: Option<Packages>,
+}
+
+impl Wanted {
+    async fn read(app: &Path) -> Result<Self, Error> {
+        Ok(Self {
+            requirements: read_requirements(app).await?,
+            packages: read_packages(app).await?,
+        })
+    }
+
+    fn fingerprint(&self, python: &str, bundle: &Digest) -> String {
+        let (requirements, packages) = (self.requirements.as_ref(), self.packages.as_ref());
+        fingerprint(python, requirements, packages, bundle)
+    }
+}
+
 /// Makes the environment, unless it is there already: from the one that was built at import, or else by uv.
 pub(crate) async fn prepare(
     settings: &Settings,
@@ -57,10 +79,9 @@ pub(crate) async fn prepare(
     board: &Arc<Board>,
 ) -> Result<(), Error> {
     let site = &settings.site;
-    warn_of_packages(&site.folders.app).await;
-    let requirements = read_requirements(&site.folders.app).await?;
+    let wanted = Wanted::read(&site.folders.app).await?;
     let python = python_version(site, host).await?;
-    let own = fingerprint(&python, requirements.as_ref(), &site.digest);
+    let own = wanted.fingerprint(&python, &site.digest);
     let built = settings
         .prepared
         .map(|prepared| prepared.digest.to_string());
@@ -75,7 +96,7 @@ pub(crate) async fn prepare(
                 prepared.digest.to_string()
             }
             Some(_) | None => {
-                install(site, host, board, requirements.as_ref(), Bytecode::AtImport).await?;
+                install(site, host, board, &wanted, Bytecode::AtImport).await?;
                 own
             }
         };
@@ -143,7 +164,7 @@ async fn install(
     site: &Site,
     host: &Host,
     board: &Arc<Board>,
-    requirements: Option<&Requirements>,
+    wanted: &Wanted,
     bytecode: Bytecode,
 ) -> Result<(), Error> {
     let on_line: OnLine = Arc::new({
@@ -158,7 +179,7 @@ async fn install(
         }
     });
     make_venv(site, host, &on_line).await?;
-    if requirements.is_some() {
+    if wanted.requirements.is_some() {
         let installed = run(&commands::install(site, bytecode), host, &on_line).await?;
         if !installed.exit.is_success() {
             let failure = failure(&installed);
@@ -167,6 +188,9 @@ async fn install(
         }
     } else {
         info!("The bundle has no requirements.txt: nothing to install");
+    }
+    if let Some(packages) = &wanted.packages {
+        packages::install(site, host, board, packages).await?;
     }
     // Only ours: a shared cache (UV_CACHE_DIR) is not there. The environment has links to the same files.
     let _ = tokio::fs::remove_dir_all(&site.folders.cache).await;
@@ -206,9 +230,9 @@ pub(crate) struct Packed {
 /// Makes the environment of the bundle that is there, and packs it, with the exact versions of all that is in it.
 pub(crate) async fn build(site: &Site, host: &Host, board: &Arc<Board>) -> Result<Packed, Error> {
     let folders = &site.folders;
-    let requirements = read_requirements(&folders.app).await?;
+    let wanted = Wanted::read(&folders.app).await?;
     let python = python_version(site, host).await?;
-    install(site, host, board, requirements.as_ref(), Bytecode::Ahead).await?;
+    install(site, host, board, &wanted, Bytecode::Ahead).await?;
     let lock = folders.venv.join(LOCK);
     let versions = versions(site, host).await?;
     tokio::fs::write(&lock, versions)
@@ -322,21 +346,18 @@ async fn read_requirements(app: &Path) -> Result<Option<Requirements>, Error> {
     }
 }
 
-async fn warn_of_packages(app: &Path) {
-    let Ok(text) = tokio::fs::read_to_string(app.join("packages.txt")).await else {
-        return;
-    };
-    let packages: Vec<&str> = text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .collect();
-    if !packages.is_empty() {
-        warn!(
-            "packages.txt: system packages cannot be installed without root: {}. An app that needs them \
-             needs an image that has them",
-            packages.join(", ")
-        );
+async fn read_packages(app: &Path) -> Result<Option<Packages>, Error> {
+    let path = app.join(Packages::FILE);
+    match tokio::fs::read(&path).await {
+        Ok(bytes) => {
+            Packages::from_bytes(&bytes).map_err(|error| Error::Packages(error.to_string()))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(Error::File {
+            verb: "read",
+            path,
+            source,
+        }),
     }
 }
 

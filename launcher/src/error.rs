@@ -101,6 +101,9 @@ pub enum Error {
     /// uv could not install the requirements.
     #[error("could not install `requirements.txt`: {0}")]
     Install(String),
+    /// Debian packages could not be unpacked.
+    #[error("could not unpack what `packages.txt` names: {0}")]
+    Packages(String),
     /// The environment of a Wave app has no Wave at all.
     #[error("`requirements.txt` does not bring `h2o-wave`, which every Wave app needs")]
     NoWave,
@@ -139,7 +142,8 @@ impl Error {
             }
             Self::Unpack { source, .. } => return source.hint(),
             Self::Spawn { source, .. } if source.kind() == io::ErrorKind::NotFound => {
-                "the image must have `uv` and `python3` on the PATH".to_owned()
+                "the image must have `uv` and `python3` on the PATH, and `apt-get` and `dpkg-deb` for apps with packages.txt"
+                    .to_owned()
             }
             Self::NoWave => "add a line `h2o-wave` to requirements.txt, or set \
                 `[Runtime] AppMode = \"python\"` in app.toml if this is no Wave app"
@@ -156,6 +160,7 @@ impl Error {
             | Self::Stopped
             | Self::Spawn { .. }
             | Self::Environment(_)
+            | Self::Packages(_)
             | Self::Install(_) => return None,
         };
         Some(hint)
@@ -178,6 +183,7 @@ impl Error {
             | Self::Spawn { .. }
             | Self::Environment(_)
             | Self::Install(_)
+            | Self::Packages(_)
             | Self::NoWave
             | Self::NoWaveServer => 1,
         }

@@ -111,6 +111,8 @@ pub(crate) struct Folders {
     pub(crate) venv: PathBuf,
     /// uv's cache, on the same file system as the environment, so that files are linked, not copied.
     pub(crate) cache: PathBuf,
+    /// Debian packages on their way into the environment, on the same file system as that.
+    pub(crate) packages: PathBuf,
     /// The packed environment, where there is room for it.
     pub(crate) packed: PathBuf,
     /// Downloads.
@@ -159,6 +161,7 @@ impl Site {
                 app: app_dir,
                 venv: resources_dir.join("venv"),
                 cache: resources_dir.join("uv-cache"),
+                packages: resources_dir.join("packages"),
                 packed: resources_dir.join("environment.tar.zst"),
                 scratch: scratch_dir,
             },

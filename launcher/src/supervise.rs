@@ -15,6 +15,7 @@ use tracing::{error, info, warn};
 
 use crate::backoff;
 use crate::commands::{self, Keys};
+use crate::environment::Places;
 use crate::error::Error;
 use crate::front::Front;
 use crate::phase::{Board, Phase};
@@ -175,7 +176,8 @@ impl Supervisor<'_> {
         }
 
         self.board.enter(Phase::StartingApp);
-        let plan = commands::app(self.settings, &keys);
+        let places = Places::find(&self.settings.site.folders.venv);
+        let plan = commands::app(self.settings, &keys, &places);
         let nothing: OnLine = Arc::new(|_: &str| ());
         pair.app = Some(Process::start(&plan, self.host, &nothing)?);
         tokio::select! {

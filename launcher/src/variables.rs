@@ -31,6 +31,10 @@ const WAVED: [&str; 14] = [
     "LC_ALL",
 ];
 
+/// What apt and dpkg get. Of proxies they know the names in small letters alone.
+const APT: [&str; 4] = ["HOME", "PATH", "TMPDIR", "TZ"];
+const PROXIES: [&str; 3] = ["http_proxy", "https_proxy", "no_proxy"];
+
 /// Settings of pip that uv spells in another way: pip's name, uv's names of which the first is set unless
 /// one is there, and the separator of uv's list where pip's is a blank.
 const PIP: [(&str, &[&str], Option<&str>); 8] = [
@@ -98,6 +102,29 @@ pub(crate) fn for_uv(own: &Variables, cache: &Path) -> Variables {
     // The image has the only Python there is; fetching another would end in an unwritable folder.
     default(&mut variables, "UV_PYTHON_DOWNLOADS", "never");
     default(&mut variables, "NO_COLOR", "1");
+    variables
+}
+
+/// The environment of apt and dpkg.
+pub(crate) fn for_apt(own: &Variables) -> Variables {
+    let mut variables = Variables::new();
+    for name in APT {
+        if let Some(value) = own.get(OsStr::new(name)) {
+            variables.insert(text(name), value.clone());
+        }
+    }
+    for name in PROXIES {
+        let upper = name.to_ascii_uppercase();
+        let value = own
+            .get(OsStr::new(name))
+            .or_else(|| own.get(OsStr::new(&upper)));
+        if let Some(value) = value {
+            variables.insert(text(name), value.clone());
+        }
+    }
+    // Its words are read.
+    variables.insert(text("LC_ALL"), text("C.UTF-8"));
+    variables.insert(text("DEBIAN_FRONTEND"), text("noninteractive"));
     variables
 }
 
@@ -188,6 +215,26 @@ mod tests {
             seen.get(OsStr::new("UV_INDEX_STRATEGY")),
             Some(&text("first-index"))
         );
+    }
+
+    #[test]
+    fn apt_gets_proxies_by_the_names_that_it_knows_and_no_secrets() {
+        let own = variables(&[
+            ("PATH", "/usr/bin"),
+            ("HTTPS_PROXY", "http://proxy:3128"),
+            ("http_proxy", "http://small:3128"),
+            ("HTTP_PROXY", "http://large:3128"),
+            ("LD_PRELOAD", "/app/x.so"),
+            ("DATABASE_PASSWORD", "secret"),
+        ]);
+        let expected = variables(&[
+            ("DEBIAN_FRONTEND", "noninteractive"),
+            ("LC_ALL", "C.UTF-8"),
+            ("PATH", "/usr/bin"),
+            ("http_proxy", "http://small:3128"),
+            ("https_proxy", "http://proxy:3128"),
+        ]);
+        assert_eq!(for_apt(&own), expected);
     }
 
     #[test]

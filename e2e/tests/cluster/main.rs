@@ -12,6 +12,7 @@ mod gitops;
 mod metrics;
 mod one_truth;
 mod outages;
+mod packages;
 mod postgres_and_bucket;
 mod publishing;
 mod secrets_and_files;

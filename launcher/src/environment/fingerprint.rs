@@ -1,6 +1,6 @@
 //! What an environment was made from, as one short text.
 
-use bundle::Requirements;
+use bundle::{Packages, Requirements};
 use sha2::{Digest as _, Sha256};
 
 use crate::digest::Digest;
@@ -13,6 +13,7 @@ const RECIPE: &str = "1";
 pub(crate) fn fingerprint(
     python: &str,
     requirements: Option<&Requirements>,
+    packages: Option<&Packages>,
     bundle: &Digest,
 ) -> String {
     let mut hasher = Sha256::new();
@@ -25,6 +26,11 @@ pub(crate) fn fingerprint(
     add(requirements.map_or("", Requirements::as_str));
     if requirements.is_some_and(Requirements::names_files) {
         add(&bundle.to_string());
+    }
+    // None of them leaves the fingerprint as it was before there were any.
+    for package in packages.iter().flat_map(|packages| packages.iter()) {
+        add("package");
+        add(package);
     }
     hex::encode(hasher.finalize())
 }
@@ -39,7 +45,7 @@ mod tests {
         let two = Digest::from([2; 32]);
         let made = |python, requirements: &str, bundle| {
             let requirements = Requirements::from_bytes(requirements.as_bytes());
-            fingerprint(python, Some(&requirements), bundle)
+            fingerprint(python, Some(&requirements), None, bundle)
         };
         let first = made("Python 3.11.2", "h2o-wave", &one);
         assert_eq!(made("Python 3.11.2", "h2o-wave", &two), first);
@@ -47,5 +53,8 @@ mod tests {
         assert_ne!(made("Python 3.11.2", "pandas", &one), first);
         let local = made("Python 3.11.2", "./a.whl", &one);
         assert_ne!(made("Python 3.11.2", "./a.whl", &two), local);
+        let packages = Packages::from_bytes(b"jq").unwrap();
+        let with = fingerprint("Python 3.11.2", None, packages.as_ref(), &one);
+        assert_ne!(fingerprint("Python 3.11.2", None, None, &one), with);
     }
 }

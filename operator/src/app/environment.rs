@@ -1,4 +1,4 @@
-//! The environment of an app with requirements: built once by a job, and stored for all its instances. Instances run without
+//! The environment of an app with requirements or packages: built once by a job, and stored for all its instances. Instances run without
 //! it, too, so whatever goes wrong here is told, tried again a few times, and takes nothing from the app.
 
 mod job;
@@ -187,15 +187,20 @@ impl Environments {
         runtime: Option<&Runtime>,
     ) -> Option<Wanted> {
         self.limits.as_ref()?;
-        let (requirements, runtime) = bundle.requirements.as_ref().zip(runtime)?;
+        let runtime = runtime?;
+        if bundle.requirements.is_none() && bundle.packages.is_none() {
+            return None;
+        }
         // An image of its own has everything in it.
         if runtime.mode == AppMode::Container {
             return None;
         }
+        let requirements = bundle.requirements.as_ref();
         let variables = key::variables(requirements, &runtime.env);
         let key = key::key(&key::Sources {
             owner: &app.spec.owner,
             requirements,
+            packages: bundle.packages.as_ref(),
             bundle: digest,
             runtime,
             variables: &variables,
@@ -453,7 +458,6 @@ pub(super) async fn sweep(ctx: &Context, apps: &Store<WaveApp>) -> Result<(), Er
 
 #[cfg(test)]
 mod tests {
-    use bundle::Requirements;
     use serde_json::json;
 
     use super::*;
@@ -498,7 +502,7 @@ mod tests {
         let wanted = Wanted {
             key: EnvironmentKey::from_sha256([1; 32]),
             bundle: Digest::of(b"one"),
-            variables: key::variables(&Requirements::from_bytes(b""), &runtime.env),
+            variables: key::variables(None, &runtime.env),
             runtime: Arc::new(runtime),
         };
         assert!(environments.take_place("a") && environments.take_place("b"));

@@ -183,7 +183,7 @@ fn import(store: &TestStore, name: &str, version: &str, visibility: Visibility) 
         "app": app, "title": "My app", "digest": Digest::of(&content).to_string(),
         "environment": { "key": "k", "digest": "sha256:1", "failures": 0 },
         "conditions": [
-            condition("Ready", "Imported", "the app is in the catalog; packages.txt is ignored"),
+            condition("Ready", "Imported", "the app is in the catalog; an icon is left out"),
             condition("EnvironmentReady", "EnvironmentBuilt", "built"),
         ],
     });
@@ -217,7 +217,7 @@ async fn an_app_shows_its_versions_its_import_and_its_environment() {
             json!({ "name": "My_App", "version": "1.0.0" }),
             json!("My app"),
             json!("Ready"),
-            json!("the app is in the catalog; packages.txt is ignored"),
+            json!("the app is in the catalog; an icon is left out"),
             json!("/apps/My_App/1.0.0"),
         ]
     );

@@ -1,6 +1,6 @@
 //! What an environment is made from, as one hash.
 
-use bundle::Requirements;
+use bundle::{Packages, Requirements};
 use catalog::{Digest, EnvironmentKey};
 use crds::Runtime;
 use k8s_openapi::api::core::v1::EnvVar;
@@ -9,8 +9,15 @@ use sha2::{Digest as _, Sha256};
 /// Changes when environments are made in another way.
 const RECIPE: &str = "1";
 
-/// Beginnings of the names of variables that uv reads, in upper case.
-const PREFIXES: [&str; 5] = ["PIP_", "UV_", "SSL_CERT_", "REQUESTS_CA_", "NETRC"];
+/// Beginnings of the names of variables that uv and the launcher read, in upper case.
+const PREFIXES: [&str; 6] = [
+    "PIP_",
+    "UV_",
+    "SSL_CERT_",
+    "REQUESTS_CA_",
+    "NETRC",
+    "DEBIAN_",
+];
 
 /// Names of others, in upper case.
 const NAMES: [&str; 4] = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"];
@@ -20,7 +27,9 @@ pub(super) struct Sources<'a> {
     /// Who owns the app. What one publisher's packages do while they are installed must not reach another's apps.
     pub(super) owner: &'a str,
     /// What is installed.
-    pub(super) requirements: &'a Requirements,
+    pub(super) requirements: Option<&'a Requirements>,
+    /// What is unpacked beside it.
+    pub(super) packages: Option<&'a Packages>,
     /// The files that the requirements may name.
     pub(super) bundle: Digest,
     /// Its image has the Python version, the platform and uv.
@@ -35,6 +44,7 @@ pub(super) fn key(sources: &Sources<'_>) -> EnvironmentKey {
     let Sources {
         owner,
         requirements,
+        packages,
         bundle,
         runtime,
         variables,
@@ -46,19 +56,26 @@ pub(super) fn key(sources: &Sources<'_>) -> EnvironmentKey {
     };
     add(RECIPE);
     add(owner);
-    add(requirements.as_str());
-    let files = requirements.names_files().then(|| bundle.to_string());
+    add(requirements.map_or("", Requirements::as_str));
+    let names_files = requirements.is_some_and(Requirements::names_files);
+    let files = names_files.then(|| bundle.to_string());
     add(files.as_deref().unwrap_or_default());
     add(&runtime.image);
     add(runtime.ca_config_map.as_deref().unwrap_or_default());
     add(&serde_json::to_string(variables).expect("variables are JSON"));
+    // In the end: what has none has the key that it had before there were any.
+    for package in packages.iter().flat_map(|packages| packages.iter()) {
+        add(package);
+    }
     EnvironmentKey::from_sha256(hasher.finalize().into())
 }
 
-/// Those of an app's variables that uv may need: code of packages runs when they are built, and the app's passwords are none
+/// Those of an app's variables that uv or apt may need: code of packages runs when they are built, and the app's passwords are none
 /// of its business.
-pub(super) fn variables(requirements: &Requirements, env: &[EnvVar]) -> Vec<EnvVar> {
-    let named = requirements.variables();
+pub(super) fn variables(requirements: Option<&Requirements>, env: &[EnvVar]) -> Vec<EnvVar> {
+    let named = requirements
+        .map(Requirements::variables)
+        .unwrap_or_default();
     let is_of_uv = |name: &str| {
         let upper = name.to_ascii_uppercase();
         PREFIXES.iter().any(|prefix| upper.starts_with(prefix)) || NAMES.contains(&upper.as_str())
@@ -97,13 +114,26 @@ pub(super) mod tests {
     }
 
     fn key_of(owner: &str, text: &str, bundle: &[u8], runtime: &Runtime) -> EnvironmentKey {
+        key_with(owner, text, None, bundle, runtime)
+    }
+
+    fn key_with(
+        owner: &str,
+        text: &str,
+        packages: Option<&str>,
+        bundle: &[u8],
+        runtime: &Runtime,
+    ) -> EnvironmentKey {
         let requirements = Requirements::from_bytes(text.as_bytes());
+        let packages = packages.map(|text| Packages::from_bytes(text.as_bytes()));
+        let packages = packages.and_then(|packages| packages.expect("packages"));
         key(&Sources {
             owner,
-            requirements: &requirements,
+            requirements: Some(&requirements),
+            packages: packages.as_ref(),
             bundle: Digest::of(bundle),
             runtime,
-            variables: &variables(&requirements, &runtime.env),
+            variables: &variables(Some(&requirements), &runtime.env),
         })
     }
 
@@ -201,10 +231,29 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn packages_count_in_whatever_order_they_are_named() {
+        let plain = runtime();
+        let first = key_of("alice", "h2o-wave", b"one", &plain);
+        let with = |packages| key_with("alice", "h2o-wave", packages, b"one", &plain);
+        assert_eq!(with(Some("# none")), first, "no packages");
+        assert_ne!(with(Some("jq")), first, "packages");
+        assert_ne!(
+            with(Some("jq\nlibgomp1")),
+            with(Some("jq")),
+            "more packages"
+        );
+        assert_eq!(
+            with(Some("libgomp1\njq # JSON")),
+            with(Some("jq\nlibgomp1")),
+            "the same packages in another order"
+        );
+    }
+
+    #[test]
     fn a_build_gets_the_variables_of_uv_and_those_that_requirements_name() {
         let names = |text: &str| {
             let requirements = Requirements::from_bytes(text.as_bytes());
-            let found = variables(&requirements, &runtime().env);
+            let found = variables(Some(&requirements), &runtime().env);
             found
                 .into_iter()
                 .map(|variable| variable.name)
