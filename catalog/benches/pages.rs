@@ -135,6 +135,10 @@ async fn cases(catalog: &Catalog) -> Outcome<Vec<(&'static str, Viewer, AppQuery
         lifecycle: Some(lifecycle),
         ..AppQuery::default()
     };
+    let tagged = |tag: &str| AppQuery {
+        tag: Some(tag.to_owned()),
+        ..AppQuery::default()
+    };
     let questions = [
         ("list, admin", &admin, AppQuery::default()),
         ("list, user", &user, AppQuery::default()),
@@ -169,6 +173,8 @@ async fn cases(catalog: &Catalog) -> Outcome<Vec<(&'static str, Viewer, AppQuery
         ),
         ("lifecycle of most apps", &user, run(Lifecycle::OnDemand)),
         ("lifecycle of a hundredth", &user, run(Lifecycle::Link)),
+        ("tag of a tenth", &user, tagged("t7")),
+        ("tag of none", &user, tagged("t")),
     ];
     let mut cases = Vec::new();
     for (name, viewer, query) in questions {

@@ -1,6 +1,7 @@
 //! Apps: one row for each version of each app, and who may see it.
 
 mod search;
+mod tags;
 mod versions;
 pub(crate) mod words;
 
@@ -295,10 +296,8 @@ fn from_row(row: Model) -> Result<App, Error> {
     let subject = Subject(&row.resource);
     let visibility = Visibility::from_str(&row.visibility)
         .map_err(|_| subject.unknown("visibility", &row.visibility))?;
-    let lifecycle = [Lifecycle::OnDemand, Lifecycle::Managed, Lifecycle::Link]
-        .into_iter()
-        .find(|lifecycle| lifecycle.to_string() == row.lifecycle)
-        .ok_or_else(|| subject.unknown("lifecycle", &row.lifecycle))?;
+    let lifecycle = Lifecycle::from_str(&row.lifecycle)
+        .map_err(|_| subject.unknown("lifecycle", &row.lifecycle))?;
     let digest = row
         .digest
         .parse()

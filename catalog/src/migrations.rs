@@ -9,6 +9,7 @@ mod m0001_apps_accounts_sessions;
 mod m0002_people_of_providers;
 mod m0003_tokens;
 mod m0004_words;
+mod m0005_tags_of_apps;
 
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, EntityTrait, QuerySelect};
 use sea_orm_migration::prelude::{ForeignKey, ForeignKeyAction, ForeignKeyCreateStatement, Index};
@@ -27,6 +28,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0002_people_of_providers::Migration),
             Box::new(m0003_tokens::Migration),
             Box::new(m0004_words::Migration),
+            Box::new(m0005_tags_of_apps::Migration),
         ]
     }
 }
@@ -143,6 +145,16 @@ async fn create_index(
                 .to_owned(),
         )
         .await
+}
+
+async fn execute(manager: &SchemaManager<'_>, statements: &[&str]) -> Result<(), DbErr> {
+    for statement in statements {
+        manager
+            .get_connection()
+            .execute_unprepared(statement)
+            .await?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -57,9 +57,17 @@ struct Environment {
 
 pub(crate) async fn run(client: &Client, command: AppCommand, output: Output) -> Result<(), Error> {
     match command {
-        AppCommand::List { words } => {
+        AppCommand::List {
+            words,
+            owner,
+            lifecycle,
+            tag,
+        } => {
             let words = words.join(" ");
-            let query = [("q", words.as_str()), ("limit", "500")];
+            let mut query = vec![("q", words.as_str()), ("limit", "500")];
+            query.extend(owner.as_deref().map(|owner| ("owner", owner)));
+            query.extend(lifecycle.map(|lifecycle| ("lifecycle", lifecycle.into())));
+            query.extend(tag.as_deref().map(|tag| ("tag", tag)));
             let all = client.list("apps", &query).await?;
             show_all(&all, output);
             Ok(())

@@ -187,6 +187,15 @@ pub(crate) enum AppCommand {
     List {
         /// Words that an app has to have in its name, title, description or tags.
         words: Vec<String>,
+        /// Only those of this account.
+        #[arg(long)]
+        owner: Option<String>,
+        /// Only those that are run in this way.
+        #[arg(long, value_enum)]
+        lifecycle: Option<Lifecycle>,
+        /// Only those that have this tag.
+        #[arg(long)]
+        tag: Option<String>,
     },
     /// Show one version of an app, or all versions.
     Get {
@@ -253,6 +262,17 @@ pub(crate) enum BundleCommand {
         #[arg(long, value_enum, default_value_t)]
         visibility: Visibility,
     },
+}
+
+/// How an app is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, strum::IntoStaticStr)]
+pub(crate) enum Lifecycle {
+    /// Everybody runs their own.
+    OnDemand,
+    /// The owner runs it, the others visit.
+    Managed,
+    /// Nothing runs: it is an address.
+    Link,
 }
 
 /// Who sees an app.

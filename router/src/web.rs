@@ -8,6 +8,7 @@ mod accounts;
 mod aliases;
 mod api;
 mod app;
+mod app_query;
 mod apps;
 mod asked;
 mod assets;
@@ -27,7 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use catalog::{AppQuery, Blobs, Catalog, Scope, SessionKey};
+use catalog::{Blobs, Catalog, Scope, SessionKey};
 use crds::{WaveAlias, WaveApp, WaveInstance};
 use futures::Stream;
 use http::uri::Authority;
@@ -489,14 +490,7 @@ fn require_own_page(call: &Call) -> Result<(), Error> {
 async fn home(store: &Store, visitor: &Visitor, call: &Call) -> Result<Reply, Error> {
     let signed_in = visitor.signed_in()?;
     let viewer = visitor.of_catalog()?;
-    let after = call.parameter("after").map(|after| after.parse());
-    let query = AppQuery {
-        text: call.parameter("q").unwrap_or_default(),
-        after: after
-            .transpose()
-            .map_err(|_| Error::BadRequest("there is no such place in the list of apps"))?,
-        ..AppQuery::default()
-    };
+    let query = app_query::of_form(call)?;
     let apps = store
         .catalog
         .visible_apps(&viewer, &query, pages::MAX_APPS + 1);

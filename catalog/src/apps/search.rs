@@ -7,7 +7,7 @@ use crds::Lifecycle;
 use sea_orm::sea_query::{Expr, ExprTrait as _};
 use sea_orm::{ColumnTrait as _, Condition, DbBackend};
 
-use super::{App, words};
+use super::{App, tags, words};
 use crate::entities::apps::Column;
 use crate::timestamp;
 
@@ -25,6 +25,8 @@ pub struct AppQuery {
     pub owner: Option<String>,
     /// How they are run; none for any.
     pub lifecycle: Option<Lifecycle>,
+    /// A tag that they have, to the letter; none for any or none.
+    pub tag: Option<String>,
     /// The app after which to go on; none for the first ones.
     pub after: Option<AppCursor>,
 }
@@ -35,16 +37,25 @@ impl AppQuery {
             text,
             owner,
             lifecycle,
+            tag,
             after,
         } = self;
-        let owner = owner.as_ref().map(|owner| Column::Owner.eq(owner));
+        let owner = owner
+            .as_ref()
+            .map(|owner| Column::Owner.eq(without_nul(owner)));
         let lifecycle = lifecycle.map(|lifecycle| Column::Lifecycle.eq(lifecycle.to_string()));
         Condition::all()
             .add_option(has_words(&words::searched(text), backend))
             .add_option(owner)
             .add_option(lifecycle)
+            .add_option(tag.as_deref().map(|tag| tags::has_any([tag], backend)))
             .add_option(after.as_ref().map(AppCursor::condition))
     }
+}
+
+/// A text that Postgres takes into a question, which has no NUL; no row has one, either.
+pub(super) fn without_nul(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
 }
 
 /// Apps whose words begin with all of these. They are letters and digits alone, so quotes make each of them one word for the

@@ -4,6 +4,7 @@ use sea_orm::{
     ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
 };
 
+use super::search::without_nul;
 use super::{App, AppQuery, Viewer, from_row, visible_to};
 use crate::entities::apps::{Column, Entity};
 use crate::{Catalog, Error};
@@ -22,7 +23,7 @@ impl Catalog {
     ) -> Result<Vec<App>, Error> {
         let rows = Entity::find()
             .filter(visible_to(viewer))
-            .filter(Column::Name.eq(name))
+            .filter(Column::Name.eq(without_nul(name)))
             .filter(query.condition(self.database.get_database_backend()))
             .order_by_desc(Column::PublishedAtMs)
             .order_by_asc(Column::Version)

@@ -4,6 +4,7 @@ use sea_orm_migration::prelude::*;
 use sea_orm_migration::schema::text;
 use sea_orm_migration::sea_orm::{DbBackend, Statement};
 
+use super::execute;
 use crate::apps::words;
 
 #[derive(DeriveMigrationName)]
@@ -107,16 +108,6 @@ impl MigrationTrait for Migration {
         let apps = Table::alter().table("apps").drop_column("words").to_owned();
         manager.alter_table(apps).await
     }
-}
-
-async fn execute(manager: &SchemaManager<'_>, statements: &[&str]) -> Result<(), DbErr> {
-    for statement in statements {
-        manager
-            .get_connection()
-            .execute_unprepared(statement)
-            .await?;
-    }
-    Ok(())
 }
 
 /// Cuts the words of the apps that are there.

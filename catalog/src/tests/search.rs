@@ -19,6 +19,7 @@ on_both_databases!(
     apps_are_found_by_the_beginnings_of_their_words,
     whatever_is_searched_for_is_found_and_nothing_else,
     what_changes_and_what_goes_is_found_so,
+    apps_are_found_by_the_tags_that_they_have_now,
     apps_of_before_are_found_after_the_migration,
     filters_and_words_narrow_the_list_together,
     a_search_goes_on_where_it_ended,
@@ -208,6 +209,42 @@ async fn an_sqlite_file_may_be_vacuumed() {
     }
 }
 
+async fn apps_are_found_by_the_tags_that_they_have_now(database: TestDatabase) {
+    let catalog = database.open().await;
+    let with = |tags: &[&str]| App {
+        tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
+        ..app("sales", "1.0.0")
+    };
+    let other = App {
+        tags: vec!["b".to_owned()],
+        ..app("other", "1.0.0")
+    };
+    catalog.publish(&other).await.expect("publish");
+    for tags in [&["a", "b", "a"][..], &["b"], &[], &["c", "a"]] {
+        // Twice, as an operator does that starts again.
+        for _ in 0..2 {
+            catalog.publish(&with(tags)).await.expect("publish");
+            for tag in ["a", "b", "c"] {
+                let query = AppQuery {
+                    tag: Some(tag.to_owned()),
+                    ..AppQuery::default()
+                };
+                let mut expected = Vec::new();
+                expected.extend((tag == "b").then_some("other"));
+                expected.extend(tags.contains(&tag).then_some("sales"));
+                assert_eq!(found(&catalog, &query).await, expected, "{tags:?} {tag}");
+            }
+        }
+    }
+    let uid = with(&[]).uid;
+    assert!(catalog.withdraw(&uid).await.expect("withdraw"));
+    let query = AppQuery {
+        tag: Some("a".to_owned()),
+        ..AppQuery::default()
+    };
+    assert_eq!(found(&catalog, &query).await, [""; 0]);
+}
+
 async fn apps_of_before_are_found_after_the_migration(database: TestDatabase) {
     let location = database.settings.database_url.parse().expect("a location");
     let connection = connection::connect(&location, &database.settings).await;
@@ -229,6 +266,16 @@ async fn apps_of_before_are_found_after_the_migration(database: TestDatabase) {
         let found: Vec<String> = names_in(&catalog, &query).await;
         assert_eq!(found, ["sales"], "{text}");
     }
+    let tagged = AppQuery {
+        tag: Some("a \"b\"".to_owned()),
+        ..AppQuery::default()
+    };
+    let backend = catalog.database.get_database_backend();
+    let tagged = page(&Viewer::store(), &tagged, 10, backend)
+        .all(&catalog.database)
+        .await
+        .expect("read");
+    assert_eq!(tagged.len(), 1);
     // The previous release goes on writing rows without words.
     let beside = row.replace("'u', 'r', 'sales'", "'v', 's', 'churn'");
     connection
@@ -250,14 +297,15 @@ async fn names_in(catalog: &Catalog, text: &str) -> Vec<String> {
 
 async fn filters_and_words_narrow_the_list_together(database: TestDatabase) {
     let catalog = database.open().await;
-    for (name, owner, lifecycle) in [
-        ("a-link", "alice", Lifecycle::Link),
-        ("an-app", "alice", Lifecycle::OnDemand),
-        ("b-link", "bob", Lifecycle::Link),
+    for (name, owner, lifecycle, tags) in [
+        ("a-link", "alice", Lifecycle::Link, vec!["Sales", "a \"b\""]),
+        ("an-app", "alice", Lifecycle::OnDemand, vec![]),
+        ("b-link", "bob", Lifecycle::Link, vec!["Sales"]),
     ] {
         let app = App {
             owner: owner.to_owned(),
             lifecycle,
+            tags: tags.into_iter().map(str::to_owned).collect(),
             ..app(name, "1.0.0")
         };
         catalog.publish(&app).await.expect("publish");
@@ -266,10 +314,14 @@ async fn filters_and_words_narrow_the_list_together(database: TestDatabase) {
         text: text.to_owned(),
         owner: owner.map(str::to_owned),
         lifecycle,
-        after: None,
+        ..AppQuery::default()
+    };
+    let tagged = |tag: &str, query: AppQuery| AppQuery {
+        tag: Some(tag.to_owned()),
+        ..query
     };
     let link = Some(Lifecycle::Link);
-    let cases: [(AppQuery, &[&str]); 7] = [
+    let cases: [(AppQuery, &[&str]); 17] = [
         (query("", Some("alice"), None), &["a-link", "an-app"]),
         (query("", None, link), &["a-link", "b-link"]),
         (query("", Some("alice"), link), &["a-link"]),
@@ -277,6 +329,19 @@ async fn filters_and_words_narrow_the_list_together(database: TestDatabase) {
         (query("app", None, link), &[]),
         (query("", Some("' OR '1'='1"), None), &[]),
         (query("", Some("ali"), None), &[]),
+        (
+            tagged("Sales", query("", None, None)),
+            &["a-link", "b-link"],
+        ),
+        (tagged("Sales", query("", Some("bob"), link)), &["b-link"]),
+        (tagged("a \"b\"", query("", None, None)), &["a-link"]),
+        (tagged("Sales", query("app", None, None)), &[]),
+        (tagged("sales", query("", None, None)), &[]),
+        (tagged("Sale", query("", None, None)), &[]),
+        (tagged("' OR '1'='1", query("", None, None)), &[]),
+        (tagged("\"]", query("", None, None)), &[]),
+        (tagged("Sales\0", query("", None, None)), &[]),
+        (query("", Some("alice\0"), None), &[]),
     ];
     for (query, expected) in cases {
         assert_eq!(found(&catalog, &query).await, expected, "{query:?}");
@@ -323,6 +388,7 @@ async fn a_search_shows_nothing_that_is_not_shared(database: TestDatabase) {
     let catalog = database.open().await;
     let secret = App {
         visibility: Visibility::Private,
+        tags: vec!["hidden".to_owned()],
         ..app("secret", "1.0.0")
     };
     catalog.publish(&secret).await.expect("publish");
@@ -331,6 +397,10 @@ async fn a_search_shows_nothing_that_is_not_shared(database: TestDatabase) {
         AppQuery {
             owner: Some("alice".to_owned()),
             ..search("secret")
+        },
+        AppQuery {
+            tag: Some("hidden".to_owned()),
+            ..AppQuery::default()
         },
     ] {
         let apps = catalog.visible_apps(&Viewer::anonymous(), &query, 10).await;
@@ -350,7 +420,7 @@ async fn plan(catalog: &Catalog, query: &AppQuery) -> String {
             .execute_unprepared("SET LOCAL enable_seqscan = off")
             .await
             .expect("set");
-        if query.text.is_empty() {
+        if query.text.is_empty() && query.tag.is_none() {
             transaction
                 .execute_unprepared("SET LOCAL enable_sort = off")
                 .await
@@ -413,6 +483,17 @@ async fn pages_are_read_by_indexes(database: TestDatabase) {
     } else {
         "VIRTUAL TABLE INDEX"
     };
-    let plan = plan(&catalog, &search("app-17")).await;
-    assert!(plan.contains(index), "{plan}");
+    let words = plan(&catalog, &search("app-17")).await;
+    assert!(words.contains(index), "{words}");
+    let tagged = AppQuery {
+        tag: Some("a".to_owned()),
+        ..AppQuery::default()
+    };
+    let tagged = plan(&catalog, &tagged).await;
+    let index = if is_postgres {
+        "apps_by_tags"
+    } else {
+        "SEARCH app_tags USING PRIMARY KEY"
+    };
+    assert!(tagged.contains(index), "{tagged}");
 }

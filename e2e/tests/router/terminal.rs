@@ -22,7 +22,7 @@ async fn somebody_looks_after_apps_and_aliases_from_a_terminal() -> Result<()> {
     let (url, token) = (router.store(""), router.token("terminal").await?);
     let run = async |args: &[&str]| wavestore(&url, &token, args).await;
 
-    let manifest = "[App]\nName = \"Greeter\"\nVersion = \"1.0.0\"\nTitle = \"A greeter\"\n\n[Runtime]\nModule = \"app\"\n";
+    let manifest = "[App]\nName = \"Greeter\"\nVersion = \"1.0.0\"\nTitle = \"A greeter\"\nTags = [\"greetings\"]\n\n[Runtime]\nModule = \"app\"\n";
     let bundle = pack(&[("app.toml", manifest.as_bytes()), ("app.py", b"print()")])?;
     let file = sandbox.folder().join("greeter.wave");
     std::fs::write(&file, &bundle)?;
@@ -35,6 +35,59 @@ async fn somebody_looks_after_apps_and_aliases_from_a_terminal() -> Result<()> {
     ensure!(listed[0]["app"]["name"] == "Greeter", "{listed}");
     let nothing = json(&run(&["app", "list", "no-such-word", "-o", "json"]).await?)?;
     ensure!(nothing == serde_json::json!([]), "{nothing}");
+    for (filters, found) in [
+        (
+            [
+                "--owner",
+                ADMIN,
+                "--lifecycle",
+                "on-demand",
+                "--tag",
+                "greetings",
+            ],
+            1,
+        ),
+        (
+            [
+                "--owner",
+                ADMIN,
+                "--lifecycle",
+                "link",
+                "--tag",
+                "greetings",
+            ],
+            0,
+        ),
+        (
+            [
+                "--owner",
+                ADMIN,
+                "--lifecycle",
+                "on-demand",
+                "--tag",
+                "greeting",
+            ],
+            0,
+        ),
+        (
+            [
+                "--owner",
+                "bob",
+                "--lifecycle",
+                "on-demand",
+                "--tag",
+                "greetings",
+            ],
+            0,
+        ),
+    ] {
+        let arguments = [&["app", "list", "-o", "json"][..], &filters].concat();
+        let listed = json(&run(&arguments).await?)?;
+        ensure!(
+            listed.as_array().map(Vec::len) == Some(found),
+            "{filters:?}: {listed}"
+        );
+    }
     let table = run(&["app", "get", "Greeter"]).await?;
     ensure!(
         table.success && table.stdout.contains("greeter-1.0.0"),

@@ -640,6 +640,12 @@ async fn apps_are_searched_for_on_the_first_page() {
         // Signs alone ask for nothing in particular.
         ("?q=%25", &["sales", "hello"]),
         ("?q=%25nothing", &[]),
+        // As the form sends it.
+        ("?q=&owner=alice&tag=demo&lifecycle=", &["sales", "hello"]),
+        ("?q=hello&owner=alice&lifecycle=OnDemand", &["hello"]),
+        ("?owner=bob", &[]),
+        ("?lifecycle=Link", &[]),
+        ("?tag=Demo", &[]),
     ] {
         let url = store.store(&format!("/{query}"));
         let (status, words) = page(mallory.open(&url).await).await;
@@ -650,8 +656,10 @@ async fn apps_are_searched_for_on_the_first_page() {
             assert_eq!(words.contains(&card), is_there, "{query}: {name}");
         }
     }
-    let answer = mallory.open(&store.store("/?after=nowhere")).await;
-    assert_eq!(answer.status(), 400);
+    for query in ["after=nowhere", "lifecycle=nowhere"] {
+        let answer = mallory.open(&store.store(&format!("/?{query}"))).await;
+        assert_eq!(answer.status(), 400, "{query}");
+    }
 }
 
 #[tokio::test]

@@ -277,11 +277,23 @@ async fn apps_are_listed_piece_by_piece_to_those_who_see_them() {
     assert_eq!(read(&mallory, "").await, ["hello", "sales"]);
     assert_eq!(read(&mallory, "&q=SALES+app").await, ["sales"]);
     assert_eq!(read(&mallory, "&app=hello").await, ["hello"]);
-    for query in ["&app=hell", "&app=closed", "&q=closed"] {
+    assert_eq!(
+        read(&mallory, "&owner=alice&tag=demo&lifecycle=OnDemand").await,
+        ["hello", "sales"]
+    );
+    for query in [
+        "&app=hell",
+        "&app=closed",
+        "&q=closed",
+        "&q=closed&tag=demo",
+        "&owner=bob",
+        "&tag=dem",
+        "&lifecycle=Link",
+    ] {
         let found = read(&mallory, query).await;
         assert!(found.is_empty(), "{query}: {found:?}");
     }
-    for query in ["after=nowhere", "limit=0"] {
+    for query in ["after=nowhere", "limit=0", "lifecycle=link", "lifecycle="] {
         assert_eq!(
             alice.get(&format!("{APPS}?{query}")).await.0,
             400,

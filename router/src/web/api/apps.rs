@@ -1,7 +1,7 @@
 //! Apps, for programs: one thing is one version of an app, which is one `WaveApp`, by whose name it is asked for.
 
 use bytes::Buf;
-use catalog::{AppCursor, AppQuery};
+use catalog::AppCursor;
 use crds::{AppRef, ConditionType, Lifecycle, Visibility, WaveApp, find_condition, holds};
 use futures::Stream;
 use http::{HeaderValue, StatusCode, header};
@@ -11,6 +11,7 @@ use serde::Serialize;
 use tokio::time::timeout;
 use warp::Reply as _;
 
+use super::super::app_query;
 use super::super::apps::{self, Change};
 use super::super::idempotency::Key;
 use super::super::if_match::{self, IfMatch};
@@ -185,7 +186,7 @@ impl Listed {
     }
 }
 
-/// The apps that the visitor sees, the newest first: all of them, those with some words, or the versions of one.
+/// The apps that the visitor sees, the newest first: all of them, those that are asked for, or the versions of one.
 pub(in crate::web) async fn list(
     store: &Store,
     visitor: &Visitor,
@@ -193,14 +194,7 @@ pub(in crate::web) async fn list(
 ) -> Result<Reply, Error> {
     let limit = limit(call)?;
     let viewer = visitor.of_catalog()?;
-    let after = call.parameter("after").map(|after| after.parse());
-    let query = AppQuery {
-        text: call.parameter("q").unwrap_or_default(),
-        after: after.transpose().map_err(|_| {
-            Error::BadRequest("`after` is no place in the list of apps: follow `next`")
-        })?,
-        ..AppQuery::default()
-    };
+    let query = app_query::of_program(call)?;
     let name = call.parameter("app");
     let one_more = limit as u64 + 1;
     let found = async {
@@ -220,8 +214,8 @@ pub(in crate::web) async fn list(
     let last = found.last().filter(|_| is_more);
     let next = last.map(|last| {
         let after = AppCursor::after(last).to_string();
-        let text = Some(query.text.as_str()).filter(|text| !text.is_empty());
-        let asked = [("q", text), ("app", name.as_deref())];
+        let mut asked = app_query::asked(&query).to_vec();
+        asked.push(("app", name.as_deref()));
         rest_of("/api/v1/apps", &after, limit, &asked)
     });
     let snapshot = store.table.load();

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use crds::Visibility;
+use crds::{Lifecycle, Visibility};
 use http::{Method, Response};
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
@@ -250,6 +250,14 @@ fn operation(endpoint: Endpoint, schemas: &mut Schemas) -> Option<Operation> {
                     "Words that all have to be in name, title, description or tags.",
                 ),
                 text("app", "The versions of the app of this name."),
+                text("owner", "Those of this account."),
+                query(
+                    "lifecycle",
+                    "Those that are run in this way.",
+                    &serde_json::to_value(schemas.requests.subschema_for::<Lifecycle>())
+                        .expect("a schema is plain data"),
+                ),
+                text("tag", "Those that have this tag."),
                 limit(),
                 after(),
             ],

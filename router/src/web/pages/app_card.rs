@@ -38,7 +38,7 @@ pub(super) struct AppCard {
 #[derive(Debug)]
 pub(super) struct Tag {
     pub(super) name: String,
-    pub(super) search: String,
+    pub(super) apps: String,
 }
 
 impl AppCard {
@@ -101,11 +101,20 @@ pub(in crate::web) fn page_of(name: &str, version: &str) -> String {
 
 fn tag(name: String) -> Tag {
     let query = form_urlencoded::Serializer::new(String::new())
-        .append_pair("q", &name)
+        .append_pair("tag", &name)
         .finish();
     Tag {
-        search: format!("/?{query}"),
+        apps: format!("/?{query}#apps"),
         name,
+    }
+}
+
+/// How an app is run, for people.
+pub(super) fn lifecycle_words(lifecycle: Lifecycle) -> &'static str {
+    match lifecycle {
+        Lifecycle::OnDemand => "by everybody, each their own",
+        Lifecycle::Managed => "by its owner, for everybody",
+        Lifecycle::Link => "elsewhere",
     }
 }
 

@@ -1,11 +1,11 @@
 //! The first page: what the viewer runs, and what there is to run.
 
 use askama::Template;
-use catalog::{App, AppCursor, AppQuery};
+use catalog::{App, AppCursor, AppQuery, Lifecycle};
 use http::{Response, StatusCode};
 use url::form_urlencoded;
 
-use super::app_card::AppCard;
+use super::app_card::{AppCard, lifecycle_words};
 use super::{
     Frame, Inline, Needs, News, STATES_SCRIPT, State, html, render, states_of, visibility_words,
 };
@@ -15,6 +15,7 @@ use crate::table::{Route, Snapshot};
 use crate::target::Form;
 use crate::viewer::Viewer;
 use crate::waiting::Rights;
+use crate::web::app_query;
 
 /// How many apps and instances one page shows.
 pub(in crate::web) const MAX_APPS: u64 = 60;
@@ -30,8 +31,7 @@ pub(in crate::web) struct Home<'a> {
     apps: Option<Vec<AppCard>>,
     /// Where the list goes on.
     more_apps: Option<String>,
-    /// What is searched for.
-    search: &'a str,
+    asked: Asked<'a>,
     /// Whether this is the first page, of all apps.
     is_first: bool,
     done: Option<&'static str>,
@@ -39,6 +39,53 @@ pub(in crate::web) struct Home<'a> {
     script: Inline,
     #[template(skip)]
     site: &'a Site,
+}
+
+/// Which apps are asked for, as the form shows it.
+#[derive(Debug)]
+struct Asked<'a> {
+    words: &'a str,
+    owner: &'a str,
+    tag: &'a str,
+    lifecycles: [LifecycleChoice; 3],
+    /// Whether only a part of them is, by what they are.
+    is_filtered: bool,
+}
+
+#[derive(Debug)]
+struct LifecycleChoice {
+    value: Lifecycle,
+    words: &'static str,
+    is_chosen: bool,
+}
+
+impl<'a> Asked<'a> {
+    fn new(query: &'a AppQuery) -> Self {
+        let AppQuery {
+            text,
+            owner,
+            lifecycle,
+            tag,
+            after: _,
+        } = query;
+        let lifecycles = [Lifecycle::OnDemand, Lifecycle::Managed, Lifecycle::Link];
+        Self {
+            words: text.trim(),
+            owner: owner.as_deref().unwrap_or_default(),
+            tag: tag.as_deref().unwrap_or_default(),
+            lifecycles: lifecycles.map(|value| LifecycleChoice {
+                value,
+                words: lifecycle_words(value),
+                is_chosen: *lifecycle == Some(value),
+            }),
+            is_filtered: owner.is_some() || lifecycle.is_some() || tag.is_some(),
+        }
+    }
+
+    /// Whether all apps are.
+    fn is_all(&self) -> bool {
+        self.words.is_empty() && !self.is_filtered
+    }
 }
 
 #[derive(Debug)]
@@ -80,21 +127,22 @@ impl<'a> Home<'a> {
             .as_deref()
             .filter(|apps| apps.len() > limit)
             .and_then(|apps| apps.get(limit - 1))
-            .map(|last| address(&query.text, &AppCursor::after(last)));
+            .map(|last| address(query, &AppCursor::after(last)));
         let apps = apps.map(|apps| {
             apps.into_iter()
                 .take(limit)
                 .map(|app| AppCard::new(site, app, viewer, snapshot))
                 .collect()
         });
+        let asked = Asked::new(query);
         Self {
             frame,
             instances,
             more_instances,
             apps,
             more_apps,
-            search: query.text.trim(),
-            is_first: query.after.is_none() && query.text.trim().is_empty(),
+            is_first: query.after.is_none() && asked.is_all(),
+            asked,
             done: news.done(),
             states: states_of(&viewer.name),
             script: STATES_SCRIPT,
@@ -113,13 +161,15 @@ impl<'a> Home<'a> {
 }
 
 /// Address of the apps after a place in the list.
-fn address(text: &str, after: &AppCursor) -> String {
-    let mut query = form_urlencoded::Serializer::new(String::new());
-    if !text.is_empty() {
-        query.append_pair("q", text);
+fn address(query: &AppQuery, after: &AppCursor) -> String {
+    let mut parameters = form_urlencoded::Serializer::new(String::new());
+    for (name, value) in app_query::asked(query) {
+        if let Some(value) = value {
+            parameters.append_pair(name, value);
+        }
     }
-    query.append_pair("after", &after.to_string());
-    format!("/?{}#apps", query.finish())
+    parameters.append_pair("after", &after.to_string());
+    format!("/?{}#apps", parameters.finish())
 }
 
 fn instance_card<'a>(site: &Site, viewer: &Viewer, route: &'a Route) -> InstanceCard<'a> {
@@ -141,7 +191,7 @@ mod tests {
     use std::sync::Arc;
 
     use catalog::Role;
-    use crds::{Lifecycle, Visibility};
+    use crds::Visibility;
 
     use super::*;
     use crate::table::AppEntry;
@@ -214,7 +264,10 @@ mod tests {
         let snapshot = Snapshot::default();
         let query = AppQuery {
             text: "a <b> & c".to_owned(),
-            ..AppQuery::default()
+            owner: Some("<b>".to_owned()),
+            lifecycle: Some(Lifecycle::Link),
+            tag: Some("R&D".to_owned()),
+            after: None,
         };
         let limit = usize::try_from(MAX_APPS).expect("few");
         let page = |count: usize| {
@@ -225,7 +278,7 @@ mod tests {
             page.reply().expect("a page").into_body()
         };
         let next = format!(
-            "href=\"/?q=a+%3Cb%3E+%26+c&#38;after=0%7Eapp-{}%7E1.0.0#apps\"",
+            "href=\"/?q=a+%3Cb%3E+%26+c&#38;owner=%3Cb%3E&#38;lifecycle=Link&#38;tag=R%26D&#38;after=0%7Eapp-{}%7E1.0.0#apps\"",
             limit - 1
         );
         let whole = page(limit + 1);
