@@ -118,10 +118,14 @@ async fn page(catalog: &Catalog, name: &str, viewer: &Viewer, query: &AppQuery) 
 
 /// What is asked for, by whom, and how it is called.
 async fn cases(catalog: &Catalog) -> Outcome<Vec<(&'static str, Viewer, AppQuery)>> {
-    let admin = Viewer::store();
-    let user = Viewer {
-        name: Some("owner7".to_owned()),
-        admin: false,
+    let admin = Viewer::Everything;
+    let user = Viewer::Publisher {
+        name: "owner7".to_owned(),
+        tags: Vec::new(),
+    };
+    let visitor = |tags: &[usize]| Viewer::Visitor {
+        name: "owner7".to_owned(),
+        tags: tags.iter().map(|tag| word(*tag)).collect(),
     };
     let search = |text: &str| AppQuery {
         text: text.to_owned(),
@@ -139,10 +143,17 @@ async fn cases(catalog: &Catalog) -> Outcome<Vec<(&'static str, Viewer, AppQuery
         tag: Some(tag.to_owned()),
         ..AppQuery::default()
     };
+    let (few, none) = (visitor(&[13]), visitor(&[7000]));
     let questions = [
         ("list, admin", &admin, AppQuery::default()),
         ("list, user", &user, AppQuery::default()),
-        ("list, stranger", &Viewer::anonymous(), AppQuery::default()),
+        (
+            "list, visitor by a tag of a twentieth",
+            &few,
+            AppQuery::default(),
+        ),
+        ("list, visitor by a tag of none", &none, AppQuery::default()),
+        ("list, stranger", &Viewer::Anonymous, AppQuery::default()),
         ("search, in every app", &user, search(&word(0))),
         ("search, one letter, in every app", &user, search("b")),
         ("search, in a tenth of the apps", &user, search(&word(177))),
@@ -159,7 +170,7 @@ async fn cases(catalog: &Catalog) -> Outcome<Vec<(&'static str, Viewer, AppQuery
         ("search, in none", &user, search("qqqq")),
         (
             "search, in a tenth, stranger",
-            &Viewer::anonymous(),
+            &Viewer::Anonymous,
             search(&word(177)),
         ),
         ("owner", &user, owned("owner7")),
@@ -173,8 +184,8 @@ async fn cases(catalog: &Catalog) -> Outcome<Vec<(&'static str, Viewer, AppQuery
         ),
         ("lifecycle of most apps", &user, run(Lifecycle::OnDemand)),
         ("lifecycle of a hundredth", &user, run(Lifecycle::Link)),
-        ("tag of a tenth", &user, tagged("t7")),
-        ("tag of none", &user, tagged("t")),
+        ("tag of a twentieth", &user, tagged(&word(13))),
+        ("tag of none", &user, tagged("none")),
     ];
     let mut cases = Vec::new();
     for (name, viewer, query) in questions {

@@ -20,6 +20,8 @@ use sea_orm::{
 use crate::entities::apps::{ActiveModel, Column, Entity, Model, Strings};
 use crate::{Catalog, Digest, Error, timestamp};
 
+use search::without_nul;
+
 pub use search::{AppCursor, AppQuery, InvalidAppCursor};
 
 /// One version of one app, as the catalog lists it.
@@ -60,43 +62,49 @@ pub struct App {
 }
 
 /// Who asks.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Viewer {
-    /// The account's name; none for whoever is not signed in.
-    pub name: Option<String>,
-    /// Whether everything is visible.
-    pub admin: bool,
-}
-
-impl Viewer {
-    /// Whoever is not signed in.
-    #[must_use]
-    pub fn anonymous() -> Self {
-        Self::default()
-    }
-
-    /// The store itself, which sees everything: for the operator, never for a request.
-    #[must_use]
-    pub fn store() -> Self {
-        Self {
-            name: None,
-            admin: true,
-        }
-    }
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Viewer {
+    /// Whoever is not signed in: sees what is public.
+    Anonymous,
+    /// Sees what is public, what it owns, and of what is for all users the apps that have one of its tags.
+    Visitor {
+        /// The account's name.
+        name: String,
+        /// Tags by which its roles see apps.
+        tags: Vec<String>,
+    },
+    /// Sees what is public or for all users, what it owns, and all apps that have one of its tags.
+    Publisher {
+        /// The account's name.
+        name: String,
+        /// Tags whose apps its roles manage.
+        tags: Vec<String>,
+    },
+    /// Sees everything: admins, and the store itself.
+    Everything,
 }
 
 /// The apps that `viewer` may see. Every question about apps goes through here.
-pub(crate) fn visible_to(viewer: &Viewer) -> Condition {
-    let Viewer { name, admin } = viewer;
-    if *admin {
-        return Condition::all();
-    }
-    let public = Condition::any().add(Column::Visibility.eq(Visibility::Public.to_string()));
-    match name {
-        None => public,
-        Some(name) => public
-            .add(Column::Visibility.eq(Visibility::AllUsers.to_string()))
-            .add(Column::Owner.eq(name)),
+pub(crate) fn visible_to(viewer: &Viewer, backend: DbBackend) -> Condition {
+    let has = |visibility: Visibility| Column::Visibility.eq(visibility.to_string());
+    let owned = |name: &String| Column::Owner.eq(without_nul(name));
+    let tagged = |tags: &[String]| {
+        let some = !tags.is_empty();
+        some.then(|| tags::has_any(tags.iter().map(String::as_str), backend))
+    };
+    let public = Condition::any().add(has(Visibility::Public));
+    match viewer {
+        Viewer::Anonymous => public,
+        Viewer::Visitor { name, tags } => {
+            let shared = tagged(tags)
+                .map(|tagged| Condition::all().add(has(Visibility::AllUsers)).add(tagged));
+            public.add(owned(name)).add_option(shared)
+        }
+        Viewer::Publisher { name, tags } => public
+            .add(has(Visibility::AllUsers))
+            .add(owned(name))
+            .add_option(tagged(tags)),
+        Viewer::Everything => Condition::all(),
     }
 }
 
@@ -117,7 +125,7 @@ pub(crate) fn page(
     backend: DbBackend,
 ) -> Select<Entity> {
     rows()
-        .filter(visible_to(viewer))
+        .filter(visible_to(viewer, backend))
         .filter(query.condition(backend))
         .order_by_desc(Column::PublishedAtMs)
         .order_by_asc(Column::Name)
@@ -159,7 +167,9 @@ impl Catalog {
             return Ok(());
         };
         if matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_)))
-            && let Some(holder) = self.app(&Viewer::store(), &app.name, &app.version).await?
+            && let Some(holder) = self
+                .app(&Viewer::Everything, &app.name, &app.version)
+                .await?
         {
             return Err(Error::DuplicateApp {
                 name: holder.name,
@@ -210,9 +220,9 @@ impl Catalog {
         version: &str,
     ) -> Result<Option<App>, Error> {
         rows()
-            .filter(visible_to(viewer))
-            .filter(Column::Name.eq(name))
-            .filter(Column::Version.eq(version))
+            .filter(visible_to(viewer, self.database.get_database_backend()))
+            .filter(Column::Name.eq(without_nul(name)))
+            .filter(Column::Version.eq(without_nul(version)))
             .one(&self.database)
             .await
             .map_err(Error::database("read an app"))?

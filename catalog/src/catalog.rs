@@ -1,5 +1,5 @@
 //! `Catalog`: the handle to the database. Its questions live beside the types they answer with, in `apps`,
-//! `accounts`, `sessions`, `tickets` and `tokens`.
+//! `accounts`, `sessions`, `tags`, `tickets` and `tokens`.
 
 use std::fmt;
 use std::time::Duration;
@@ -141,6 +141,8 @@ pub(crate) enum Lock {
     Migrations = 7_301,
     /// For what has to hold over all accounts together.
     Accounts = 7_302,
+    /// For changes of tags, of which each is of the one before.
+    Tags = 7_303,
 }
 
 /// Begins a transaction that no other transaction with the same lock overlaps, on any replica.

@@ -7,5 +7,6 @@ pub(crate) mod apps;
 pub(crate) mod provider_sessions;
 pub(crate) mod sessions;
 pub(crate) mod spent;
+pub(crate) mod tags;
 pub(crate) mod tickets;
 pub(crate) mod tokens;

@@ -45,6 +45,12 @@ pub enum Error {
         /// How many it may have.
         limit: u64,
     },
+    /// The store knows as many tags as it may.
+    #[error("there are {limit} tags, and may not be more")]
+    TooManyTags {
+        /// How many there may be.
+        limit: u64,
+    },
     /// A session for an account that does not exist, or below a session that ended.
     #[error("the account or the session that this belongs to is gone")]
     SessionGone,
@@ -224,6 +230,7 @@ impl Error {
                 Some("choose another name, or revoke the token that has it".to_owned())
             }
             Self::TooManyTokens { .. } => Some("revoke one that is not used any more".to_owned()),
+            Self::TooManyTags { .. } => Some("delete one that no app has".to_owned()),
             Self::SessionGone => Some("sign in again".to_owned()),
             Self::InvalidDatabaseUrl { .. } => Some(
                 "write `sqlite:///data/catalog.db` or `postgres://user:password@host:5432/database`"

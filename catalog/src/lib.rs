@@ -1,4 +1,4 @@
-//! What the store knows about apps and people: apps' metadata, accounts, sessions, tickets and tokens in a
+//! What the store knows about apps and people: apps' metadata, tags, accounts, sessions, tickets and tokens in a
 //! database ([`Catalog`]: Postgres or SQLite), bundles, their pictures and environments in an object store ([`Blobs`]).
 //!
 //! Instances do not belong here: the Kubernetes API alone knows what runs. Neither do passwords' hashing
@@ -9,6 +9,7 @@ mod apps;
 mod backoff;
 mod blobs;
 mod catalog;
+mod color;
 mod connection;
 mod digest;
 mod entities;
@@ -20,6 +21,7 @@ mod secrets;
 mod sessions;
 mod settings;
 mod spent;
+mod tags;
 mod tickets;
 mod timestamp;
 mod tokens;
@@ -31,6 +33,7 @@ pub use accounts::{Account, NewAccount, Person, Role, Subject};
 pub use apps::{App, AppCursor, AppQuery, InvalidAppCursor, Viewer};
 pub use blobs::{Blob, Blobs, LEAST_GRACE, Names, Stored, Upload, Verdict};
 pub use catalog::Catalog;
+pub use color::{Color, InvalidColor};
 pub use crds::{Lifecycle, Visibility};
 pub use digest::Digest;
 pub use environment_key::EnvironmentKey;
@@ -39,5 +42,6 @@ pub use provider_sessions::ProviderSession;
 pub use secrets::{SessionId, SessionKey, TicketId, TokenId, TokenKey};
 pub use sessions::{NewSession, Session};
 pub use settings::Settings;
+pub use tags::{MAX_TAGS, Tag};
 pub use tickets::{NewTicket, Ticket};
 pub use tokens::{NewToken, Scope, Token};

@@ -10,6 +10,7 @@ mod m0002_people_of_providers;
 mod m0003_tokens;
 mod m0004_words;
 mod m0005_tags_of_apps;
+mod m0006_tags;
 
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, EntityTrait, QuerySelect};
 use sea_orm_migration::prelude::{ForeignKey, ForeignKeyAction, ForeignKeyCreateStatement, Index};
@@ -29,6 +30,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0003_tokens::Migration),
             Box::new(m0004_words::Migration),
             Box::new(m0005_tags_of_apps::Migration),
+            Box::new(m0006_tags::Migration),
         ]
     }
 }

@@ -5,6 +5,8 @@
 //! `expires_at`, or until nobody has used it for [`Settings::session_idle_timeout`](crate::Settings), and
 //! only while its account may sign in.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::sea_query::{Expr, Query};
 use sea_orm::{
@@ -60,6 +62,8 @@ pub struct Session {
     pub account: String,
     /// What the account may do now.
     pub role: Role,
+    /// The account's roles at its OIDC provider, by name.
+    pub roles: Arc<[String]>,
     /// The session on the store's host that it belongs to.
     pub parent: Option<SessionKey>,
     /// The host that it is good on; none for the store's.
@@ -397,6 +401,7 @@ fn from_row(row: Model, account: &accounts::Model) -> Result<Session, Error> {
     Ok(Session {
         key: id_hash.parse()?,
         role: crate::accounts::role(&name, &account.role)?,
+        roles: crate::accounts::roles_from_column(&name, account.roles.clone())?.into(),
         account: name,
         parent: parent.map(|parent| parent.parse()).transpose()?,
         host,

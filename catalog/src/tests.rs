@@ -9,6 +9,7 @@ mod opening;
 mod provider_sessions;
 mod search;
 mod sessions;
+mod tags;
 mod tickets;
 mod tokens;
 mod versions;

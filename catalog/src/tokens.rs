@@ -5,6 +5,7 @@
 //! ([`Catalog::set_password_hash`]).
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::sea_query::{Expr, LockType};
@@ -78,7 +79,7 @@ pub struct Token {
     /// What the account may do.
     pub role: Role,
     /// The account's roles at its OIDC provider, by name.
-    pub roles: Vec<String>,
+    pub roles: Arc<[String]>,
     /// What its owner calls it.
     pub name: String,
     /// What it is good for.
@@ -268,7 +269,7 @@ fn from_row(row: Model, account: accounts::Model) -> Result<Token, Error> {
     Ok(Token {
         key: id_hash.parse()?,
         role: crate::accounts::role(&account.name, &account.role)?,
-        roles: crate::accounts::roles_from_column(&account.name, account.roles)?,
+        roles: crate::accounts::roles_from_column(&account.name, account.roles)?.into(),
         account: account.name,
         name,
         scopes,

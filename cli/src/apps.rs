@@ -92,7 +92,11 @@ pub(crate) async fn run(client: &Client, command: AppCommand, output: Output) ->
             Ok(())
         }
         AppCommand::Update { app, change } => {
-            let AppChange { visibility, owner } = change;
+            let AppChange {
+                visibility,
+                owner,
+                tags,
+            } = change;
             let mut fields = Map::new();
             if let Some(visibility) = visibility {
                 let visibility: &str = visibility.into();
@@ -100,6 +104,9 @@ pub(crate) async fn run(client: &Client, command: AppCommand, output: Output) ->
             }
             if let Some(owner) = owner {
                 fields.insert("owner".to_owned(), json!(owner));
+            }
+            if let Some(tags) = tags {
+                fields.insert("tags".to_owned(), json!(without_empty(tags)));
             }
             let path = path(client, &app).await?;
             let request = client.request(Method::PATCH, &path).json(&fields);
@@ -115,6 +122,11 @@ pub(crate) async fn run(client: &Client, command: AppCommand, output: Output) ->
             Ok(())
         }
     }
+}
+
+/// A list as somebody says it, where an empty word stands for none.
+pub(crate) fn without_empty(words: Vec<String>) -> Vec<String> {
+    words.into_iter().filter(|word| !word.is_empty()).collect()
 }
 
 /// All versions of an app that we see, the newest first.

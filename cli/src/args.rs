@@ -60,6 +60,9 @@ pub(crate) enum Command {
     /// Give instances other names.
     #[command(subcommand)]
     Alias(AliasCommand),
+    /// Say what tags are, and what roles see by them.
+    #[command(subcommand)]
+    Tag(TagCommand),
     /// Print what lets a shell complete this command, such as `source <(wavestore completion bash)`.
     Completion {
         /// The shell.
@@ -91,6 +94,50 @@ pub(crate) enum AliasCommand {
         /// The alias.
         name: String,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TagCommand {
+    /// List the tags that the store knows more of than their names.
+    List,
+    /// Show one tag.
+    Get {
+        /// Its name: the word that apps carry.
+        name: String,
+    },
+    /// Make a tag, or change what is named of one, as an admin.
+    Set {
+        /// Its name: the word that apps carry.
+        name: String,
+        #[command(flatten)]
+        change: TagChange,
+    },
+    /// Forget what a tag is, as an admin; apps keep the word.
+    Delete {
+        /// Its name.
+        name: String,
+    },
+}
+
+/// What a tag is to be; what is not named stays.
+#[derive(Debug, Args)]
+pub(crate) struct TagChange {
+    /// What people read in place of its name.
+    #[arg(long)]
+    pub(crate) title: Option<String>,
+    /// What is shown beside that: `#` and six hexadecimal digits.
+    #[arg(long)]
+    pub(crate) color: Option<String>,
+    /// What it means.
+    #[arg(long)]
+    pub(crate) description: Option<String>,
+    /// A role that sees and manages the apps that have it, and alone puts it on apps; for several, say it again. One that is
+    /// empty stands for none.
+    #[arg(long = "admin-role")]
+    pub(crate) admin_roles: Option<Vec<String>>,
+    /// A role whose visitors see and run the apps that have it; for several, say it again. One that is empty stands for none.
+    #[arg(long = "visitor-role")]
+    pub(crate) visitor_roles: Option<Vec<String>>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -210,7 +257,7 @@ pub(crate) enum AppCommand {
         #[arg(long, short = 'f')]
         file: Option<PathBuf>,
     },
-    /// Change who sees an app, or, as an admin, who owns it.
+    /// Change who sees an app, its tags, or, as an admin, who owns it.
     Update {
         /// `NAME:VERSION`, or the name of a `WaveApp`.
         app: String,
@@ -234,6 +281,9 @@ pub(crate) struct AppChange {
     /// The account that owns it from now on.
     #[arg(long)]
     pub(crate) owner: Option<String>,
+    /// A tag that it has from now on, beside those of its app.toml; for several, say it again. One that is empty stands for none.
+    #[arg(long = "tag")]
+    pub(crate) tags: Option<Vec<String>>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -49,6 +49,7 @@ mod tests {
             "wavestore-app-list",
             "wavestore-instance-logs",
             "wavestore-alias-set",
+            "wavestore-tag-set",
         ] {
             let page = folder.path().join(format!("{name}.1"));
             let page = std::fs::read_to_string(page).expect("a page");

@@ -12,6 +12,7 @@ mod pack;
 mod print;
 mod settings;
 mod sign_in;
+mod tags;
 
 use std::process::ExitCode;
 
@@ -57,6 +58,7 @@ async fn run(cli: Cli) -> Result<(), Error> {
         }
         Command::App(command) => apps::run(&client()?, command, output).await,
         Command::Alias(command) => aliases::run(&client()?, command, output).await,
+        Command::Tag(command) => tags::run(&client()?, command, output).await,
         Command::Instance(command) => instances::run(&client()?, command, output).await,
     }
 }

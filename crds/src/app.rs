@@ -125,6 +125,9 @@ pub struct WaveAppStatus {
     /// Title for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
+    /// Tags in the bundle's app.toml.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
     /// Digest of the stored bundle.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,

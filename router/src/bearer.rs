@@ -269,6 +269,8 @@ fn viewer_of_token(token: &Token) -> Viewer {
     Viewer {
         name: token.account.as_str().into(),
         role: token.role,
+        roles: token.roles.clone(),
+        grants: None,
     }
 }
 
@@ -276,6 +278,8 @@ fn viewer_of_account(account: &Account) -> Viewer {
     Viewer {
         name: account.name.as_str().into(),
         role: account.role,
+        roles: account.roles.as_slice().into(),
+        grants: None,
     }
 }
 

@@ -104,6 +104,21 @@ pub(crate) enum Error {
     /// An app is to be given to somebody who is not there.
     #[error("there is no account `{0}` that could own it")]
     NoOwner(String),
+    /// What no tag can be.
+    #[error("there can be no such tag: {0}")]
+    BadTag(&'static str),
+    /// A tag is to be made that is there.
+    #[error("there is a tag `{0}` already")]
+    TagExists(String),
+    /// A tag that only some put on apps.
+    #[error("the tag `{0}` is put on apps and taken off by those who have a role for that")]
+    TagForbidden(String),
+    /// The store knows as many tags as it may.
+    #[error("there are {limit} tags, and may not be more")]
+    TooManyTags {
+        /// How many there may be.
+        limit: u64,
+    },
     /// The app does not exist, or is not for this viewer: the same answer for both.
     #[error("there is no app `{0}` that you may run")]
     NoApp(AppRef),
@@ -304,6 +319,7 @@ impl Error {
             | Self::BadRequest(_)
             | Self::BadDocument(_)
             | Self::BadInstanceName
+            | Self::BadTag(_)
             | Self::BadTicket
             | Self::BadAttempt
             | Self::TokenRefused(_)
@@ -320,6 +336,7 @@ impl Error {
             Self::ForeignOrigin
             | Self::StaleForm
             | Self::Forbidden
+            | Self::TagForbidden(_)
             | Self::OwnerOnly
             | Self::LogForbidden
             | Self::InsufficientScope(_)
@@ -340,6 +357,8 @@ impl Error {
             | Self::ProvidersAccount(_)
             | Self::DuplicateToken(_)
             | Self::TooManyTokens { .. }
+            | Self::TagExists(_)
+            | Self::TooManyTags { .. }
             | Self::LastAdmin(_)
             | Self::Overtaken => StatusCode::CONFLICT,
             Self::NotFound | Self::Hidden | Self::NoAccount => StatusCode::NOT_FOUND,
@@ -423,7 +442,9 @@ impl Error {
             Self::StaleForm => {
                 Some("open the page again and send the form from there; cookies must be allowed")
             }
-            Self::Forbidden => Some("ask an admin of the store"),
+            Self::Forbidden | Self::TagForbidden(_) => Some("ask an admin of the store"),
+            Self::TagExists(_) => Some("choose another name, or change the one that is there"),
+            Self::TooManyTags { .. } => Some("delete one that no app has"),
             Self::OwnerOnly | Self::LogForbidden => Some("ask its owner"),
             Self::InstanceNameTaken(_) => Some("choose another name"),
             Self::AppExists(_) => Some("raise `Version` in app.toml"),
@@ -490,6 +511,7 @@ impl Error {
             | Self::BadRequest(_)
             | Self::BadDocument(_)
             | Self::BadInstanceName
+            | Self::BadTag(_)
             | Self::NoInstance(_)
             | Self::KubernetesRefused(_)
             | Self::BadBundle(_)
@@ -540,6 +562,10 @@ impl Error {
             | Self::BadRequest(_)
             | Self::BadDocument(_)
             | Self::BadInstanceName
+            | Self::BadTag(_)
+            | Self::TagExists(_)
+            | Self::TagForbidden(_)
+            | Self::TooManyTags { .. }
             | Self::InstanceNameTaken(_)
             | Self::BadBundle(_)
             | Self::AppExists(_)
@@ -618,6 +644,7 @@ impl From<catalog::Error> for Error {
             catalog::Error::LastAdmin(name) => Self::LastAdmin(name),
             catalog::Error::DuplicateToken(name) => Self::DuplicateToken(name),
             catalog::Error::TooManyTokens { limit } => Self::TooManyTokens { limit },
+            catalog::Error::TooManyTags { limit } => Self::TooManyTags { limit },
             other => Self::CatalogAway(Box::new(other)),
         }
     }

@@ -5,6 +5,7 @@
 use catalog::Role;
 use crds::{Lifecycle, Visibility, WaveInstanceSpec};
 
+use crate::grants::Grants;
 use crate::table::{AppEntry, Route};
 use crate::viewer::Viewer;
 
@@ -25,6 +26,12 @@ pub(crate) enum Action<'a> {
     Publish,
     /// Delete an app, or change who sees it.
     ManageApp(App<'a>),
+    /// Read what the store knows of tags, and whom they let see apps.
+    SeeTags,
+    /// Say what tags are, and what roles do by them.
+    ManageTags,
+    /// Put a tag on an app that one manages, or take it off.
+    SetTag(&'a str),
     /// Give an app to somebody else: nobody is made the owner of what others have written without an admin.
     GiveApp(App<'a>),
     /// Run an instance of an app. `None` is an app that does not exist.
@@ -46,6 +53,8 @@ pub(crate) struct App<'a> {
     pub owner: &'a str,
     pub visibility: Visibility,
     pub lifecycle: Lifecycle,
+    /// Its tags: those of its app.toml and those that were put on it.
+    pub tags: [&'a [String]; 2],
 }
 
 /// What counts of an instance.
@@ -79,15 +88,25 @@ pub(crate) fn decide(viewer: Option<&Viewer>, action: Action<'_>) -> Decision {
     let is_admin = viewer.role == Role::Admin;
     let allowed = match action {
         Action::Arrive | Action::UseStore => true,
-        Action::ManageAccounts | Action::SetAliases if is_admin => true,
-        Action::ManageAccounts | Action::SetAliases => return Decision::Forbid,
-        Action::Publish => match viewer.role {
+        Action::ManageAccounts | Action::SetAliases | Action::ManageTags if is_admin => true,
+        Action::ManageAccounts | Action::SetAliases | Action::ManageTags => {
+            return Decision::Forbid;
+        }
+        Action::SetTag(tag) => {
+            // Whoever was not asked what tags let them do is let do nothing by them.
+            let is_closed = |grants: &Grants| grants.is_closed(tag);
+            if !is_admin && viewer.grants.as_deref().is_none_or(is_closed) {
+                return Decision::Forbid;
+            }
+            true
+        }
+        Action::Publish | Action::SeeTags => match viewer.role {
             Role::Full | Role::Admin => true,
             Role::Visitor => return Decision::Forbid,
         },
         Action::ManageApp(app) => {
             let sees = sees(viewer, app);
-            if sees && !is_admin && !owns(app.owner) {
+            if sees && !is_admin && !owns(app.owner) && !manages_by_tag(viewer, app) {
                 return Decision::Forbid;
             }
             sees
@@ -143,6 +162,9 @@ fn decide_for_nobody(action: Action<'_>) -> Decision {
         Action::UseStore
         | Action::ManageAccounts
         | Action::SetAliases
+        | Action::SeeTags
+        | Action::ManageTags
+        | Action::SetTag(_)
         | Action::Publish
         | Action::ManageApp(_)
         | Action::GiveApp(_)
@@ -159,10 +181,22 @@ fn decide_for_nobody(action: Action<'_>) -> Decision {
 }
 
 fn sees(viewer: &Viewer, app: App<'_>) -> bool {
-    match app.visibility {
-        Visibility::Public | Visibility::AllUsers => true,
-        Visibility::Private => viewer.role == Role::Admin || app.owner == &*viewer.name,
+    let owns = app.owner == &*viewer.name;
+    match (app.visibility, viewer.role) {
+        (Visibility::Public, _) | (_, Role::Admin) | (Visibility::AllUsers, Role::Full) => true,
+        (Visibility::AllUsers, Role::Visitor) => {
+            let visits = |grants: &Grants| grants.visits(app.tags.into_iter().flatten());
+            owns || viewer.grants.as_deref().is_some_and(visits)
+        }
+        (Visibility::Private, Role::Full) => owns || manages_by_tag(viewer, app),
+        (Visibility::Private, Role::Visitor) => owns,
     }
+}
+
+/// Whether a role of a publisher's manages the apps that have a tag of this one.
+fn manages_by_tag(viewer: &Viewer, app: App<'_>) -> bool {
+    let manages = |grants: &Grants| grants.manages(app.tags.into_iter().flatten());
+    viewer.role == Role::Full && viewer.grants.as_deref().is_some_and(manages)
 }
 
 impl<'a> From<&'a Route> for Instance<'a> {
@@ -189,6 +223,7 @@ impl<'a> From<&'a AppEntry> for App<'a> {
             owner: &entry.owner,
             visibility: entry.visibility,
             lifecycle: entry.lifecycle,
+            tags: [&entry.tags, &[]],
         }
     }
 }
@@ -199,22 +234,27 @@ impl<'a> From<&'a catalog::App> for App<'a> {
             owner: &app.owner,
             visibility: app.visibility,
             lifecycle: app.lifecycle,
+            tags: [&app.tags, &[]],
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use catalog::Tag;
+
     use super::*;
 
-    const SUBJECTS: [Option<(&str, Role)>; 7] = [
+    const SUBJECTS: [Option<(&str, Role, &[&str])>; 9] = [
         None,
-        Some(("vera", Role::Visitor)),
-        Some(("frank", Role::Full)),
-        Some(("root", Role::Admin)),
-        Some(("owner", Role::Visitor)),
-        Some(("owner", Role::Full)),
-        Some(("owner", Role::Admin)),
+        Some(("vera", Role::Visitor, &[])),
+        Some(("frank", Role::Full, &[])),
+        Some(("root", Role::Admin, &[])),
+        Some(("owner", Role::Visitor, &[])),
+        Some(("owner", Role::Full, &[])),
+        Some(("owner", Role::Admin, &[])),
+        Some(("vip", Role::Visitor, &["guest"])),
+        Some(("lead", Role::Full, &["lead"])),
     ];
 
     fn app(visibility: Visibility, lifecycle: Lifecycle) -> App<'static> {
@@ -222,6 +262,23 @@ mod tests {
             owner: "owner",
             visibility,
             lifecycle,
+            tags: [&[], &[]],
+        }
+    }
+
+    /// An app that runs for everybody, with a tag in its app.toml.
+    fn tagged(tags: &[String], visibility: Visibility) -> App<'_> {
+        App {
+            tags: [tags, &[]],
+            ..app(visibility, Lifecycle::OnDemand)
+        }
+    }
+
+    /// The same with a tag that was put on it.
+    fn marked(tags: &[String], visibility: Visibility) -> App<'_> {
+        App {
+            tags: [&[], tags],
+            ..app(visibility, Lifecycle::OnDemand)
         }
     }
 
@@ -234,10 +291,21 @@ mod tests {
 
     /// What each of the subjects is told: Yes, Sign in, Forbidden, or Nothing is here.
     fn letters(action: Action<'_>) -> String {
-        let letter = |subject: Option<(&str, Role)>| {
-            let viewer = subject.map(|(name, role)| Viewer {
-                name: name.into(),
-                role,
+        let known = [Tag {
+            name: "sales".to_owned(),
+            title: String::new(),
+            color: catalog::Color::default(),
+            description: String::new(),
+            admin_roles: vec!["lead".to_owned()],
+            visitor_roles: vec!["guest".to_owned()],
+        }];
+        let letter = |subject: Option<(&str, Role, &[&str])>| {
+            let viewer = subject.map(|(name, role, roles)| {
+                let roles: Vec<String> = roles.iter().map(|role| (*role).to_owned()).collect();
+                Viewer {
+                    grants: Some(Grants::of(role, &roles, &known).into()),
+                    ..Viewer::example(name, role)
+                }
             });
             match decide(viewer.as_ref(), action) {
                 Decision::Allow => "Y",
@@ -249,75 +317,190 @@ mod tests {
         SUBJECTS.map(letter).join(" ")
     }
 
-    /// Columns: nobody; a visitor, a publisher and an admin who own nothing; a visitor, a publisher and an admin who own it.
+    /// Columns: nobody; a visitor, a publisher and an admin who own nothing; a visitor, a publisher and an admin who own it; a
+    /// visitor and a publisher who own nothing and have a role of the tag `sales`.
     #[test]
     fn the_whole_truth_table() {
         use Lifecycle::{Link, Managed, OnDemand};
         use Visibility::{AllUsers, Private, Public};
         let cases = [
-            (Action::Arrive, "Y Y Y Y Y Y Y"),
-            (Action::UseStore, "S Y Y Y Y Y Y"),
-            (Action::ManageAccounts, "S F F Y F F Y"),
-            (Action::SetAliases, "S F F Y F F Y"),
-            (Action::SeeApp(None), "S N N N N N N"),
+            (Action::Arrive, "Y Y Y Y Y Y Y Y Y"),
+            (Action::UseStore, "S Y Y Y Y Y Y Y Y"),
+            (Action::ManageAccounts, "S F F Y F F Y F F"),
+            (Action::SetAliases, "S F F Y F F Y F F"),
+            (Action::SeeApp(None), "S N N N N N N N N"),
             (
                 Action::SeeApp(Some(app(Private, OnDemand))),
-                "S N N Y Y Y Y",
+                "S N N Y Y Y Y N N",
             ),
             (
                 Action::SeeApp(Some(app(AllUsers, OnDemand))),
-                "S Y Y Y Y Y Y",
+                "S N Y Y Y Y Y N Y",
             ),
-            (Action::SeeApp(Some(app(Public, OnDemand))), "Y Y Y Y Y Y Y"),
-            (Action::SeeApp(Some(app(Private, Managed))), "S N N Y Y Y Y"),
+            (
+                Action::SeeApp(Some(app(Public, OnDemand))),
+                "Y Y Y Y Y Y Y Y Y",
+            ),
+            (
+                Action::SeeApp(Some(app(Private, Managed))),
+                "S N N Y Y Y Y N N",
+            ),
             (
                 Action::SeeApp(Some(app(AllUsers, Managed))),
-                "S Y Y Y Y Y Y",
+                "S N Y Y Y Y Y N Y",
             ),
-            (Action::SeeApp(Some(app(Public, Managed))), "Y Y Y Y Y Y Y"),
-            (Action::SeeApp(Some(app(Private, Link))), "S N N Y Y Y Y"),
-            (Action::SeeApp(Some(app(AllUsers, Link))), "S Y Y Y Y Y Y"),
-            (Action::SeeApp(Some(app(Public, Link))), "Y Y Y Y Y Y Y"),
-            (Action::Publish, "S F Y Y F Y Y"),
-            (Action::ManageApp(app(Private, OnDemand)), "S N N Y Y Y Y"),
-            (Action::ManageApp(app(AllUsers, OnDemand)), "S F F Y Y Y Y"),
-            (Action::ManageApp(app(Public, Link)), "S F F Y Y Y Y"),
-            (Action::GiveApp(app(Private, OnDemand)), "S N N Y F F Y"),
-            (Action::GiveApp(app(AllUsers, OnDemand)), "S F F Y F F Y"),
-            (Action::GiveApp(app(Public, Link)), "S F F Y F F Y"),
-            (Action::RunApp(None), "S N N N N N N"),
+            (
+                Action::SeeApp(Some(app(Public, Managed))),
+                "Y Y Y Y Y Y Y Y Y",
+            ),
+            (
+                Action::SeeApp(Some(app(Private, Link))),
+                "S N N Y Y Y Y N N",
+            ),
+            (
+                Action::SeeApp(Some(app(AllUsers, Link))),
+                "S N Y Y Y Y Y N Y",
+            ),
+            (Action::SeeApp(Some(app(Public, Link))), "Y Y Y Y Y Y Y Y Y"),
+            (Action::Publish, "S F Y Y F Y Y F Y"),
+            (
+                Action::ManageApp(app(Private, OnDemand)),
+                "S N N Y Y Y Y N N",
+            ),
+            (
+                Action::ManageApp(app(AllUsers, OnDemand)),
+                "S N F Y Y Y Y N F",
+            ),
+            (Action::ManageApp(app(Public, Link)), "S F F Y Y Y Y F F"),
+            (Action::GiveApp(app(Private, OnDemand)), "S N N Y F F Y N N"),
+            (
+                Action::GiveApp(app(AllUsers, OnDemand)),
+                "S N F Y F F Y N F",
+            ),
+            (Action::GiveApp(app(Public, Link)), "S F F Y F F Y F F"),
+            (Action::RunApp(None), "S N N N N N N N N"),
             (
                 Action::RunApp(Some(app(Private, OnDemand))),
-                "S N N Y Y Y Y",
+                "S N N Y Y Y Y N N",
             ),
             (
                 Action::RunApp(Some(app(AllUsers, OnDemand))),
-                "S Y Y Y Y Y Y",
+                "S N Y Y Y Y Y N Y",
             ),
-            (Action::RunApp(Some(app(Public, OnDemand))), "S Y Y Y Y Y Y"),
-            (Action::RunApp(Some(app(Private, Managed))), "S N N Y Y Y Y"),
+            (
+                Action::RunApp(Some(app(Public, OnDemand))),
+                "S Y Y Y Y Y Y Y Y",
+            ),
+            (
+                Action::RunApp(Some(app(Private, Managed))),
+                "S N N Y Y Y Y N N",
+            ),
             (
                 Action::RunApp(Some(app(AllUsers, Managed))),
-                "S N N Y Y Y Y",
+                "S N N Y Y Y Y N N",
             ),
-            (Action::RunApp(Some(app(Public, Managed))), "S N N Y Y Y Y"),
-            (Action::RunApp(Some(app(Private, Link))), "S N N N N N N"),
-            (Action::RunApp(Some(app(AllUsers, Link))), "S N N N N N N"),
-            (Action::RunApp(Some(app(Public, Link))), "S N N N N N N"),
-            (Action::Enter(None), "S N N N N N N"),
-            (Action::Enter(Some(instance(Private))), "S N N N Y Y Y"),
-            (Action::Enter(Some(instance(AllUsers))), "S Y Y Y Y Y Y"),
-            (Action::Enter(Some(instance(Public))), "Y Y Y Y Y Y Y"),
-            (Action::Manage(None), "S N N N N N N"),
-            (Action::Manage(Some(instance(Private))), "S N N Y Y Y Y"),
-            (Action::Manage(Some(instance(AllUsers))), "S N N Y Y Y Y"),
-            (Action::Manage(Some(instance(Public))), "S N N Y Y Y Y"),
-            (Action::Share(instance(Private)), "S N N F Y Y Y"),
-            (Action::Share(instance(AllUsers)), "S N N F Y Y Y"),
-            (Action::Share(instance(Public)), "S N N F Y Y Y"),
-            (Action::ReadLog(instance(Private)), "S N N N N Y Y"),
-            (Action::ReadLog(instance(AllUsers)), "S N N N N Y Y"),
-            (Action::ReadLog(instance(Public)), "S N N N N Y Y"),
+            (
+                Action::RunApp(Some(app(Public, Managed))),
+                "S N N Y Y Y Y N N",
+            ),
+            (
+                Action::RunApp(Some(app(Private, Link))),
+                "S N N N N N N N N",
+            ),
+            (
+                Action::RunApp(Some(app(AllUsers, Link))),
+                "S N N N N N N N N",
+            ),
+            (Action::RunApp(Some(app(Public, Link))), "S N N N N N N N N"),
+            (Action::Enter(None), "S N N N N N N N N"),
+            (Action::Enter(Some(instance(Private))), "S N N N Y Y Y N N"),
+            (Action::Enter(Some(instance(AllUsers))), "S Y Y Y Y Y Y Y Y"),
+            (Action::Enter(Some(instance(Public))), "Y Y Y Y Y Y Y Y Y"),
+            (Action::Manage(None), "S N N N N N N N N"),
+            (Action::Manage(Some(instance(Private))), "S N N Y Y Y Y N N"),
+            (
+                Action::Manage(Some(instance(AllUsers))),
+                "S N N Y Y Y Y N N",
+            ),
+            (Action::Manage(Some(instance(Public))), "S N N Y Y Y Y N N"),
+            (Action::Share(instance(Private)), "S N N F Y Y Y N N"),
+            (Action::Share(instance(AllUsers)), "S N N F Y Y Y N N"),
+            (Action::Share(instance(Public)), "S N N F Y Y Y N N"),
+            (Action::ReadLog(instance(Private)), "S N N N N Y Y N N"),
+            (Action::ReadLog(instance(AllUsers)), "S N N N N Y Y N N"),
+            (Action::ReadLog(instance(Public)), "S N N N N Y Y N N"),
+            (Action::SeeTags, "S F Y Y F Y Y F Y"),
+            (Action::ManageTags, "S F F Y F F Y F F"),
+        ];
+        for (action, expected) in cases {
+            assert_eq!(letters(action), expected, "{action:?}");
+        }
+    }
+
+    /// The same columns.
+    #[test]
+    fn what_tags_make_of_it() {
+        use Visibility::{AllUsers, Private};
+        let [sales, other] = ["sales", "other"].map(|tag| [tag.to_owned()]);
+        let cases = [
+            (Action::SetTag("sales"), "S F F Y F F Y F Y"),
+            (Action::SetTag("other"), "S Y Y Y Y Y Y Y Y"),
+            (
+                Action::SeeApp(Some(tagged(&sales, Private))),
+                "S N N Y Y Y Y N Y",
+            ),
+            (
+                Action::SeeApp(Some(tagged(&sales, AllUsers))),
+                "S N Y Y Y Y Y Y Y",
+            ),
+            (
+                Action::SeeApp(Some(marked(&sales, Private))),
+                "S N N Y Y Y Y N Y",
+            ),
+            (
+                Action::SeeApp(Some(marked(&sales, AllUsers))),
+                "S N Y Y Y Y Y Y Y",
+            ),
+            (
+                Action::SeeApp(Some(tagged(&other, Private))),
+                "S N N Y Y Y Y N N",
+            ),
+            (
+                Action::SeeApp(Some(tagged(&other, AllUsers))),
+                "S N Y Y Y Y Y N Y",
+            ),
+            (
+                Action::RunApp(Some(tagged(&sales, Private))),
+                "S N N Y Y Y Y N Y",
+            ),
+            (
+                Action::RunApp(Some(tagged(&sales, AllUsers))),
+                "S N Y Y Y Y Y Y Y",
+            ),
+            (
+                Action::RunApp(Some(tagged(&other, AllUsers))),
+                "S N Y Y Y Y Y N Y",
+            ),
+            (
+                Action::ManageApp(tagged(&sales, Private)),
+                "S N N Y Y Y Y N Y",
+            ),
+            (
+                Action::ManageApp(marked(&sales, AllUsers)),
+                "S N F Y Y Y Y F Y",
+            ),
+            (
+                Action::ManageApp(tagged(&other, AllUsers)),
+                "S N F Y Y Y Y N F",
+            ),
+            (
+                Action::GiveApp(tagged(&sales, Private)),
+                "S N N Y F F Y N F",
+            ),
+            (
+                Action::GiveApp(tagged(&sales, AllUsers)),
+                "S N F Y F F Y F F",
+            ),
         ];
         for (action, expected) in cases {
             assert_eq!(letters(action), expected, "{action:?}");
@@ -327,10 +510,7 @@ mod tests {
     #[test]
     fn names_are_compared_to_the_letter() {
         for name in ["Owner", "owner ", "ownér", ""] {
-            let viewer = Viewer {
-                name: name.into(),
-                role: Role::Full,
-            };
+            let viewer = Viewer::example(name, Role::Full);
             let enter = Action::Enter(Some(instance(Visibility::Private)));
             assert_eq!(decide(Some(&viewer), enter), Decision::Hide, "{name:?}");
         }

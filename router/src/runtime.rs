@@ -47,6 +47,7 @@ use crate::start_up::{
 use crate::table::Table;
 use crate::table::health::Health;
 use crate::table::watch;
+use crate::tags::Tags;
 use crate::tls::Tls;
 use crate::waiting::Phases;
 use crate::web::{Rates, Store, Uploads};
@@ -374,6 +375,7 @@ impl Core {
                 tunnels.clone(),
             ),
             uploads: Uploads::default(),
+            tags: Tags::new(catalog.clone()),
             catalog,
             blobs: self.blobs.clone(),
             sessions: sessions.clone(),

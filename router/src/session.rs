@@ -164,5 +164,7 @@ fn viewer(session: &Session) -> Viewer {
     Viewer {
         name: session.account.as_str().into(),
         role: session.role,
+        roles: session.roles.clone(),
+        grants: None,
     }
 }

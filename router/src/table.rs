@@ -204,6 +204,8 @@ pub(crate) struct AppEntry {
     pub visibility: Visibility,
     /// Who runs it.
     pub lifecycle: Lifecycle,
+    /// Its tags: those of its app.toml and those that were put on it.
+    pub tags: Vec<String>,
     /// How its instances are reached.
     pub routing_mode: RoutingMode,
     /// What its pods run; none for apps that are links.
@@ -231,6 +233,7 @@ impl AppEntry {
             owner: "bob".to_owned(),
             visibility: Visibility::AllUsers,
             lifecycle: Lifecycle::OnDemand,
+            tags: Vec::new(),
             routing_mode: RoutingMode::Domain,
             mode: Some(AppMode::Wave),
             digest: None,

@@ -22,5 +22,6 @@ mod raw;
 mod sign_in;
 mod sockets;
 mod strangers;
+mod tags;
 mod visits;
 mod waking;

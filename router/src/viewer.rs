@@ -5,6 +5,8 @@ use std::sync::Arc;
 use catalog::{Role, SessionKey, Subject, TokenKey};
 use chrono::{DateTime, Utc};
 
+use crate::grants::Grants;
+
 /// Somebody who is signed in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Viewer {
@@ -12,6 +14,23 @@ pub(crate) struct Viewer {
     pub name: Arc<str>,
     /// What the account may do.
     pub role: Role,
+    /// Its roles at the OIDC provider, by name.
+    pub roles: Arc<[String]>,
+    /// What tags let it do, where that was asked for, as it is for all that has to do with apps: nothing otherwise.
+    pub grants: Option<Arc<Grants>>,
+}
+
+impl Viewer {
+    /// Somebody whom no provider knows.
+    #[cfg(test)]
+    pub(crate) fn example(name: &str, role: Role) -> Self {
+        Self {
+            name: name.into(),
+            role,
+            roles: Arc::default(),
+            grants: None,
+        }
+    }
 }
 
 /// A viewer and what proves it.

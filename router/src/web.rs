@@ -22,13 +22,15 @@ mod pages;
 mod provider;
 mod rates;
 mod sign_in;
+mod tag_forms;
+mod tags;
 mod visit;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use catalog::{Blobs, Catalog, Scope, SessionKey};
+use catalog::{Blobs, Catalog, Role, Scope, SessionKey};
 use crds::{WaveAlias, WaveApp, WaveInstance};
 use futures::Stream;
 use http::uri::Authority;
@@ -48,6 +50,7 @@ use crate::bearer::{self, Bearers};
 use crate::error::Error;
 use crate::events::Events;
 use crate::gateway::{Pages, log_failure};
+use crate::grants::Grants;
 use crate::objects::Objects;
 use crate::origin::{Sender, sender};
 use crate::pod_log::PodLogs;
@@ -58,6 +61,7 @@ use crate::session::{LocalPath, Sessions};
 use crate::sign_in::SignIn;
 use crate::site::Site;
 use crate::table::Table;
+use crate::tags::Tags;
 use crate::viewer::SignedIn;
 use accounts::Change;
 pub(crate) use apps::Uploads;
@@ -123,6 +127,8 @@ pub(crate) struct Store {
     pub sessions: Sessions,
     /// Whose tokens are in force.
     pub bearers: Arc<Bearers>,
+    /// What is known of tags.
+    pub tags: Tags,
     /// How much may be asked of the API.
     pub rates: Rates,
     /// How people sign in.
@@ -280,9 +286,13 @@ impl Visitor {
     /// Who it is to the catalog.
     fn of_catalog(&self) -> Result<catalog::Viewer, Error> {
         let viewer = &self.signed_in()?.viewer;
-        Ok(catalog::Viewer {
-            name: Some(viewer.name.to_string()),
-            admin: viewer.role == catalog::Role::Admin,
+        let name = viewer.name.to_string();
+        let tags = viewer.grants.as_deref().map(Grants::names);
+        let tags = tags.unwrap_or_default();
+        Ok(match viewer.role {
+            Role::Visitor => catalog::Viewer::Visitor { name, tags },
+            Role::Full => catalog::Viewer::Publisher { name, tags },
+            Role::Admin => catalog::Viewer::Everything,
         })
     }
 
@@ -341,7 +351,7 @@ async fn identify_within_limits(
 async fn identify(store: &Store, endpoint: Endpoint, call: &Call) -> Result<Visitor, Error> {
     let headers = &call.headers;
     let cookies = store.cookies();
-    let signed_in = match (bearer::shown(headers), cookies.session(headers)) {
+    let mut signed_in = match (bearer::shown(headers), cookies.session(headers)) {
         (Some(token), _) if endpoint.takes_tokens() => {
             let shown = store
                 .bearers
@@ -357,6 +367,11 @@ async fn identify(store: &Store, endpoint: Endpoint, call: &Call) -> Result<Visi
                 .await?
         }
     };
+    if let Some(SignedIn { viewer, .. }) = &mut signed_in {
+        let tags = store.tags.all().await?;
+        let grants = Grants::of(viewer.role, &viewer.roles, &tags.0);
+        viewer.grants = Some(Arc::new(grants));
+    }
     let secret = match endpoint {
         // Who signs in has no session yet.
         Endpoint::SignIn => cookies.form(headers),
@@ -433,6 +448,9 @@ async fn handle(
         Endpoint::ChangeRole => change(Change::Role).await,
         Endpoint::DisableAccount => change(Change::Disable).await,
         Endpoint::EnableAccount => change(Change::Enable).await,
+        Endpoint::Tags => tag_forms::page(store, visitor, call).await,
+        Endpoint::SetTag => tag_forms::set(store, visitor, call, &form).await,
+        Endpoint::DeleteTag => tag_forms::delete(store, visitor, call, &form).await,
         Endpoint::App => app::page(store, visitor, call).await,
         Endpoint::Run => app::run(store, visitor, call, &form).await,
         Endpoint::PublishPage => publish_page(store, visitor),
@@ -457,6 +475,10 @@ async fn handle(
         Endpoint::ApiAlias => api::aliases::get(store, visitor, call).await,
         Endpoint::ApiSetAlias => api::aliases::set(store, visitor, call, &body).await,
         Endpoint::ApiDeleteAlias => api::aliases::delete(store, visitor, call).await,
+        Endpoint::ApiTags => api::tags::list(store, call).await,
+        Endpoint::ApiTag => api::tags::get(store, call).await,
+        Endpoint::ApiSetTag => api::tags::set(store, visitor, call, &body).await,
+        Endpoint::ApiDeleteTag => api::tags::delete(store, visitor, call).await,
     }
 }
 
@@ -510,12 +532,13 @@ async fn home(store: &Store, visitor: &Visitor, call: &Call) -> Result<Reply, Er
         }
     };
     let snapshot = store.table.load();
+    let tags = store.tags.all().await?;
     let frame = visitor.frame(store)?;
     let page = pages::Home::new(
         (&store.site, frame),
         &signed_in.viewer,
         (&query, apps),
-        &snapshot,
+        (&snapshot, &tags.0),
         call.news(),
     );
     page.reply().map(|page| page.map(Into::into))

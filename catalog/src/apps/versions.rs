@@ -21,10 +21,11 @@ impl Catalog {
         query: &AppQuery,
         limit: u64,
     ) -> Result<Vec<App>, Error> {
+        let backend = self.database.get_database_backend();
         let rows = Entity::find()
-            .filter(visible_to(viewer))
+            .filter(visible_to(viewer, backend))
             .filter(Column::Name.eq(without_nul(name)))
-            .filter(query.condition(self.database.get_database_backend()))
+            .filter(query.condition(backend))
             .order_by_desc(Column::PublishedAtMs)
             .order_by_asc(Column::Version)
             .limit(limit)

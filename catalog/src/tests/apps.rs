@@ -64,7 +64,7 @@ async fn an_app_comes_back_as_it_was_published(database: TestDatabase) {
     for published in [full, plain] {
         catalog.publish(&published).await.expect("publish");
         let read = catalog
-            .app(&Viewer::store(), &published.name, &published.version)
+            .app(&Viewer::Everything, &published.name, &published.version)
             .await
             .expect("read");
         assert_eq!(read, Some(published));
@@ -87,7 +87,7 @@ async fn publishing_again_replaces_the_row(database: TestDatabase) {
         catalog.publish(app).await.expect("publish");
     }
     let apps = catalog
-        .visible_apps(&Viewer::store(), &AppQuery::default(), 10)
+        .visible_apps(&Viewer::Everything, &AppQuery::default(), 10)
         .await
         .expect("read");
     assert_eq!(apps, [second]);
@@ -117,7 +117,7 @@ async fn name_and_version_belong_to_one_app(database: TestDatabase) {
         );
     }
     let apps = catalog
-        .visible_apps(&Viewer::store(), &AppQuery::default(), 10)
+        .visible_apps(&Viewer::Everything, &AppQuery::default(), 10)
         .await
         .expect("read");
     assert_eq!(apps, [holder, other_version]);
@@ -157,35 +157,26 @@ async fn each_viewer_sees_what_is_shared_with_them(database: TestDatabase) {
         };
         catalog.publish(&app).await.expect("publish");
     }
-    let account = |name: &str, admin| Viewer {
-        name: Some(name.to_owned()),
-        admin,
+    let account = |name: &str| Viewer::Publisher {
+        name: name.to_owned(),
+        tags: Vec::new(),
     };
-    let cases: [(&str, Viewer, &[&str]); 6] = [
-        ("a stranger", Viewer::anonymous(), &["public"]),
-        (
-            "another account",
-            account("mallory", false),
-            &["public", "shared"],
-        ),
+    let cases: [(&str, Viewer, &[&str]); 5] = [
+        ("a stranger", Viewer::Anonymous, &["public"]),
+        ("another account", account("mallory"), &["public", "shared"]),
         (
             "a name that only starts alike",
-            account("alic", false),
+            account("alic"),
             &["public", "shared"],
         ),
         (
             "the owner",
-            account("alice", false),
+            account("alice"),
             &["private", "public", "shared"],
         ),
         (
-            "an admin",
-            account("root", true),
-            &["private", "public", "shared"],
-        ),
-        (
-            "the store",
-            Viewer::store(),
+            "an admin, and the store",
+            Viewer::Everything,
             &["private", "public", "shared"],
         ),
     ];
@@ -215,7 +206,7 @@ async fn apps_come_newest_first_and_limited(database: TestDatabase) {
         catalog.publish(&app).await.expect("publish");
     }
     let versions: Vec<String> = catalog
-        .visible_apps(&Viewer::anonymous(), &AppQuery::default(), 3)
+        .visible_apps(&Viewer::Anonymous, &AppQuery::default(), 3)
         .await
         .expect("read")
         .into_iter()
@@ -247,7 +238,7 @@ async fn a_list_goes_on_where_it_ended(database: TestDatabase) {
         let mut listed = Vec::new();
         loop {
             let apps = catalog
-                .visible_apps(&Viewer::anonymous(), &query, size)
+                .visible_apps(&Viewer::Anonymous, &query, size)
                 .await
                 .expect("read");
             let Some(last) = apps.last() else { break };
@@ -273,7 +264,7 @@ async fn a_withdrawn_app_is_gone(database: TestDatabase) {
     assert!(!catalog.withdraw(&app.uid).await.expect("withdraw"));
     assert!(!catalog.is_digest_used(&app.digest).await.expect("read"));
     assert!(catalog.uids().await.expect("read").is_empty());
-    let found = catalog.app(&Viewer::store(), "sales", "1.0.0").await;
+    let found = catalog.app(&Viewer::Everything, "sales", "1.0.0").await;
     assert_eq!(found.expect("read"), None);
 }
 
@@ -289,7 +280,7 @@ async fn a_value_of_a_later_release_is_an_error(database: TestDatabase) {
         .await
         .expect("change the row");
     let error = catalog
-        .app(&Viewer::store(), "sales", "1.0.0")
+        .app(&Viewer::Everything, "sales", "1.0.0")
         .await
         .expect_err("unknown");
     assert_eq!(

@@ -36,7 +36,7 @@ fn search(text: &str) -> AppQuery {
 
 /// The names of the apps that the store finds.
 async fn found(catalog: &Catalog, query: &AppQuery) -> Vec<String> {
-    let apps = catalog.visible_apps(&Viewer::store(), query, 100).await;
+    let apps = catalog.visible_apps(&Viewer::Everything, query, 100).await;
     let apps = apps.unwrap_or_else(|error| panic!("{query:?}: {error:?}"));
     apps.into_iter().map(|app| app.name).collect()
 }
@@ -271,7 +271,7 @@ async fn apps_of_before_are_found_after_the_migration(database: TestDatabase) {
         ..AppQuery::default()
     };
     let backend = catalog.database.get_database_backend();
-    let tagged = page(&Viewer::store(), &tagged, 10, backend)
+    let tagged = page(&Viewer::Everything, &tagged, 10, backend)
         .all(&catalog.database)
         .await
         .expect("read");
@@ -288,7 +288,7 @@ async fn apps_of_before_are_found_after_the_migration(database: TestDatabase) {
 /// The names of the rows that are found, whatever else is in them.
 async fn names_in(catalog: &Catalog, text: &str) -> Vec<String> {
     let backend = catalog.database.get_database_backend();
-    let rows = page(&Viewer::store(), &search(text), 10, backend)
+    let rows = page(&Viewer::Everything, &search(text), 10, backend)
         .all(&catalog.database)
         .await
         .expect("read");
@@ -374,7 +374,7 @@ async fn a_search_goes_on_where_it_ended(database: TestDatabase) {
     let mut names = Vec::new();
     loop {
         let apps = catalog
-            .visible_apps(&Viewer::store(), &query, 2)
+            .visible_apps(&Viewer::Everything, &query, 2)
             .await
             .expect("read");
         let Some(last) = apps.last() else { break };
@@ -403,7 +403,7 @@ async fn a_search_shows_nothing_that_is_not_shared(database: TestDatabase) {
             ..AppQuery::default()
         },
     ] {
-        let apps = catalog.visible_apps(&Viewer::anonymous(), &query, 10).await;
+        let apps = catalog.visible_apps(&Viewer::Anonymous, &query, 10).await;
         assert_eq!(apps.expect("read"), []);
         assert_eq!(found(&catalog, &query).await, ["secret"]);
     }
@@ -412,7 +412,7 @@ async fn a_search_shows_nothing_that_is_not_shared(database: TestDatabase) {
 /// How the database would read a page.
 async fn plan(catalog: &Catalog, query: &AppQuery) -> String {
     let backend = catalog.database.get_database_backend();
-    let question = page(&Viewer::store(), query, 61, backend).build(backend);
+    let question = page(&Viewer::Everything, query, 61, backend).build(backend);
     let transaction = catalog.database.begin().await.expect("begin");
     let explain = if backend == DbBackend::Postgres {
         // It would rather read and sort all of a few rows than walk an index.

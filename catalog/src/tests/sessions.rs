@@ -71,6 +71,7 @@ async fn a_session_comes_back_as_it_was_made(database: TestDatabase) {
         key: parent,
         account: "alice".to_owned(),
         role: Role::Full,
+        roles: [].into(),
         parent: None,
         host: None,
         created_at: noon(),

@@ -69,7 +69,7 @@ async fn a_token_comes_back_as_it_was_made(database: TestDatabase) {
             key,
             account: "alice".to_owned(),
             role: Role::Full,
-            roles: vec!["analyst".to_owned()],
+            roles: ["analyst".to_owned()].into(),
             name: token.name,
             scopes,
             created_at: noon(),

@@ -40,9 +40,9 @@ async fn versions_come_newest_first_to_those_who_see_them(database: TestDatabase
         catalog.publish(&app).await.expect("publish");
     }
     let ask = async |name: &str, after: Option<AppCursor>, limit: u64| {
-        let viewer = Viewer {
-            name: Some(name.to_owned()),
-            admin: false,
+        let viewer = Viewer::Publisher {
+            name: name.to_owned(),
+            tags: Vec::new(),
         };
         let query = AppQuery {
             after,

@@ -67,10 +67,9 @@ async fn a_router_exchanges_no_bundle_and_marks_nothing() -> Result<()> {
                 .await;
             changed.map(drop).map_err(|error| error.to_string())
         };
-        let allowed = json!({ "spec": { "owner": "bob", "visibility": "Public" } });
+        let allowed = json!({ "spec": { "owner": "bob", "visibility": "Public", "tags": ["a"] } });
         change(allowed).await.map_err(anyhow::Error::msg)?;
         for (patch, why) in [
-            (json!({ "spec": { "tags": ["a"] } }), "but its owner"),
             (
                 json!({ "spec": { "bundle": { "digest": format!("sha256:{}", "1".repeat(64)) } } }),
                 "immutable",

@@ -31,6 +31,10 @@ include-name = ["GET /api/v1/instances/{name}", "PATCH /api/v1/instances/{name}"
 parameters = { "path.name" = "sales" }
 
 [[operations]]
+include-name = ["GET /api/v1/tags/{name}", "PUT /api/v1/tags/{name}"]
+parameters = { "path.name" = "finance" }
+
+[[operations]]
 include-name = ["GET /api/v1/apps/{name}", "PATCH /api/v1/apps/{name}", "GET /api/v1/apps/{name}/bundle"]
 parameters = { "path.name" = "fake-python-domain" }
 "#;
@@ -55,6 +59,9 @@ async fn the_api_is_as_it_says() -> Result<()> {
         Ok(())
     })
     .await?;
+    let tag = user.request(Method::PUT, &router.store("/api/v1/tags/finance"))?;
+    let tag = tag.bearer_auth(&token).json(&serde_json::json!({}));
+    ensure!(tag.send().await?.status() == 201, "no tag is made");
     let description = router.store("/api/v1/openapi.json");
     let authorization = format!("headers = {{ Authorization = \"Bearer {token}\" }}\n");
     for (phases, settings) in [

@@ -13,4 +13,5 @@ mod oidc;
 mod pages;
 mod rolling_update;
 mod smoke;
+mod tags;
 mod terminal;

@@ -10,31 +10,9 @@ fn json(output: &Output) -> Result<Value> {
     Ok(serde_json::from_str(&output.stdout)?)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn somebody_looks_after_apps_and_aliases_from_a_terminal() -> Result<()> {
-    let sandbox = Sandbox::create("terminal").await?;
-    let mut operator = sandbox.operator().start().await?;
-    let app = FakeApp::start().await?;
-    sandbox
-        .fake(&Fake::new("sales", ADMIN, app.address()))
-        .await?;
-    let router = sandbox.router().start().await?;
-    let (url, token) = (router.store(""), router.token("terminal").await?);
-    let run = async |args: &[&str]| wavestore(&url, &token, args).await;
-
-    let manifest = "[App]\nName = \"Greeter\"\nVersion = \"1.0.0\"\nTitle = \"A greeter\"\nTags = [\"greetings\"]\n\n[Runtime]\nModule = \"app\"\n";
-    let bundle = pack(&[("app.toml", manifest.as_bytes()), ("app.py", b"print()")])?;
-    let file = sandbox.folder().join("greeter.wave");
-    std::fs::write(&file, &bundle)?;
-    let path = file.to_str().context("a path")?;
-    let deployed = json(&run(&["bundle", "deploy", path, "-o", "json"]).await?)?;
-    ensure!(deployed["name"] == "greeter-1.0.0", "{deployed}");
-
-    let listed = run(&["app", "list", "greeter", "-o", "json"]).await?;
-    let listed = json(&listed)?;
-    ensure!(listed[0]["app"]["name"] == "Greeter", "{listed}");
-    let nothing = json(&run(&["app", "list", "no-such-word", "-o", "json"]).await?)?;
-    ensure!(nothing == serde_json::json!([]), "{nothing}");
+/// Whether the app `Greeter` is found by what it is alone.
+async fn filter(url: &str, token: &str) -> Result<()> {
+    let run = async |args: &[&str]| wavestore(url, token, args).await;
     for (filters, found) in [
         (
             [
@@ -88,6 +66,77 @@ async fn somebody_looks_after_apps_and_aliases_from_a_terminal() -> Result<()> {
             "{filters:?}: {listed}"
         );
     }
+    Ok(())
+}
+
+/// Tags from a terminal, and those of the app `Greeter`.
+async fn look_after_tags(url: &str, token: &str) -> Result<()> {
+    let run = async |args: &[&str]| wavestore(url, token, args).await;
+    for (args, expected) in [
+        (
+            &["tag", "set", "greetings", "--title", "Greetings"][..],
+            "Greetings",
+        ),
+        (
+            &["tag", "set", "greetings", "--admin-role", "lead"],
+            "Greetings",
+        ),
+        (
+            &["tag", "set", "greetings", "--admin-role", ""],
+            "\"adminRoles\": []",
+        ),
+        (&["tag", "get", "greetings"], "\"color\": \"#"),
+        (&["tag", "list"], "greetings"),
+        (
+            &["app", "update", "Greeter:1.0.0", "--tag", "warm"],
+            "\"warm\"",
+        ),
+        (
+            &["app", "update", "Greeter:1.0.0", "--tag", ""],
+            "\"greetings\"\n",
+        ),
+    ] {
+        let said = run(&[args, &["-o", "json"]].concat()).await?;
+        ensure!(
+            said.success && said.stdout.contains(expected),
+            "{args:?}: {said:?}"
+        );
+    }
+    let bad = run(&["tag", "set", "greetings", "--color", "red"]).await?;
+    ensure!(
+        !bad.success && bad.stderr.contains("six hexadecimal digits"),
+        "{bad:?}"
+    );
+    let deleted = run(&["tag", "delete", "greetings"]).await?;
+    ensure!(deleted.success, "{deleted:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn somebody_looks_after_apps_and_aliases_from_a_terminal() -> Result<()> {
+    let sandbox = Sandbox::create("terminal").await?;
+    let mut operator = sandbox.operator().start().await?;
+    let app = FakeApp::start().await?;
+    sandbox
+        .fake(&Fake::new("sales", ADMIN, app.address()))
+        .await?;
+    let router = sandbox.router().start().await?;
+    let (url, token) = (router.store(""), router.token("terminal").await?);
+    let run = async |args: &[&str]| wavestore(&url, &token, args).await;
+
+    let manifest = "[App]\nName = \"Greeter\"\nVersion = \"1.0.0\"\nTitle = \"A greeter\"\nTags = [\"greetings\"]\n\n[Runtime]\nModule = \"app\"\n";
+    let bundle = pack(&[("app.toml", manifest.as_bytes()), ("app.py", b"print()")])?;
+    let file = sandbox.folder().join("greeter.wave");
+    std::fs::write(&file, &bundle)?;
+    let path = file.to_str().context("a path")?;
+    let deployed = json(&run(&["bundle", "deploy", path, "-o", "json"]).await?)?;
+    ensure!(deployed["name"] == "greeter-1.0.0", "{deployed}");
+
+    let listed = json(&run(&["app", "list", "greeter", "-o", "json"]).await?)?;
+    ensure!(listed[0]["app"]["name"] == "Greeter", "{listed}");
+    let nothing = json(&run(&["app", "list", "no-such-word", "-o", "json"]).await?)?;
+    ensure!(nothing == serde_json::json!([]), "{nothing}");
+    filter(&url, &token).await?;
     let table = run(&["app", "get", "Greeter"]).await?;
     ensure!(
         table.success && table.stdout.contains("greeter-1.0.0"),
@@ -127,6 +176,7 @@ async fn somebody_looks_after_apps_and_aliases_from_a_terminal() -> Result<()> {
     ensure!(downloaded.success, "{downloaded:?}");
     ensure!(std::fs::read(&copy)? == bundle, "another bundle came back");
 
+    look_after_tags(&url, &token).await?;
     let set = run(&["alias", "set", "crm", "sales", "--primary", "-o", "json"]).await?;
     let set = json(&set)?;
     ensure!(set["instance"] == "sales", "{set}");

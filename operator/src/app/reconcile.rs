@@ -516,7 +516,7 @@ async fn drop_stale_row(
 ) -> Result<(), import::Error> {
     let held = ctx
         .catalog
-        .app(&Viewer::store(), &row.name, &row.version)
+        .app(&Viewer::Everything, &row.name, &row.version)
         .await?;
     let Some(held) = held.filter(|held| held.uid != row.uid) else {
         return Ok(());

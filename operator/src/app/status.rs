@@ -37,6 +37,7 @@ pub(super) fn imported(
         observed_generation: app.metadata.generation,
         app: Some(resolve::app_ref(manifest)),
         title: Some(manifest.app.title.clone()),
+        tags: manifest.app.tags.clone(),
         digest: Some(digest.to_string()),
         lifecycle: Some(resolve::lifecycle(manifest.app.lifecycle)),
         routing_mode: manifest

@@ -487,10 +487,7 @@ mod tests {
             ..Snapshot::default()
         });
         let alice = SignedIn {
-            viewer: Viewer {
-                name: "alice".into(),
-                role: Role::Full,
-            },
+            viewer: Viewer::example("alice", Role::Full),
             credential: Credential::Session(SessionId::random().expect("random bytes").key()),
         };
         let permit = table.authorize(&id, Some(alice)).expect("a permit");

@@ -118,6 +118,7 @@ pub(super) fn read_app(object: WaveApp) -> Option<AppEntry> {
         owner: object.spec.owner,
         visibility: object.spec.visibility,
         lifecycle: status.lifecycle.unwrap_or_default(),
+        tags: [status.tags, object.spec.tags].concat(),
         routing_mode: status.routing_mode.unwrap_or_default(),
         mode: status.runtime.map(|runtime| runtime.mode),
         digest: status.digest,

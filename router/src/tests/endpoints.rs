@@ -62,8 +62,15 @@ fn audience(endpoint: Endpoint) -> For {
         | Endpoint::ApiLogs
         | Endpoint::ApiAliases
         | Endpoint::ApiAlias => For::Accounts,
-        Endpoint::PublishPage | Endpoint::ApiPublish => For::Publishers,
-        Endpoint::ApiSetAlias
+        Endpoint::PublishPage | Endpoint::ApiPublish | Endpoint::ApiTags | Endpoint::ApiTag => {
+            For::Publishers
+        }
+        Endpoint::Tags
+        | Endpoint::SetTag
+        | Endpoint::DeleteTag
+        | Endpoint::ApiSetTag
+        | Endpoint::ApiDeleteTag
+        | Endpoint::ApiSetAlias
         | Endpoint::ApiDeleteAlias
         | Endpoint::Accounts
         | Endpoint::CreateAccount

@@ -253,7 +253,8 @@ async fn only_apps_that_one_may_run_are_run() {
         ("mallory", "4.0.0", (422, "NoApp")),
         ("mallory", "5.0.0", (409, "AppNotReady")),
         ("mallory", "6.0.0", (422, "NoApp")),
-        ("vera", "1.0.0", (201, "")),
+        // See `tags`.
+        ("vera", "1.0.0", (422, "NoApp")),
         ("alice", "2.0.0", (201, "")),
         ("admin", "3.0.0", (201, "")),
         ("admin", "4.0.0", (422, "NoApp")),

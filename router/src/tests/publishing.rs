@@ -14,8 +14,13 @@ use crate::table::{AppEntry, Route, Snapshot};
 const APPS: &str = "/api/v1/apps";
 
 fn bundle(version: &str) -> Vec<u8> {
-    let manifest =
-        format!("[App]\nName = \"My_App\"\nVersion = \"{version}\"\n[Runtime]\nModule = \"app\"\n");
+    bundle_with(version, &[])
+}
+
+pub(super) fn bundle_with(version: &str, tags: &[&str]) -> Vec<u8> {
+    let manifest = format!(
+        "[App]\nName = \"My_App\"\nVersion = \"{version}\"\nTags = {tags:?}\n[Runtime]\nModule = \"app\"\n"
+    );
     let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
     for (name, content) in [("app.toml", manifest.as_str()), ("app.py", "print()")] {
         let options = zip::write::SimpleFileOptions::default();
@@ -25,7 +30,12 @@ fn bundle(version: &str) -> Vec<u8> {
     zip.finish().expect("an archive").into_inner()
 }
 
-async fn put(store: &TestStore, program: &Program<'_>, query: &str, body: Vec<u8>) -> Response {
+pub(super) async fn put(
+    store: &TestStore,
+    program: &Program<'_>,
+    query: &str,
+    body: Vec<u8>,
+) -> Response {
     let mut browser = store.browser();
     let request = browser
         .request(Method::PUT, &store.store(&format!("{APPS}{query}")))
@@ -322,7 +332,7 @@ async fn an_app_is_shared_by_its_owner_and_given_by_an_admin() {
             403,
             "Forbidden",
         ),
-        ("vera", json!({ "owner": "vera" }), 403, "Forbidden"),
+        ("vera", json!({ "owner": "vera" }), 404, "NotFound"),
         ("alice", json!({ "owner": "mallory" }), 403, "Forbidden"),
         (
             "alice",

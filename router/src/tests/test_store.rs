@@ -35,6 +35,7 @@ use crate::session::Sessions;
 use crate::sign_in::{SignIn, hash_password};
 use crate::site::Site;
 use crate::table::{AppEntry, Route, Snapshot, Table};
+use crate::tags::Tags;
 use crate::target::Form;
 use crate::waiting::Phases;
 use crate::web::{Rates, Store, Uploads};
@@ -163,6 +164,7 @@ impl TestStore {
             blobs: blobs.clone(),
             sessions: sessions.clone(),
             bearers: bearers.clone(),
+            tags: Tags::new(catalog.clone()),
             rates: Rates::new(requests),
             sign_in: SignIn::new(catalog.clone(), lifetime, None).expect("random bytes"),
             logs: PodLogs::new(cluster.client.clone(), "wavestore"),
@@ -306,6 +308,7 @@ impl TestStore {
             title: Some(format!("The {name} app")),
             owner: "alice".to_owned(),
             visibility,
+            tags: app.tags,
             digest: Some(digest.to_string()),
             ..AppEntry::example(name, "1.0.0")
         };

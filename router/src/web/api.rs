@@ -5,6 +5,7 @@ pub(super) mod apps;
 pub(super) mod instances;
 pub(super) mod logs;
 pub(super) mod openapi;
+pub(super) mod tags;
 
 use catalog::{Role, Scope};
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -106,11 +107,19 @@ fn rest_of(path: &str, after: &str, limit: usize, asked: &[(&str, Option<&str>)]
     format!("{path}?{}", query.finish())
 }
 
-/// Reads the document that a request has brought. None has a list in it, but serde takes a list of values for an object.
+/// Reads the document that a request has brought, which has no list in it.
 fn document<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
+    document_with_lists(body, &[])
+}
+
+/// Reads a document in which the fields of these names are lists, and nothing else is: serde takes a list of values for an object.
+fn document_with_lists<T: DeserializeOwned>(body: &[u8], lists: &[&str]) -> Result<T, Error> {
     // From the body itself, so that an error tells the line.
     let document = serde_json::from_slice(body).map_err(Error::BadDocument)?;
-    let plain: Value = serde_json::from_slice(body).map_err(Error::BadDocument)?;
+    let mut plain: Value = serde_json::from_slice(body).map_err(Error::BadDocument)?;
+    if let Value::Object(fields) = &mut plain {
+        fields.retain(|name, _| !lists.contains(&name.as_str()));
+    }
     if has_list(&plain) {
         return Err(Error::BadRequest(
             "the body has a list where an object belongs",
@@ -148,6 +157,13 @@ fn accepted() -> Reply {
     pages::safety(response.headers_mut(), "application/json");
     response.headers_mut().remove(header::CONTENT_TYPE);
     response.map(Into::into)
+}
+
+/// Says that it is done, and no more.
+fn done() -> Reply {
+    let mut reply = accepted();
+    *reply.status_mut() = StatusCode::NO_CONTENT;
+    reply
 }
 
 /// Tells where the thing is that was made.

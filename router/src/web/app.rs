@@ -43,10 +43,11 @@ async fn show(
     visitor.may(Action::SeeApp(found.as_ref().map(Into::into)))?;
     let found = found.ok_or(Error::NotFound)?;
     let snapshot = store.table.load();
+    let tags = store.tags.all().await?;
     let page = pages::App::new(
         (&store.site, visitor.frame(store)?),
         &visitor.signed_in()?.viewer,
-        (found, &snapshot),
+        (found, &snapshot, &tags.0),
         &store.namespace,
         chosen,
         news,

@@ -23,7 +23,7 @@ use tracing::info;
 
 use super::idempotency::Key;
 use super::if_match::IfMatch;
-use super::{PATIENCE, Store, Visitor, again};
+use super::{PATIENCE, Store, Visitor, again, tags};
 use crate::error::Error;
 use crate::policy::{Action, App};
 
@@ -65,6 +65,9 @@ pub(super) async fn publish(
     let limits = Limits::default();
     let upload = keep(body, &limits).await?;
     let bundle = read(&upload, limits).await?;
+    for tag in &bundle.manifest.app.tags {
+        require_tag(visitor, tag)?;
+    }
     let new = New {
         app: AppRef {
             name: bundle.manifest.app.name.clone(),
@@ -276,6 +279,16 @@ pub(super) struct Change {
     /// The account that owns it.
     #[serde(default)]
     pub owner: Option<String>,
+    /// All its tags. Those of its app.toml are there in any case.
+    #[serde(default)]
+    #[schemars(
+        length(max = 32),
+        inner(
+            length(min = 1, max = 63),
+            regex(pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")
+        )
+    )]
+    pub tags: Option<Vec<String>>,
 }
 
 /// Changes an app that the visitor manages.
@@ -312,7 +325,11 @@ async fn changed_fields(
     found: &WaveApp,
     change: &Change,
 ) -> Result<Map<String, Value>, Error> {
-    let Change { visibility, owner } = change;
+    let Change {
+        visibility,
+        owner,
+        tags,
+    } = change;
     let now = &found.spec;
     let mut spec = Map::new();
     if let Some(visibility) = *visibility
@@ -330,7 +347,57 @@ async fn changed_fields(
         }
         spec.insert("owner".to_owned(), json!(owner));
     }
+    if let Some(tags) = tags {
+        let tags = changed_tags(visitor, found, tags)?;
+        spec.extend(tags.map(|tags| ("tags".to_owned(), json!(tags))));
+    }
     Ok(spec)
+}
+
+/// The tags beside those of the bundle, if they become other ones and the visitor may put on and take off what differs.
+fn changed_tags(
+    visitor: &Visitor,
+    found: &WaveApp,
+    wanted: &[String],
+) -> Result<Option<Vec<String>>, Error> {
+    if !wanted.iter().all(|tag| tags::can_be_on_apps(tag)) {
+        return Err(Error::BadRequest(
+            "a tag is a line of 1 to 63 letters, digits and other signs",
+        ));
+    }
+    let own = found.status.as_ref().map_or(&[][..], |it| &it.tags);
+    let mut now: Vec<String> = Vec::new();
+    for tag in wanted {
+        if !own.contains(tag) && !now.contains(tag) {
+            now.push(tag.clone());
+        }
+    }
+    let before = &found.spec.tags;
+    let put_on = now.iter().filter(|tag| !before.contains(tag));
+    // What is also in the bundle stays on the app.
+    let taken_off = before
+        .iter()
+        .filter(|tag| !now.contains(tag) && !own.contains(tag));
+    for tag in put_on.chain(taken_off) {
+        require_tag(visitor, tag)?;
+    }
+    Ok((now != *before).then_some(now))
+}
+
+fn require_tag(visitor: &Visitor, tag: &str) -> Result<(), Error> {
+    let may = visitor.may(Action::SetTag(tag));
+    may.map_err(|_| Error::TagForbidden(tag.to_owned()))
+}
+
+/// The tags of a `WaveApp`, each once.
+pub(super) fn tags_of(object: &WaveApp) -> Vec<&str> {
+    let mut tags: Vec<&str> = Vec::new();
+    for tag in of_object(object).tags.into_iter().flatten() {
+        if !tags.contains(&tag.as_str()) {
+            tags.push(tag);
+        }
+    }
+    tags
 }
 
 /// Deletes an app that the visitor manages, unless an instance of it exists.
@@ -414,6 +481,10 @@ fn of_object(app: &WaveApp) -> App<'_> {
             .as_ref()
             .and_then(|status| status.lifecycle)
             .unwrap_or_default(),
+        tags: [
+            app.status.as_ref().map_or(&[], |status| &status.tags),
+            &app.spec.tags,
+        ],
     }
 }
 

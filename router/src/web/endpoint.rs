@@ -50,6 +50,12 @@ pub(crate) enum Endpoint {
     DisableAccount,
     /// Lets somebody in again.
     EnableAccount,
+    /// What the store knows of tags.
+    Tags,
+    /// A new tag, or another look or other roles for one.
+    SetTag,
+    /// The end of a tag.
+    DeleteTag,
     /// One version of an app.
     App,
     /// A new instance of an app.
@@ -72,7 +78,7 @@ pub(crate) enum Endpoint {
     ApiPublish,
     /// One version of an app, for programs.
     ApiApp,
-    /// Another owner or another visibility for a version of an app, by a program.
+    /// Another owner, another visibility or other tags for a version of an app, by a program.
     ApiChangeApp,
     /// The end of a version of an app, by a program.
     ApiDeleteApp,
@@ -98,6 +104,14 @@ pub(crate) enum Endpoint {
     ApiSetAlias,
     /// The end of an alias, by a program.
     ApiDeleteAlias,
+    /// What the store knows of tags, for programs.
+    ApiTags,
+    /// One tag, for programs.
+    ApiTag,
+    /// A tag that is to be, by a program.
+    ApiSetTag,
+    /// The end of a tag, by a program.
+    ApiDeleteTag,
 }
 
 /// What a request has to be.
@@ -178,6 +192,8 @@ impl Endpoint {
             Self::ChangeRole => "/accounts/role",
             Self::DisableAccount => "/accounts/disable",
             Self::EnableAccount => "/accounts/enable",
+            Self::Tags | Self::SetTag => "/tags",
+            Self::DeleteTag => "/tags/delete",
             Self::App => "/apps/*/*",
             Self::Run => "/instances",
             Self::PublishPage => "/publish",
@@ -195,6 +211,8 @@ impl Endpoint {
             Self::ApiLogs => "/api/v1/instances/*/logs",
             Self::ApiAliases => "/api/v1/aliases",
             Self::ApiAlias | Self::ApiSetAlias | Self::ApiDeleteAlias => "/api/v1/aliases/*",
+            Self::ApiTags => "/api/v1/tags",
+            Self::ApiTag | Self::ApiSetTag | Self::ApiDeleteTag => "/api/v1/tags/*",
         }
     }
 
@@ -209,6 +227,7 @@ impl Endpoint {
             | Self::Picture
             | Self::Account
             | Self::Accounts
+            | Self::Tags
             | Self::App
             | Self::PublishPage
             | Self::Instance
@@ -221,7 +240,9 @@ impl Endpoint {
             | Self::ApiInstance
             | Self::ApiLogs
             | Self::ApiAliases
-            | Self::ApiAlias => Kind::Read,
+            | Self::ApiAlias
+            | Self::ApiTags
+            | Self::ApiTag => Kind::Read,
             Self::SignIn
             | Self::SignOut
             | Self::ChangePassword
@@ -234,6 +255,8 @@ impl Endpoint {
             | Self::ChangeRole
             | Self::DisableAccount
             | Self::EnableAccount
+            | Self::SetTag
+            | Self::DeleteTag
             | Self::Run
             | Self::ChangeInstance
             | Self::DeleteInstance => Kind::Form,
@@ -241,8 +264,11 @@ impl Endpoint {
             Self::ApiPublish => Kind::Upload,
             Self::ApiCreateInstance => Kind::Create,
             Self::ApiChangeInstance | Self::ApiChangeApp => Kind::Change,
-            Self::ApiSetAlias => Kind::Put,
-            Self::ApiDeleteInstance | Self::ApiDeleteApp | Self::ApiDeleteAlias => Kind::Delete,
+            Self::ApiSetAlias | Self::ApiSetTag => Kind::Put,
+            Self::ApiDeleteInstance
+            | Self::ApiDeleteApp
+            | Self::ApiDeleteAlias
+            | Self::ApiDeleteTag => Kind::Delete,
         }
     }
 
@@ -268,6 +294,10 @@ impl Endpoint {
                 | Self::ApiAlias
                 | Self::ApiSetAlias
                 | Self::ApiDeleteAlias
+                | Self::ApiTags
+                | Self::ApiTag
+                | Self::ApiSetTag
+                | Self::ApiDeleteTag
         )
     }
 
@@ -310,6 +340,10 @@ impl Endpoint {
             | Self::ApiAliases
             | Self::ApiAlias => Action::UseStore,
             Self::ApiSetAlias | Self::ApiDeleteAlias => Action::SetAliases,
+            Self::ApiTags | Self::ApiTag => Action::SeeTags,
+            Self::Tags | Self::SetTag | Self::DeleteTag | Self::ApiSetTag | Self::ApiDeleteTag => {
+                Action::ManageTags
+            }
             Self::PublishPage | Self::ApiPublish => Action::Publish,
             Self::Accounts
             | Self::CreateAccount

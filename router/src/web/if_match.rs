@@ -6,9 +6,17 @@ use kube::ResourceExt;
 use super::Reply;
 use crate::error::Error;
 
-/// The header `If-Match`.
+/// The header `If-Match`, or what a form says in its place.
 #[derive(Debug, Default)]
-pub(super) struct IfMatch(Option<Vec<String>>);
+pub(super) enum IfMatch {
+    /// Nothing is said: any state will do, and none.
+    #[default]
+    Any,
+    /// One of these.
+    Tags(Vec<String>),
+    /// What is to be made must not be there.
+    Absent,
+}
 
 impl IfMatch {
     /// What the request says; any state when it says nothing or `*`.
@@ -19,37 +27,60 @@ impl IfMatch {
             .map(|tag| tag.trim().to_owned())
             .collect();
         let any = tags.is_empty() || tags.iter().any(|tag| tag == "*");
-        Self((!any).then_some(tags))
+        if any { Self::Any } else { Self::Tags(tags) }
+    }
+
+    /// This state alone.
+    pub(super) fn state(state: &str) -> Self {
+        Self::Tags(vec![quoted(state)])
     }
 
     /// # Errors
     /// [`Error::Changed`] when it is meant for something that exists, and nothing does.
     pub(super) fn check_absent(&self) -> Result<(), Error> {
-        self.0.as_ref().map_or(Ok(()), |_| Err(Error::Changed))
+        match self {
+            Self::Any | Self::Absent => Ok(()),
+            Self::Tags(_) => Err(Error::Changed),
+        }
     }
 
     /// # Errors
     /// [`Error::Changed`] when it is meant for another state than this.
     pub(super) fn check(&self, object: &impl ResourceExt) -> Result<(), Error> {
-        let now = entity_tag(object);
-        match &self.0 {
-            Some(tags) if !tags.contains(&now) => Err(Error::Changed),
-            Some(_) | None => Ok(()),
+        self.check_state(&state_of(object))
+    }
+
+    /// # Errors
+    /// The same, of what is no object of Kubernetes.
+    pub(super) fn check_state(&self, state: &str) -> Result<(), Error> {
+        match self {
+            Self::Any => Ok(()),
+            Self::Tags(tags) if tags.contains(&quoted(state)) => Ok(()),
+            Self::Tags(_) | Self::Absent => Err(Error::Changed),
         }
     }
 }
 
 /// Says in an answer which state of the object it tells.
-pub(super) fn tag(mut reply: Reply, object: &impl ResourceExt) -> Result<Reply, Error> {
-    let tag = HeaderValue::try_from(entity_tag(object));
+pub(super) fn tag(reply: Reply, object: &impl ResourceExt) -> Result<Reply, Error> {
+    tag_as(reply, &state_of(object))
+}
+
+/// The same of what is no object of Kubernetes.
+pub(super) fn tag_as(mut reply: Reply, state: &str) -> Result<Reply, Error> {
+    let tag = HeaderValue::try_from(quoted(state));
     let tag = tag.map_err(|error| Error::Internal(Box::new(error)))?;
     reply.headers_mut().insert(header::ETAG, tag);
     Ok(reply)
 }
 
 /// Names the state of an object: what the API server counts its changes by.
-fn entity_tag(object: &impl ResourceExt) -> String {
-    format!("\"{}\"", object.resource_version().unwrap_or_default())
+fn state_of(object: &impl ResourceExt) -> String {
+    object.resource_version().unwrap_or_default()
+}
+
+fn quoted(state: &str) -> String {
+    format!("\"{state}\"")
 }
 
 #[cfg(test)]

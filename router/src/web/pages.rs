@@ -12,6 +12,7 @@ mod news;
 mod publish;
 mod sign_in;
 mod signing_out;
+mod tags;
 mod waiting;
 
 use std::fmt::{self, Write};
@@ -45,6 +46,7 @@ pub(super) use news::{Done, News};
 pub(super) use publish::Publish;
 pub(super) use sign_in::SignIn;
 pub(super) use signing_out::SigningOut;
+pub(super) use tags::Tags;
 pub(super) use waiting::State;
 pub(crate) use waiting::phases_object;
 
@@ -97,6 +99,7 @@ struct AccountBar<'a> {
     name: &'a str,
     publishes: bool,
     manages_accounts: bool,
+    manages_tags: bool,
     form_token: &'a FormToken,
 }
 
@@ -121,6 +124,7 @@ impl<'a> Frame<'a> {
             name: &viewer.name,
             publishes: may(Action::Publish),
             manages_accounts: may(Action::ManageAccounts),
+            manages_tags: may(Action::ManageTags),
             form_token,
         };
         Self {

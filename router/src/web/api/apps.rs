@@ -16,7 +16,9 @@ use super::super::apps::{self, Change};
 use super::super::idempotency::Key;
 use super::super::if_match::{self, IfMatch};
 use super::super::{Call, PATIENCE, Reply, Store, Visitor, pages};
-use super::{Page, accepted, created_at, document, json, limit, located, moment, rest_of};
+use super::{
+    Page, accepted, created_at, document_with_lists, json, limit, located, moment, rest_of,
+};
 use crate::body::Exclusive;
 use crate::error::Error;
 use crate::policy::Action;
@@ -34,8 +36,9 @@ pub(super) struct Version<'a> {
     title: Option<&'a str>,
     owner: &'a str,
     visibility: Visibility,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    tags: &'a [String],
+    /// Those of its app.toml and those that were put on it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tags: Vec<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     digest: Option<&'a str>,
     state: State,
@@ -121,7 +124,7 @@ impl<'a> Version<'a> {
             title: status.and_then(|status| status.title.as_deref()),
             owner: &object.spec.owner,
             visibility: object.spec.visibility,
-            tags: &object.spec.tags,
+            tags: apps::tags_of(object),
             digest: apps::digest(object),
             state,
             message: condition(ConditionType::Ready).map_or("", |ready| ready.message.as_str()),
@@ -261,7 +264,7 @@ pub(in crate::web) async fn change(
     call: &Call,
     body: &[u8],
 ) -> Result<Reply, Error> {
-    let change: Change = document(body)?;
+    let change: Change = document_with_lists(body, &["tags"])?;
     let if_match = IfMatch::of(&call.headers);
     let changed = apps::change(store, visitor, call.last_segment(), &change, &if_match).await?;
     one(store, visitor, &changed)

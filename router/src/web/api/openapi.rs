@@ -11,8 +11,10 @@ use strum::VariantArray;
 
 use super::super::endpoint::Endpoint;
 use super::super::pages::{self, Problem};
-use super::super::{Reply, aliases as asked_aliases, apps as asked_apps, instances as asked};
-use super::{Account, Page, aliases, apps, instances};
+use super::super::{
+    Reply, aliases as asked_aliases, apps as asked_apps, instances as asked, tags as asked_tags,
+};
+use super::{Account, Page, aliases, apps, instances, tags};
 
 static DOCUMENT: LazyLock<String> =
     LazyLock::new(|| serde_json::to_string(&document()).expect("it is plain data"));
@@ -102,7 +104,7 @@ fn document() -> Value {
             "title": "Wavestore",
             "version": env!("CARGO_PKG_VERSION"),
             "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
-            "description": "Apps, instances and aliases of a store. What is made and changed here are WaveApps, WaveInstances and \
+            "description": "Apps, instances, aliases and tags of a store. What is made and changed here are WaveApps, WaveInstances and \
                 WaveAliases in Kubernetes. Errors are problems (RFC 9457) with a stable `code`. HEAD is taken wherever GET is.",
         },
         "servers": [{ "url": "/" }],
@@ -144,6 +146,10 @@ fn describe(endpoint: Endpoint, operation: Operation, problem: &Value) -> Value 
             schema["pattern"] = json!("^[a-z]([-a-z0-9]*[a-z0-9])?$");
             schema["maxLength"] = json!(53);
         }
+        if endpoint == Endpoint::ApiSetTag {
+            schema["pattern"] = json!(asked_tags::NAME_PATTERN);
+            schema["maxLength"] = json!(asked_tags::LONGEST_NAME);
+        }
         parameters.insert(
             0,
             json!({ "name": "name", "in": "path", "required": true, "description": "Its name.", "schema": schema }),
@@ -176,9 +182,9 @@ fn describe(endpoint: Endpoint, operation: Operation, problem: &Value) -> Value 
     if let Some(body) = body {
         described["requestBody"] = body;
     }
-    if endpoint == Endpoint::ApiSetAlias {
+    if matches!(endpoint, Endpoint::ApiSetAlias | Endpoint::ApiSetTag) {
         let mut made = described["responses"]["200"].clone();
-        made["description"] = json!("The alias, which is new.");
+        made["description"] = json!("It is new.");
         described["responses"]["201"] = made;
     }
     if endpoint == Endpoint::ApiDescription {
@@ -308,7 +314,7 @@ fn operation(endpoint: Endpoint, schemas: &mut Schemas) -> Option<Operation> {
         Endpoint::ApiChangeApp => Operation {
             id: "changeApp",
             of: "apps",
-            summary: "Change who sees an app, or, as an admin, who owns it",
+            summary: "Change who sees an app, its tags, or, as an admin, who owns it",
             parameters: vec![if_match()],
             body: Some(schemas.request::<asked_apps::Change>()),
             done: (
@@ -471,6 +477,50 @@ fn operation(endpoint: Endpoint, schemas: &mut Schemas) -> Option<Operation> {
             done: gone,
             tagged: false,
         },
+        Endpoint::ApiTags => Operation {
+            id: "listTags",
+            of: "tags",
+            summary: "What the store knows of tags, by name",
+            parameters: vec![limit(), after()],
+            body: None,
+            done: (
+                200,
+                "Some of them.",
+                Some(schemas.answer::<Page<tags::Told>>()),
+            ),
+            tagged: false,
+        },
+        Endpoint::ApiTag => Operation {
+            id: "getTag",
+            of: "tags",
+            summary: "What the store knows of a tag",
+            parameters: Vec::new(),
+            body: None,
+            done: (200, "The tag.", Some(schemas.answer::<tags::Told>())),
+            tagged: true,
+        },
+        Endpoint::ApiSetTag => Operation {
+            id: "setTag",
+            of: "tags",
+            summary: "Say what a tag is, and what roles do by it, as an admin",
+            parameters: vec![if_match()],
+            body: Some(schemas.request::<asked_tags::Wanted>()),
+            done: (
+                200,
+                "The tag as it is now.",
+                Some(schemas.answer::<tags::Told>()),
+            ),
+            tagged: true,
+        },
+        Endpoint::ApiDeleteTag => Operation {
+            id: "deleteTag",
+            of: "tags",
+            summary: "Forget what a tag is, as an admin; apps keep the word",
+            parameters: vec![if_match()],
+            body: None,
+            done: (204, "It is gone.", None),
+            tagged: false,
+        },
         Endpoint::Home
         | Endpoint::SignInPage
         | Endpoint::SignIn
@@ -492,6 +542,9 @@ fn operation(endpoint: Endpoint, schemas: &mut Schemas) -> Option<Operation> {
         | Endpoint::ChangeRole
         | Endpoint::DisableAccount
         | Endpoint::EnableAccount
+        | Endpoint::Tags
+        | Endpoint::SetTag
+        | Endpoint::DeleteTag
         | Endpoint::App
         | Endpoint::Run
         | Endpoint::PublishPage

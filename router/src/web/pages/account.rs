@@ -173,6 +173,7 @@ mod tests {
             key: id.key(),
             account: "alice".to_owned(),
             role: Role::Full,
+            roles: [].into(),
             parent: None,
             host: None,
             browser: browser.map(str::to_owned),
@@ -192,17 +193,14 @@ mod tests {
             role: Role::Full,
             disabled: false,
             subject,
-            roles: Vec::new(),
+            roles: [].into(),
         }
     }
 
     #[test]
     fn the_page_as_it_is() {
         let site = example_site();
-        let viewer = Viewer {
-            name: "alice".into(),
-            role: Role::Full,
-        };
+        let viewer = Viewer::example("alice", Role::Full);
         let form_token = FormToken::of("secret");
         let id = |text: &str| text.repeat(43).parse::<SessionId>().expect("an id");
         let (this, other) = (id("A"), id("E"));
@@ -222,7 +220,7 @@ mod tests {
                 .expect("an id"),
             account: "alice".to_owned(),
             role: Role::Full,
-            roles: Vec::new(),
+            roles: [].into(),
             name: "nightly <report>".to_owned(),
             scopes: [Scope::Instances, Scope::Store].into(),
             created_at: DateTime::<Utc>::UNIX_EPOCH,

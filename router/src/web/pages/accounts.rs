@@ -114,10 +114,7 @@ mod tests {
     #[test]
     fn the_page_as_it_is() {
         let site = example_site();
-        let viewer = Viewer {
-            name: "root".into(),
-            role: Role::Admin,
-        };
+        let viewer = Viewer::example("root", Role::Admin);
         let token = FormToken::of("secret");
         let mut invited = account("invited", Role::Visitor);
         invited.password_expires_at = Some(DateTime::<Utc>::UNIX_EPOCH);

@@ -70,7 +70,7 @@ impl<'a> App<'a> {
     pub(in crate::web) fn new(
         (site, frame): (&'a Site, Frame<'a>),
         viewer: &Viewer,
-        (app, snapshot): (catalog::App, &'a Snapshot),
+        (app, snapshot, tags): (catalog::App, &'a Snapshot, &[catalog::Tag]),
         namespace: &str,
         chosen: Chosen,
         news: News<'_>,
@@ -85,7 +85,7 @@ impl<'a> App<'a> {
         let screenshots = app.screenshots.clone();
         let digest = app.digest;
         let versions = versions(viewer, &app, snapshot);
-        let card = AppCard::new(site, app, viewer, snapshot);
+        let card = AppCard::new(site, app, viewer, (snapshot, tags));
         let pictures = screenshots
             .into_iter()
             .filter(|_| card.has_pictures)
@@ -176,10 +176,7 @@ mod tests {
     #[test]
     fn the_page_as_it_is() {
         let site = example_site();
-        let viewer = Viewer {
-            name: "alice".into(),
-            role: Role::Full,
-        };
+        let viewer = Viewer::example("alice", Role::Full);
         let mut app = example("Hello_World");
         app.screenshots = vec!["one.png".to_owned()];
         app.long_description = Some("# What <b>it</b> does\n\n- one\n- *two*\n".to_owned());
@@ -197,9 +194,24 @@ mod tests {
         entry.visibility = Visibility::Private;
         snapshot.apps.insert(entry.app.clone(), Arc::new(entry));
         let token = FormToken::of("secret");
+        let tags = [catalog::Tag {
+            name: "demo".to_owned(),
+            title: "For <b>show</b>".to_owned(),
+            color: "#0b5cad".parse().expect("a colour"),
+            description: String::new(),
+            admin_roles: Vec::new(),
+            visitor_roles: Vec::new(),
+        }];
         let page = |app, chosen, news| {
             let frame = (&site, Frame::for_viewer(&site, &viewer, &token));
-            let page = App::new(frame, &viewer, (app, &snapshot), "wavestore", chosen, news);
+            let page = App::new(
+                frame,
+                &viewer,
+                (app, &snapshot, &tags),
+                "wavestore",
+                chosen,
+                news,
+            );
             page.reply().expect("a page").into_body()
         };
         let whole = page(app.clone(), Chosen::default(), News::None);

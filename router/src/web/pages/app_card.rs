@@ -1,6 +1,6 @@
 //! An app in short, as lists and the head of its own page show it.
 
-use catalog::App;
+use catalog::{App, Color};
 use crds::{AppRef, Lifecycle};
 use url::{Url, form_urlencoded};
 
@@ -37,13 +37,20 @@ pub(super) struct AppCard {
 /// A tag, and where apps that have it are found.
 #[derive(Debug)]
 pub(super) struct Tag {
-    pub(super) name: String,
+    /// What is known of it, or else its name.
+    pub(super) title: String,
+    pub(super) color: Option<Color>,
     pub(super) apps: String,
 }
 
 impl AppCard {
     /// The app as `viewer` sees it.
-    pub(super) fn new(site: &Site, app: App, viewer: &Viewer, snapshot: &Snapshot) -> Self {
+    pub(super) fn new(
+        site: &Site,
+        app: App,
+        viewer: &Viewer,
+        (snapshot, known): (&Snapshot, &[catalog::Tag]),
+    ) -> Self {
         let reference = AppRef {
             name: app.name.clone(),
             version: app.version.clone(),
@@ -83,7 +90,7 @@ impl AppCard {
             owner: app.owner,
             visibility: visibility_words(app.visibility).0,
             description: app.description,
-            tags: app.tags.into_iter().map(tag).collect(),
+            tags: app.tags.iter().map(|name| tag(name, known)).collect(),
             icon,
             letter,
             link,
@@ -99,13 +106,15 @@ pub(in crate::web) fn page_of(name: &str, version: &str) -> String {
     format!("/apps/{name}/{version}")
 }
 
-fn tag(name: String) -> Tag {
+fn tag(name: &str, known: &[catalog::Tag]) -> Tag {
     let query = form_urlencoded::Serializer::new(String::new())
-        .append_pair("tag", &name)
+        .append_pair("tag", name)
         .finish();
+    let known = known.iter().find(|tag| tag.name == name);
     Tag {
+        title: known.map_or(name, |tag| &tag.title).to_owned(),
+        color: known.map(|tag| tag.color),
         apps: format!("/?{query}#apps"),
-        name,
     }
 }
 
@@ -195,25 +204,19 @@ mod tests {
             ("root", Role::Admin, Some("newer"), true),
         ];
         for (name, role, visit, runs) in cases {
-            let viewer = Viewer {
-                name: name.into(),
-                role,
-            };
-            let card = AppCard::new(&site, managed.clone(), &viewer, &snapshot);
+            let viewer = Viewer::example(name, role);
+            let card = AppCard::new(&site, managed.clone(), &viewer, (&snapshot, &[]));
             let visit = visit.map(|id| format!("http://{id}.localhost:8080/"));
             assert_eq!((card.visit, card.runs), (visit, runs), "{name}");
         }
-        let viewer = Viewer {
-            name: "alice".into(),
-            role: Role::Full,
-        };
-        let card = AppCard::new(&site, example("hello"), &viewer, &snapshot);
+        let viewer = Viewer::example("alice", Role::Full);
+        let card = AppCard::new(&site, example("hello"), &viewer, (&snapshot, &[]));
         assert_eq!((card.visit, card.runs), (None, true), "on demand");
         let empty = Snapshot {
             apps,
             ..Snapshot::default()
         };
-        let card = AppCard::new(&site, managed, &viewer, &empty);
+        let card = AppCard::new(&site, managed, &viewer, (&empty, &[]));
         assert_eq!((card.visit, card.runs), (None, false), "none runs");
     }
 }

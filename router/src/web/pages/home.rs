@@ -1,7 +1,7 @@
 //! The first page: what the viewer runs, and what there is to run.
 
 use askama::Template;
-use catalog::{App, AppCursor, AppQuery, Lifecycle};
+use catalog::{App, AppCursor, AppQuery, Lifecycle, Tag};
 use http::{Response, StatusCode};
 use url::form_urlencoded;
 
@@ -10,6 +10,8 @@ use super::{
     Frame, Inline, Needs, News, STATES_SCRIPT, State, html, render, states_of, visibility_words,
 };
 use crate::error::Error;
+use crate::grants::Grants;
+use crate::policy::{Action, Decision, decide};
 use crate::site::Site;
 use crate::table::{Route, Snapshot};
 use crate::target::Form;
@@ -48,6 +50,10 @@ struct Asked<'a> {
     owner: &'a str,
     tag: &'a str,
     lifecycles: [LifecycleChoice; 3],
+    /// Tags to choose from; others can be written.
+    tags: Vec<&'a Tag>,
+    /// What is known of the tag.
+    known: Option<&'a Tag>,
     /// Whether only a part of them is, by what they are.
     is_filtered: bool,
 }
@@ -60,7 +66,7 @@ struct LifecycleChoice {
 }
 
 impl<'a> Asked<'a> {
-    fn new(query: &'a AppQuery) -> Self {
+    fn new(query: &'a AppQuery, viewer: &Viewer, tags: &'a [Tag]) -> Self {
         let AppQuery {
             text,
             owner,
@@ -78,6 +84,11 @@ impl<'a> Asked<'a> {
                 words: lifecycle_words(value),
                 is_chosen: *lifecycle == Some(value),
             }),
+            tags: tags.iter().filter(|tag| may_know(viewer, tag)).collect(),
+            known: tag
+                .as_ref()
+                .and_then(|asked| tags.iter().find(|tag| tag.name == *asked))
+                .filter(|tag| may_know(viewer, tag)),
             is_filtered: owner.is_some() || lifecycle.is_some() || tag.is_some(),
         }
     }
@@ -106,7 +117,7 @@ impl<'a> Home<'a> {
         (site, frame): (&'a Site, Frame<'a>),
         viewer: &'a Viewer,
         (query, apps): (&'a AppQuery, Option<Vec<App>>),
-        snapshot: &'a Snapshot,
+        (snapshot, tags): (&'a Snapshot, &'a [Tag]),
         news: News<'_>,
     ) -> Self {
         let mut own: Vec<&Route> = snapshot
@@ -131,10 +142,10 @@ impl<'a> Home<'a> {
         let apps = apps.map(|apps| {
             apps.into_iter()
                 .take(limit)
-                .map(|app| AppCard::new(site, app, viewer, snapshot))
+                .map(|app| AppCard::new(site, app, viewer, (snapshot, tags)))
                 .collect()
         });
-        let asked = Asked::new(query);
+        let asked = Asked::new(query, viewer, tags);
         Self {
             frame,
             instances,
@@ -158,6 +169,13 @@ impl<'a> Home<'a> {
             self.site,
         ))
     }
+}
+
+/// Whether somebody is told what a tag is without an app that has it: visitors are where a role of theirs sees apps by it.
+fn may_know(viewer: &Viewer, tag: &Tag) -> bool {
+    let visits = |grants: &Grants| grants.visits([&tag.name]);
+    decide(Some(viewer), Action::SeeTags) == Decision::Allow
+        || viewer.grants.as_deref().is_some_and(visits)
 }
 
 /// Address of the apps after a place in the list.
@@ -202,10 +220,7 @@ mod tests {
     #[test]
     fn a_viewer_sees_their_own_instances_and_how_to_run_apps() {
         let site = example_site();
-        let viewer = Viewer {
-            name: "alice".into(),
-            role: Role::Full,
-        };
+        let viewer = Viewer::example("alice", Role::Full);
         let own = Route::example("sales", "alice", Visibility::Private);
         let others = Route::example("secret", "bob", Visibility::Private);
         let routes: HashMap<_, _> = [own, others]
@@ -231,7 +246,7 @@ mod tests {
             (&site, frame),
             &viewer,
             (&query, Some(apps)),
-            &snapshot,
+            (&snapshot, &[]),
             News::None,
         );
         let response = page.reply().expect("a page");
@@ -256,10 +271,7 @@ mod tests {
     #[test]
     fn a_search_says_what_it_has_found_and_where_it_goes_on() {
         let site = example_site();
-        let viewer = Viewer {
-            name: "alice".into(),
-            role: Role::Full,
-        };
+        let viewer = Viewer::example("alice", Role::Full);
         let token = FormToken::of("secret");
         let snapshot = Snapshot::default();
         let query = AppQuery {
@@ -269,12 +281,26 @@ mod tests {
             tag: Some("R&D".to_owned()),
             after: None,
         };
+        let tags = [Tag {
+            name: "R&D".to_owned(),
+            title: "Research <b>".to_owned(),
+            color: "#0b5cad".parse().expect("a colour"),
+            description: "What is new <b>".to_owned(),
+            admin_roles: Vec::new(),
+            visitor_roles: Vec::new(),
+        }];
         let limit = usize::try_from(MAX_APPS).expect("few");
         let page = |count: usize| {
             let apps = (0..count).map(|number| example(&format!("app-{number}")));
             let apps = Some(apps.collect());
             let frame = (&site, Frame::for_viewer(&site, &viewer, &token));
-            let page = Home::new(frame, &viewer, (&query, apps), &snapshot, News::None);
+            let page = Home::new(
+                frame,
+                &viewer,
+                (&query, apps),
+                (&snapshot, &tags),
+                News::None,
+            );
             page.reply().expect("a page").into_body()
         };
         let next = format!(

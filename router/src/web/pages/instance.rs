@@ -377,10 +377,7 @@ mod tests {
 
     #[test]
     fn the_page_as_it_is() {
-        let viewer = |name: &str, role| Viewer {
-            name: name.into(),
-            role,
-        };
+        let viewer = |name: &str, role| Viewer::example(name, role);
         let owner = page(&viewer("alice", Role::Full), News::Done(Done::Shared));
         insta::assert_snapshot!("instance", skeleton(owner.body()));
         let refused = Error::OwnerOnly;

@@ -63,6 +63,8 @@ pub(in crate::web) enum Done {
     Shared,
     VersionChanged,
     Deleted,
+    TagSet,
+    TagDeleted,
 }
 
 impl Done {
@@ -83,6 +85,8 @@ impl Done {
             Self::Shared => "Who may enter the instance is changed.",
             Self::VersionChanged => "The version is changed: the app starts again with it.",
             Self::Deleted => "The instance is being deleted.",
+            Self::TagSet => "The tag is as you want it, everywhere within seconds.",
+            Self::TagDeleted => "The tag is deleted. Apps keep the word.",
         }
     }
 }
