@@ -320,7 +320,7 @@ mod tests {
     /// Columns: nobody; a visitor, a publisher and an admin who own nothing; a visitor, a publisher and an admin who own it; a
     /// visitor and a publisher who own nothing and have a role of the tag `sales`.
     #[test]
-    fn the_whole_truth_table() {
+    fn the_truth_table_of_the_store_and_its_apps() {
         use Lifecycle::{Link, Managed, OnDemand};
         use Visibility::{AllUsers, Private, Public};
         let cases = [
@@ -328,6 +328,8 @@ mod tests {
             (Action::UseStore, "S Y Y Y Y Y Y Y Y"),
             (Action::ManageAccounts, "S F F Y F F Y F F"),
             (Action::SetAliases, "S F F Y F F Y F F"),
+            (Action::SeeTags, "S F Y Y F Y Y F Y"),
+            (Action::ManageTags, "S F F Y F F Y F F"),
             (Action::SeeApp(None), "S N N N N N N N N"),
             (
                 Action::SeeApp(Some(app(Private, OnDemand))),
@@ -412,6 +414,17 @@ mod tests {
                 "S N N N N N N N N",
             ),
             (Action::RunApp(Some(app(Public, Link))), "S N N N N N N N N"),
+        ];
+        for (action, expected) in cases {
+            assert_eq!(letters(action), expected, "{action:?}");
+        }
+    }
+
+    /// The same columns.
+    #[test]
+    fn the_truth_table_of_instances() {
+        use Visibility::{AllUsers, Private, Public};
+        let cases = [
             (Action::Enter(None), "S N N N N N N N N"),
             (Action::Enter(Some(instance(Private))), "S N N N Y Y Y N N"),
             (Action::Enter(Some(instance(AllUsers))), "S Y Y Y Y Y Y Y Y"),
@@ -429,8 +442,6 @@ mod tests {
             (Action::ReadLog(instance(Private)), "S N N N N Y Y N N"),
             (Action::ReadLog(instance(AllUsers)), "S N N N N Y Y N N"),
             (Action::ReadLog(instance(Public)), "S N N N N Y Y N N"),
-            (Action::SeeTags, "S F Y Y F Y Y F Y"),
-            (Action::ManageTags, "S F F Y F F Y F F"),
         ];
         for (action, expected) in cases {
             assert_eq!(letters(action), expected, "{action:?}");
@@ -439,7 +450,7 @@ mod tests {
 
     /// The same columns.
     #[test]
-    fn what_tags_make_of_it() {
+    fn the_truth_table_of_tags() {
         use Visibility::{AllUsers, Private};
         let [sales, other] = ["sales", "other"].map(|tag| [tag.to_owned()]);
         let cases = [

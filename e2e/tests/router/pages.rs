@@ -109,6 +109,7 @@ async fn every_page_can_be_used_by_everybody() -> Result<()> {
     see("/publish", "Publish", "publish").await?;
     see("/account", "Your account", "account").await?;
     see("/accounts", "Accounts", "accounts").await?;
+    see("/tags", "Tags", "tags").await?;
     see("/nothing", "nothing at this address", "not-found").await?;
 
     // Asked first whether the browser is somebody's, on the instance's own host.
