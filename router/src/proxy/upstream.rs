@@ -134,8 +134,9 @@ impl Upstream {
             && self.tunnels.available_permits() == MAX_TUNNELS
     }
 
-    /// Sends a request. Sent again if nothing of it had left, and a reading request without a body once more if the connection
-    /// broke: servers close idle ones at any moment. `head` makes the same head each time.
+    /// Sends a request. Sent again if nothing of it had left, and a reading request without a body once more, over a connection of
+    /// its own, if the connection broke: servers close idle ones at any moment, and often all of them. `head` makes the same head each
+    /// time.
     pub(crate) async fn send(
         &self,
         head: impl Fn() -> Request<()>,
@@ -145,9 +146,9 @@ impl Upstream {
         let first = head();
         let reading = first.method() == Method::GET || first.method() == Method::HEAD;
         let repeatable = reading && body.is_none();
-        match self.send_once(first, body).await {
+        match self.send_once(first, body, Over::Pooled).await {
             Err(Error::Upstream(error)) if repeatable && is_broken(&*error) => {
-                Box::pin(self.send_once(head(), None)).await
+                Box::pin(self.send_once(head(), None, Over::New)).await
             }
             answer => answer,
         }
@@ -175,6 +176,7 @@ impl Upstream {
         &self,
         head: Request<()>,
         body: Option<Upload>,
+        over: Over,
     ) -> Result<Response<AnswerBody>, Error> {
         let progress = Arc::new(Progress::start());
         let body = RequestBody {
@@ -184,7 +186,11 @@ impl Upstream {
         let mut request = head.map(|()| body);
         let answer = async {
             let (connection, answer) = loop {
-                let (mut connection, is_new) = match self.pool.take() {
+                let pooled = match over {
+                    Over::Pooled => self.pool.take(),
+                    Over::New => None,
+                };
+                let (mut connection, is_new) = match pooled {
                     Some(connection) => (connection, false),
                     None => (Box::pin(self.connect()).await?, true),
                 };
@@ -228,6 +234,15 @@ impl Upstream {
             }
         }
     }
+}
+
+/// Which connection a request is sent over.
+#[derive(Debug, Clone, Copy)]
+enum Over {
+    /// An idle one, or a new one where there is none.
+    Pooled,
+    /// A new one.
+    New,
 }
 
 fn unreachable(error: std::io::Error) -> Error {

@@ -1,12 +1,15 @@
 //! What reaches an app, and what comes back.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crds::AppMode;
+use futures::future::join_all;
 use futures::{StreamExt, stream};
 use reqwest::{Body, Method, header};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -327,30 +330,43 @@ async fn each_failure_of_an_app_has_its_own_status() {
     }
 }
 
-/// The server closes its idle connection just when the next request comes.
+/// The server closes all its idle connections just when the next request comes.
 #[tokio::test]
-async fn a_reading_request_survives_a_connection_that_was_just_closed() {
+async fn a_reading_request_survives_connections_that_were_just_closed() {
+    const IDLE: usize = 3;
     let store = TestStore::start().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     let mut tasks = JoinSet::new();
     tasks.spawn(async move {
-        // Each connection answers one request, takes another and closes.
+        // The first ones are open at the same time. Each answers one request, takes another and closes.
+        let first = Arc::new(Barrier::new(IDLE));
+        let mut connections = JoinSet::new();
         while let Ok((mut stream, _)) = listener.accept().await {
-            let mut head = [0; 4096];
-            let _ = stream.read(&mut head).await;
-            let _ = stream
-                .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
-                .await;
-            let _ = stream.read(&mut head).await;
+            let others = (connections.len() < IDLE).then(|| first.clone());
+            connections.spawn(async move {
+                let mut head = [0; 4096];
+                let _ = stream.read(&mut head).await;
+                if let Some(others) = others {
+                    others.wait().await;
+                }
+                let _ = stream
+                    .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+                    .await;
+                let _ = stream.read(&mut head).await;
+            });
         }
     });
     store.change("python", |route| {
         route.upstreams = vec![store.upstream(address)];
     });
-    let mut browser = store.browser();
     let url = store.instance("python", "/");
-    assert_eq!(browser.open(&url).await.text().await.expect("a body"), "ok");
+    let mut browsers = [(); IDLE].map(|()| store.browser());
+    join_all(browsers.iter_mut().map(async |browser| {
+        assert_eq!(browser.open(&url).await.text().await.expect("a body"), "ok");
+    }))
+    .await;
+    let mut browser = store.browser();
     assert_eq!(browser.open(&url).await.text().await.expect("a body"), "ok");
     let request = browser.request(Method::POST, &url).body("twice?");
     assert_eq!(
