@@ -11,7 +11,7 @@ use tokio::{
     process::{Child, Command},
 };
 
-use crate::{Store, eventually};
+use crate::{Store, eventually, web_driver};
 
 /// One browser with a profile of its own. Call [`Browser::close`]; a dropped one is killed.
 pub struct Browser {
@@ -44,6 +44,7 @@ impl Browser {
             }
         };
         let capabilities = json!({
+            "goog:loggingPrefs": { "browser": "ALL" },
             "goog:chromeOptions": {
                 "args": [
                     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -101,6 +102,16 @@ impl Browser {
             Ok(())
         })
         .await
+    }
+
+    /// Whether the browser has given up loading something since this was asked last, because a network interface of the machine came
+    /// or went, as those of pods do. No page can help that; a person loads it again.
+    ///
+    /// # Errors
+    /// It does not say.
+    pub async fn was_cut_off(&self) -> Result<bool> {
+        let log = self.page.issue_cmd(web_driver::Command::log()).await?;
+        Ok(log.to_string().contains("ERR_NETWORK_CHANGED"))
     }
 
     /// Types into a Wave component of the given name.

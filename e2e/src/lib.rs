@@ -27,6 +27,7 @@ mod sandbox;
 mod store;
 mod user;
 mod wait;
+mod web_driver;
 
 pub use authority::{Authority, Identity};
 pub use browser::Browser;

@@ -3,12 +3,10 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context, Result, ensure};
-use fantoccini::wd::WebDriverCompatibleCommand;
-use reqwest::Method;
 use serde_json::{Value, json};
-use url::Url;
 
 use crate::Browser;
+use crate::web_driver::Command;
 
 /// What axe-core finds wrong with the page, in a line each.
 const PROBLEMS: &str = "
@@ -24,31 +22,6 @@ return [...document.querySelectorAll('body *')]
     .filter(part => part.getBoundingClientRect().right > edge + 1 && !part.closest('.hidden, [hidden], .skip'))
     .map(part => part.outerHTML.slice(0, 200));
 ";
-
-/// A command of Chromium's own protocol.
-#[derive(Debug)]
-struct Chromium {
-    command: &'static str,
-    parameters: Value,
-}
-
-impl WebDriverCompatibleCommand for Chromium {
-    fn endpoint(&self, base: &Url, session: Option<&str>) -> Result<Url, url::ParseError> {
-        base.join(&format!(
-            "session/{}/goog/cdp/execute",
-            session.unwrap_or_default()
-        ))
-    }
-
-    fn method_and_body(&self, _: &Url) -> (Method, Option<String>) {
-        let Self {
-            command,
-            parameters,
-        } = self;
-        let body = json!({ "cmd": command, "params": parameters });
-        (Method::POST, Some(body.to_string()))
-    }
-}
 
 impl Browser {
     /// Looks at the page wide and on a phone, in light and in the dark, and saves pictures of it under `WAVESTORE_SCREENSHOTS`, when
@@ -84,10 +57,7 @@ impl Browser {
     }
 
     async fn tell(&self, command: &'static str, parameters: Value) -> Result<()> {
-        let command = Chromium {
-            command,
-            parameters,
-        };
+        let command = Command::chromium(command, &parameters);
         self.page.issue_cmd(command).await?;
         Ok(())
     }

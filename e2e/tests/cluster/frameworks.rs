@@ -1,10 +1,13 @@
 //! Apps of other frameworks than Wave, each with its own way to talk to its page: WebSockets, server-sent events, plain requests.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 use crds::{Visibility, WaveApp};
 use e2e::{Browser, Published, Store, condition, instance};
 use fantoccini::key::Key;
 use futures::future::try_join_all;
+use tokio::time::timeout;
 
 /// An app of `e2e/apps`, and how its form is used.
 struct App {
@@ -15,6 +18,10 @@ struct App {
     field: &'static str,
     button: Option<&'static str>,
 }
+
+/// How long one use of an app may take, and how often it is tried by a browser that is cut off.
+const AT_MOST: Duration = Duration::from_mins(1);
+const TRIES: usize = 5;
 
 const APPS: [App; 5] = [
     App {
@@ -85,8 +92,20 @@ impl App {
         Ok(())
     }
 
-    /// Fills its form, and sees what Python has made of that.
+    /// Uses it, and again when the browser was cut off meanwhile.
     async fn is_used(&self, store: &Store, browser: &Browser) -> Result<()> {
+        for _ in 1..TRIES {
+            let used = timeout(AT_MOST, self.is_used_once(store, browser)).await;
+            match used.context("it takes too long").flatten() {
+                Err(_) if browser.was_cut_off().await? => {}
+                used => return used,
+            }
+        }
+        self.is_used_once(store, browser).await
+    }
+
+    /// Fills its form, and sees what Python has made of that.
+    async fn is_used_once(&self, store: &Store, browser: &Browser) -> Result<()> {
         browser.page.goto(&self.url(store)).await?;
         browser.sees(self.title).await?;
         browser.fills(self.field, "Ada").await?;
