@@ -174,6 +174,15 @@ fn located(mut reply: Reply, status: StatusCode, path: String) -> Result<Reply, 
     Ok(reply)
 }
 
+/// Tells of the thing at `path` that was set, and that it was made if it is new.
+fn set_at(reply: Reply, is_new: bool, path: String) -> Result<Reply, Error> {
+    if is_new {
+        located(reply, StatusCode::CREATED, path)
+    } else {
+        Ok(reply)
+    }
+}
+
 fn json(value: &impl Serialize) -> Result<Reply, Error> {
     let words = serde_json::to_string(value).map_err(|error| Error::Internal(Box::new(error)))?;
     let mut response = Response::new(words);

@@ -3,7 +3,6 @@
 use catalog::{Color, Tag};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 use tokio::time::timeout;
 use tracing::info;
 
@@ -213,12 +212,10 @@ pub(super) fn state(tag: &Tag) -> String {
         admin_roles,
         visitor_roles,
     } = tag;
-    let mut sha256 = Sha256::new();
     let texts = [name, title, &color.to_string(), description];
     let lists = [admin_roles, visitor_roles];
     let all = serde_json::json!([texts, lists]);
-    sha256.update(all.to_string());
-    let digest = catalog::Digest::from_sha256(sha256.finalize().into());
+    let digest = catalog::Digest::of(all.to_string().as_bytes());
     digest.hex()[..16].to_owned()
 }
 

@@ -1,7 +1,6 @@
 //! Aliases, for programs.
 
 use crds::{ConditionType, WaveAlias, find_condition, holds};
-use http::StatusCode;
 use kube::ResourceExt;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -9,7 +8,7 @@ use serde::Serialize;
 use super::super::aliases::{self, Wanted};
 use super::super::if_match::{self, IfMatch};
 use super::super::{Call, Reply, Store, Visitor};
-use super::{Page, accepted, created_at, document, json, limit, located, rest_of};
+use super::{Page, accepted, created_at, document, json, limit, rest_of, set_at};
 use crate::error::Error;
 
 /// One alias.
@@ -87,16 +86,7 @@ pub(in crate::web) async fn set(
     let if_match = IfMatch::of(&call.headers);
     let name = call.last_segment();
     let (now, is_new) = aliases::set(store, visitor, name, &wanted, &if_match).await?;
-    let reply = one(&now)?;
-    if is_new {
-        located(
-            reply,
-            StatusCode::CREATED,
-            format!("/api/v1/aliases/{name}"),
-        )
-    } else {
-        Ok(reply)
-    }
+    set_at(one(&now)?, is_new, format!("/api/v1/aliases/{name}"))
 }
 
 /// Deletes an alias.

@@ -1,7 +1,6 @@
 //! Tags, for programs.
 
 use catalog::Tag;
-use http::StatusCode;
 use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::time::timeout;
@@ -9,7 +8,7 @@ use tokio::time::timeout;
 use super::super::if_match::{self, IfMatch};
 use super::super::tags::{self, Wanted};
 use super::super::{Call, PATIENCE, Reply, Store, Visitor};
-use super::{Page, document_with_lists, done, json, limit, located, rest_of};
+use super::{Page, document_with_lists, done, json, limit, rest_of, set_at};
 use crate::error::Error;
 
 /// What the store knows of a tag.
@@ -80,12 +79,7 @@ pub(in crate::web) async fn set(
     let if_match = IfMatch::of(&call.headers);
     let name = call.last_segment();
     let (now, is_new) = tags::set(store, visitor, name, &wanted, &if_match).await?;
-    let reply = one(&now)?;
-    if is_new {
-        located(reply, StatusCode::CREATED, format!("/api/v1/tags/{name}"))
-    } else {
-        Ok(reply)
-    }
+    set_at(one(&now)?, is_new, format!("/api/v1/tags/{name}"))
 }
 
 /// Forgets a tag.
