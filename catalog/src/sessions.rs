@@ -28,8 +28,8 @@ const MAX_BROWSER: usize = 256;
 /// Most sessions of one account that are listed.
 const MAX_LISTED: u64 = 100;
 
-/// Most sessions in use that are read at once.
-const MAX_SEEN: u64 = 10_000;
+/// Most sessions, or tokens, in use that are read at once.
+pub(crate) const MAX_SEEN: u64 = 10_000;
 
 /// Keys in one question: databases take a limited number of values with it.
 pub(crate) const KEYS_AT_ONCE: usize = 1000;

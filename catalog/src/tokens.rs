@@ -18,7 +18,7 @@ use crate::accounts::is_taken;
 use crate::catalog::begin_write;
 use crate::entities::accounts;
 use crate::entities::tokens::{ActiveModel, Column, Entity, Model};
-use crate::sessions::KEYS_AT_ONCE;
+use crate::sessions::{KEYS_AT_ONCE, MAX_SEEN};
 use crate::{Catalog, Error, Role, TokenId, TokenKey, timestamp};
 
 /// Most tokens of one account that may be in force at once.
@@ -192,6 +192,28 @@ impl Catalog {
             tokens.extend(from_rows(found)?);
         }
         Ok(tokens)
+    }
+
+    /// Those in force that were made or used since then, at most 10,000.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn tokens_used_since(
+        &self,
+        since: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Token>, Error> {
+        let since = timestamp::to_column(since);
+        let made_or_used = Condition::any()
+            .add(Column::LastUsedAtMs.gte(since))
+            .add(Column::CreatedAtMs.gte(since));
+        let found = select_in_force(now)
+            .filter(made_or_used)
+            .limit(MAX_SEEN)
+            .all(&self.database)
+            .await
+            .map_err(Error::database("read the tokens that are in use"))?;
+        from_rows(found)
     }
 
     /// Notes that tokens are in use, at most once a minute.

@@ -142,6 +142,17 @@ impl Bearers {
         self.tokens.get(&key, FRESH, ask).await
     }
 
+    /// Learns of the personal tokens that were made or used since then. What the provider signs needs no database to be known.
+    pub(crate) async fn learn(&self, since: DateTime<Utc>) -> Result<(), Error> {
+        let at = Instant::now();
+        let used = self.catalog.tokens_used_since(since, Utc::now());
+        for token in timeout(PATIENCE, used).await?? {
+            let key = token.key;
+            self.tokens.learn(&key, token, at);
+        }
+        Ok(())
+    }
+
     async fn ask_tokens(&self, keys: &[TokenKey]) -> Result<Vec<Token>, Error> {
         let now = Utc::now();
         let tokens = timeout(PATIENCE, self.catalog.tokens(keys, now)).await??;

@@ -33,6 +33,7 @@ mod pod_log;
 mod policy;
 mod proxy;
 mod redirect;
+mod replicas;
 mod runtime;
 mod server;
 mod session;

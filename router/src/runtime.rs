@@ -36,6 +36,7 @@ use crate::pod_log::PodLogs;
 use crate::proxy::Proxy;
 use crate::proxy::tunnels::Tunnels;
 use crate::proxy::upstream::Connector;
+use crate::replicas;
 use crate::server::{self, Slots};
 use crate::session::Sessions;
 use crate::sign_in::SignIn;
@@ -231,7 +232,7 @@ async fn run(args: Args) -> Result<(), StartError> {
         reporter.clone(),
     );
     tasks.spawn(report(reporter.clone()));
-    tasks.spawn(follow(sessions.clone()));
+    tasks.spawn(follow(sessions.clone(), bearers.clone()));
     tasks.spawn(core.watch_over(tunnels.clone(), sessions, bearers));
     tasks.spawn(sweep(catalog.clone()));
     let mut serving = JoinSet::new();
@@ -416,9 +417,9 @@ async fn report(reporter: Arc<Reporter>) -> Outcome {
     Err(StartError::TaskEnded("the reports of use"))
 }
 
-async fn follow(sessions: Sessions) -> Outcome {
-    sessions.follow().await;
-    Err(StartError::TaskEnded("the watch over sessions"))
+async fn follow(sessions: Sessions, bearers: Arc<Bearers>) -> Outcome {
+    replicas::follow(&sessions, &bearers).await;
+    Err(StartError::TaskEnded("the watch over sessions and tokens"))
 }
 
 fn ended_early(ended: Result<Outcome, JoinError>) -> StartError {

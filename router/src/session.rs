@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use catalog::{Catalog, Session, SessionId, SessionKey};
 use chrono::{DateTime, TimeDelta, Utc};
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, timeout};
 use tracing::warn;
 
 use crate::answers::{Answers, Ends, FRESH, PATIENCE};
@@ -21,15 +21,6 @@ pub(crate) use local_path::LocalPath;
 
 /// How stale a session's last use may get in the database.
 const TOUCH_AFTER: TimeDelta = TimeDelta::minutes(1);
-
-/// How often a replica learns of the sessions that others have made or seen.
-const LEARN_EVERY: Duration = Duration::from_secs(5);
-
-/// Sessions in use are seen once a minute: by this a replica that starts knows them all.
-const SEEN_LATELY: TimeDelta = TimeDelta::minutes(2);
-
-/// By how much the clocks of replicas may differ.
-const CLOCKS: TimeDelta = TimeDelta::seconds(30);
 
 /// The sessions in force.
 #[derive(Debug, Clone)]
@@ -105,22 +96,6 @@ impl Sessions {
             .into_iter()
             .map(|(key, session)| (key, viewer(&session)))
             .collect()
-    }
-
-    /// Learns of the sessions that other replicas serve, again and again: when the database goes away, whoever is signed in is known to
-    /// every replica, whichever the next connection leads to.
-    pub(crate) async fn follow(&self) {
-        let mut tick = interval(LEARN_EVERY);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut since = Utc::now() - SEEN_LATELY;
-        loop {
-            tick.tick().await;
-            let now = Utc::now();
-            // Requests tell of a database that is away.
-            if self.learn(since).await.is_ok() {
-                since = now - CLOCKS;
-            }
-        }
     }
 
     /// Learns of the sessions that were made or seen in use since then.

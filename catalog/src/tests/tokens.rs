@@ -15,6 +15,7 @@ on_both_databases!(
     a_token_lasts_until_it_expires_or_is_revoked,
     a_token_follows_its_account,
     a_token_shows_its_last_use,
+    tokens_in_use_are_found_by_when_they_were_made_or_used,
     a_name_belongs_to_one_token_of_an_account,
     an_account_has_a_limited_number_of_tokens_however_many_it_makes_at_once,
     the_database_never_holds_the_secret,
@@ -174,6 +175,41 @@ async fn a_token_shows_its_last_use(database: TestDatabase) {
     let both = both.expect("read");
     assert_eq!(both.len(), 2);
     assert!(both.contains(&other));
+}
+
+async fn tokens_in_use_are_found_by_when_they_were_made_or_used(database: TestDatabase) {
+    let catalog = database.open().await;
+    sign_up(&catalog, "alice", Role::Full).await;
+    create(&catalog, &new("unused")).await;
+    let used = create(&catalog, &new("used")).await;
+    let revoked = create(&catalog, &new("revoked")).await;
+    let later = noon() + TimeDelta::minutes(5);
+    let both = [used, revoked];
+    catalog.touch_tokens(&both, later).await.expect("touch");
+    assert!(
+        catalog
+            .revoke_token("alice", &revoked)
+            .await
+            .expect("revoke")
+    );
+    let made = NewToken {
+        created_at: later + TimeDelta::seconds(1),
+        expires_at: later + TimeDelta::days(30),
+        ..new("new")
+    };
+    create(&catalog, &made).await;
+
+    let found = async |since, now| {
+        let found = catalog.tokens_used_since(since, now).await.expect("read");
+        let mut names: Vec<_> = found.into_iter().map(|token| token.name).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(found(noon(), later).await, ["new", "unused", "used"]);
+    assert_eq!(found(later, later).await, ["new", "used"]);
+    assert_eq!(found(later + TimeDelta::seconds(1), later).await, ["new"]);
+    let end = noon() + TimeDelta::days(30);
+    assert_eq!(found(noon(), end).await, ["new"], "the others have expired");
 }
 
 async fn a_name_belongs_to_one_token_of_an_account(database: TestDatabase) {

@@ -9,6 +9,8 @@ use tokio_tungstenite::WebSocketStream;
 
 use super::browser::Browser;
 use super::test_store::{DEADLINE, TestStore, eventually};
+use crate::bearer::Bearers;
+use crate::error::Error;
 
 const INVALID: &str = r#"Bearer realm="wavestore", error="invalid_token""#;
 
@@ -362,6 +364,21 @@ async fn a_known_token_outlives_the_database_for_a_while() {
     let mut open = socket(&store, "private", &known).await;
     let closed = timeout(std::time::Duration::from_secs(3), open.next()).await;
     assert!(closed.is_err(), "it was closed: {closed:?}");
+}
+
+#[tokio::test]
+async fn a_token_that_another_replica_serves_is_known_when_the_database_goes_away() {
+    let store = TestStore::start().await;
+    let replicas = [(); 2].map(|()| Bearers::new(store.catalog.clone(), None));
+    let since = chrono::Utc::now();
+    let key = store.token("alice", &[Scope::Instances]).await.key();
+    let [learned, other] = &replicas;
+    learned.learn(since).await.expect("learn");
+    store.catalog.close().await;
+    let known = learned.token(key).await.expect("it is known");
+    assert_eq!(known.expect("it is in force").account, "alice");
+    assert!(matches!(other.token(key).await, Err(Error::CatalogAway(_))));
+    assert!(learned.learn(since).await.is_err());
 }
 
 #[tokio::test]
