@@ -3,7 +3,7 @@
 use std::str::FromStr as _;
 
 use chrono::{DateTime, Utc};
-use sea_orm::sea_query::{Expr, ExprTrait as _, Func};
+use sea_orm::sea_query::{Expr, ExprTrait as _, Func, LockType};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, ConnectionTrait, DatabaseTransaction, DbErr,
     EntityTrait as _, PaginatorTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
@@ -436,6 +436,17 @@ async fn insert_if_free(
         Err(error) if is_taken(&error) => Ok(false),
         Err(error) => Err(failed()(error)),
     }
+}
+
+/// Keeps others from changing what belongs to an account until the transaction ends.
+pub(crate) async fn lock(transaction: &DatabaseTransaction, name: &str) -> Result<(), Error> {
+    Entity::find_by_id(name)
+        .lock(LockType::NoKeyUpdate)
+        .one(transaction)
+        .await
+        .map_err(Error::database("lock an account"))?
+        .ok_or(Error::SessionGone)?;
+    Ok(())
 }
 
 pub(crate) async fn by_name(

@@ -17,10 +17,11 @@ use sea_orm::{
     PaginatorTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, Select, SqlErr,
 };
 
+use crate::catalog::begin_write;
 use crate::entities::apps::{ActiveModel, Column, Entity, Model, Strings};
-use crate::{Catalog, Digest, Error, timestamp};
+use crate::{Catalog, Digest, Error, preferences, timestamp};
 
-use search::without_nul;
+pub(crate) use search::without_nul;
 
 pub use search::{AppCursor, AppQuery, InvalidAppCursor};
 
@@ -180,16 +181,33 @@ impl Catalog {
         Err(Error::database("publish an app")(error))
     }
 
-    /// Removes the app with this uid; false when there is none.
+    /// Removes the app with this uid, and with the last version of an app its likes and pins; false when there is none.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn withdraw(&self, uid: &str) -> Result<bool, Error> {
-        let deleted = Entity::delete_by_id(uid)
-            .exec(&self.database)
+        let failed = || Error::database("withdraw an app");
+        let transaction = begin_write(&self.database).await.map_err(failed())?;
+        let name: Option<String> = Entity::find_by_id(uid)
+            .select_only()
+            .column(Column::Name)
+            .into_tuple()
+            .one(&transaction)
             .await
-            .map_err(Error::database("withdraw an app"))?;
-        Ok(deleted.rows_affected > 0)
+            .map_err(failed())?;
+        let Some(name) = name else {
+            return Ok(false);
+        };
+        Entity::delete_by_id(uid)
+            .exec(&transaction)
+            .await
+            .map_err(failed())?;
+        let versions = Entity::find().filter(Column::Name.eq(&name));
+        if versions.count(&transaction).await.map_err(failed())? == 0 {
+            preferences::forget(&transaction, &name).await?;
+        }
+        transaction.commit().await.map_err(failed())?;
+        Ok(true)
     }
 
     /// The apps that `viewer` may see and `query` asks for, the newest first, at most `limit`.

@@ -1,5 +1,5 @@
 //! `Catalog`: the handle to the database. Its questions live beside the types they answer with, in `apps`,
-//! `accounts`, `sessions`, `tags`, `tickets` and `tokens`.
+//! `accounts`, `audit`, `preferences`, `sessions`, `tags`, `tickets` and `tokens`.
 
 use std::fmt;
 use std::time::Duration;

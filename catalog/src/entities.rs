@@ -4,6 +4,8 @@
 
 pub(crate) mod accounts;
 pub(crate) mod apps;
+pub(crate) mod audit;
+pub(crate) mod preferences;
 pub(crate) mod provider_sessions;
 pub(crate) mod sessions;
 pub(crate) mod spent;

@@ -51,6 +51,12 @@ pub enum Error {
         /// How many there may be.
         limit: u64,
     },
+    /// An account likes or has pinned as many apps as it may.
+    #[error("an account may like or pin {limit} apps, and this one has as many")]
+    TooManyPreferences {
+        /// How many it may.
+        limit: u64,
+    },
     /// A session for an account that does not exist, or below a session that ended.
     #[error("the account or the session that this belongs to is gone")]
     SessionGone,
@@ -231,6 +237,9 @@ impl Error {
             }
             Self::TooManyTokens { .. } => Some("revoke one that is not used any more".to_owned()),
             Self::TooManyTags { .. } => Some("delete one that no app has".to_owned()),
+            Self::TooManyPreferences { .. } => {
+                Some("take back one that is not needed any more".to_owned())
+            }
             Self::SessionGone => Some("sign in again".to_owned()),
             Self::InvalidDatabaseUrl { .. } => Some(
                 "write `sqlite:///data/catalog.db` or `postgres://user:password@host:5432/database`"

@@ -1,4 +1,4 @@
-//! What the store knows about apps and people: apps' metadata, tags, accounts, sessions, tickets and tokens in a
+//! What the store knows about apps and people: apps' metadata, tags, likes and pins, accounts, sessions, tickets, tokens and the audit trail in a
 //! database ([`Catalog`]: Postgres or SQLite), bundles, their pictures and environments in an object store ([`Blobs`]).
 //!
 //! Instances do not belong here: the Kubernetes API alone knows what runs. Neither do passwords' hashing
@@ -6,6 +6,7 @@
 
 mod accounts;
 mod apps;
+mod audit;
 mod backoff;
 mod blobs;
 mod catalog;
@@ -16,6 +17,7 @@ mod entities;
 mod environment_key;
 mod error;
 mod migrations;
+mod preferences;
 mod provider_sessions;
 mod secrets;
 mod sessions;
@@ -31,6 +33,7 @@ mod tests;
 
 pub use accounts::{Account, NewAccount, Person, Role, Subject};
 pub use apps::{App, AppCursor, AppQuery, InvalidAppCursor, Viewer};
+pub use audit::{AuditEntry, AuditQuery, Deed, Thing};
 pub use blobs::{Blob, Blobs, LEAST_GRACE, Names, Stored, Upload, Verdict};
 pub use catalog::Catalog;
 pub use color::{Color, InvalidColor};
@@ -38,6 +41,7 @@ pub use crds::{Lifecycle, Visibility};
 pub use digest::Digest;
 pub use environment_key::EnvironmentKey;
 pub use error::{Cause, Error};
+pub use preferences::{MAX_PREFERENCES, Preference, PreferenceChange};
 pub use provider_sessions::ProviderSession;
 pub use secrets::{SessionId, SessionKey, TicketId, TokenId, TokenKey};
 pub use sessions::{NewSession, Session};

@@ -11,6 +11,8 @@ mod m0003_tokens;
 mod m0004_words;
 mod m0005_tags_of_apps;
 mod m0006_tags;
+mod m0007_preferences;
+mod m0008_audit;
 
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, EntityTrait, QuerySelect};
 use sea_orm_migration::prelude::{ForeignKey, ForeignKeyAction, ForeignKeyCreateStatement, Index};
@@ -31,6 +33,8 @@ impl MigratorTrait for Migrator {
             Box::new(m0004_words::Migration),
             Box::new(m0005_tags_of_apps::Migration),
             Box::new(m0006_tags::Migration),
+            Box::new(m0007_preferences::Migration),
+            Box::new(m0008_audit::Migration),
         ]
     }
 }

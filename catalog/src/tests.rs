@@ -3,9 +3,11 @@
 
 mod accounts;
 mod apps;
+mod audit;
 mod blobs;
 mod database;
 mod opening;
+mod preferences;
 mod provider_sessions;
 mod search;
 mod sessions;

@@ -8,13 +8,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sea_orm::sea_query::{Expr, LockType};
+use sea_orm::sea_query::Expr;
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, Condition, EntityTrait as _, PaginatorTrait as _,
     QueryFilter as _, QueryOrder as _, QuerySelect as _, SelectTwo,
 };
 
-use crate::accounts::is_taken;
+use crate::accounts::{is_taken, lock};
 use crate::catalog::begin_write;
 use crate::entities::accounts;
 use crate::entities::tokens::{ActiveModel, Column, Entity, Model};
@@ -110,12 +110,7 @@ impl Catalog {
         let failed = || Error::database("create a token");
         let transaction = begin_write(&self.database).await.map_err(failed())?;
         // One token of an account at a time: otherwise each of two would count without the other.
-        accounts::Entity::find_by_id(account)
-            .lock(LockType::NoKeyUpdate)
-            .one(&transaction)
-            .await
-            .map_err(failed())?
-            .ok_or(Error::SessionGone)?;
+        lock(&transaction, account).await?;
         Entity::delete_many()
             .filter(Column::Account.eq(account))
             .filter(Column::ExpiresAtMs.lte(timestamp::to_column(*created_at)))

@@ -21,6 +21,8 @@ struct Listed {
     owner: String,
     visibility: String,
     ready: bool,
+    #[serde(default)]
+    likes: u64,
     #[serde(flatten)]
     more: Map<String, Value>,
 }
@@ -113,6 +115,10 @@ pub(crate) async fn run(client: &Client, command: AppCommand, output: Output) ->
             show(&answer(request.send().await?).await?, output);
             Ok(())
         }
+        AppCommand::Like { name } => prefer(client, &name, json!({ "liked": true })).await,
+        AppCommand::Unlike { name } => prefer(client, &name, json!({ "liked": false })).await,
+        AppCommand::Pin { name } => prefer(client, &name, json!({ "pinned": true })).await,
+        AppCommand::Unpin { name } => prefer(client, &name, json!({ "pinned": false })).await,
         AppCommand::Delete { app } => {
             let path = path(client, &app).await?;
             done(client.request(Method::DELETE, &path).send().await?).await?;
@@ -122,6 +128,28 @@ pub(crate) async fn run(client: &Client, command: AppCommand, output: Output) ->
             Ok(())
         }
     }
+}
+
+/// What one thinks of an app, with all its versions.
+#[derive(Debug, Deserialize)]
+struct Preference {
+    app: String,
+    liked: bool,
+    pinned: bool,
+}
+
+async fn prefer(client: &Client, name: &str, change: Value) -> Result<(), Error> {
+    let path = format!("preferences/{name}");
+    let request = client.request(Method::PATCH, &path).json(&change);
+    let Preference { app, liked, pinned } = answer(request.send().await?).await?;
+    let words = match (liked, pinned) {
+        (true, true) => "You like it and have pinned it",
+        (true, false) => "You like it",
+        (false, true) => "You have pinned it",
+        (false, false) => "You neither like it nor have pinned it",
+    };
+    note(format_args!("{app}: {words}"));
+    Ok(())
 }
 
 /// A list as somebody says it, where an empty word stands for none.
@@ -191,6 +219,7 @@ fn plain(name: &str) -> Option<&str> {
 
 fn show_all(all: &[Listed], output: Output) {
     print(output, &all, || {
+        let likes: Vec<String> = all.iter().map(|listed| listed.likes.to_string()).collect();
         table(
             [
                 "APP",
@@ -199,9 +228,10 @@ fn show_all(all: &[Listed], output: Output) {
                 "OWNER",
                 "VISIBILITY",
                 "READY",
+                "LIKES",
                 "WAVEAPP",
             ],
-            all.iter().map(|listed| {
+            all.iter().zip(&likes).map(|(listed, likes)| {
                 [
                     listed.app.name.as_str(),
                     &listed.app.version,
@@ -209,6 +239,7 @@ fn show_all(all: &[Listed], output: Output) {
                     &listed.owner,
                     &listed.visibility,
                     if listed.ready { "true" } else { "false" },
+                    likes,
                     &listed.name,
                 ]
             }),

@@ -63,6 +63,8 @@ pub(crate) enum Command {
     /// Say what tags are, and what roles see by them.
     #[command(subcommand)]
     Tag(TagCommand),
+    /// Read what people have done through the store, the latest first, as an admin.
+    Audit(AuditArgs),
     /// Print what lets a shell complete this command, such as `source <(wavestore completion bash)`.
     Completion {
         /// The shell.
@@ -73,6 +75,23 @@ pub(crate) enum Command {
         /// Folder for them, such as `~/.local/share/man/man1`. It is made if it is not there.
         folder: PathBuf,
     },
+}
+
+/// Which deeds.
+#[derive(Debug, Args)]
+pub(crate) struct AuditArgs {
+    /// Only what this account has done.
+    #[arg(long)]
+    pub(crate) account: Option<String>,
+    /// Only what was done to things of this kind.
+    #[arg(long, value_enum)]
+    pub(crate) thing: Option<Thing>,
+    /// Only what was done to the things of this name.
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// How many at most.
+    #[arg(long, default_value = "100", value_parser = clap::value_parser!(u16).range(1..=500))]
+    pub(crate) limit: u16,
 }
 
 #[derive(Debug, Subcommand)]
@@ -162,6 +181,9 @@ pub(crate) enum InstanceCommand {
         /// Who may enter.
         #[arg(long, value_enum, default_value_t)]
         visibility: Visibility,
+        /// Size of its pod, one of the store's; without one, what the app asks for.
+        #[arg(long)]
+        size: Option<String>,
         /// Come back at once, and do not wait until the app is ready.
         #[arg(long)]
         no_wait: bool,
@@ -212,6 +234,13 @@ pub(crate) enum InstanceCommand {
         name: String,
         /// The app's version.
         app_version: String,
+    },
+    /// Give an instance another size, or, without one, what its app asks for.
+    Resize {
+        /// Its name.
+        name: String,
+        /// One of the store's sizes.
+        size: Option<String>,
     },
     /// Change who may enter an instance.
     Share {
@@ -264,6 +293,26 @@ pub(crate) enum AppCommand {
         #[command(flatten)]
         change: AppChange,
     },
+    /// Like an app; everybody sees how many do.
+    Like {
+        /// The app's name, which stands for all its versions.
+        name: String,
+    },
+    /// Take a like back.
+    Unlike {
+        /// The app's name.
+        name: String,
+    },
+    /// Have an app come first on your first page.
+    Pin {
+        /// The app's name, which stands for all its versions.
+        name: String,
+    },
+    /// Take a pin back.
+    Unpin {
+        /// The app's name.
+        name: String,
+    },
     /// Delete a version of an app that has no instances.
     Delete {
         /// `NAME:VERSION`, or the name of a `WaveApp`.
@@ -312,6 +361,22 @@ pub(crate) enum BundleCommand {
         #[arg(long, value_enum, default_value_t)]
         visibility: Visibility,
     },
+}
+
+/// What people do something to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, strum::IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
+pub(crate) enum Thing {
+    /// A version of an app, by the name of its `WaveApp`.
+    App,
+    /// An instance.
+    Instance,
+    /// Another name of an instance.
+    Alias,
+    /// A tag.
+    Tag,
+    /// An account, with its sessions and tokens.
+    Account,
 }
 
 /// How an app is run.

@@ -74,6 +74,17 @@ impl Client {
             request = self.request(Method::GET, rest);
         }
     }
+
+    /// The first part of the list at this path, by these parameters.
+    pub(crate) async fn part<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<Vec<T>, Error> {
+        let request = self.request(Method::GET, path).query(query);
+        let page: Page<T> = answer(request.send().await?).await?;
+        Ok(page.items)
+    }
 }
 
 fn builder() -> reqwest::ClientBuilder {

@@ -29,6 +29,8 @@ struct Instance {
     owner: String,
     visibility: String,
     suspended: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    size: Option<String>,
     state: String,
     ready: bool,
     failing: bool,
@@ -60,10 +62,11 @@ pub(crate) async fn run(
             app_version,
             name,
             visibility,
+            size,
             no_wait,
         } => {
             let app = reference(&app, app_version)?;
-            let made = create(client, &app, name.as_deref(), visibility).await?;
+            let made = create(client, &app, name.as_deref(), visibility, size.as_deref()).await?;
             note(format_args!("Made the instance {}", made.name));
             let made = if no_wait {
                 made
@@ -104,6 +107,10 @@ pub(crate) async fn run(
         InstanceCommand::Upgrade { name, app_version } => {
             let change_of = json!({ "app": { "version": app_version } });
             change(client, &name, &change_of, output).await
+        }
+        InstanceCommand::Resize { name, size } => {
+            let size = size.unwrap_or_default();
+            change(client, &name, &json!({ "size": size }), output).await
         }
         InstanceCommand::Share { name, visibility } => {
             let visibility: &str = visibility.into();
@@ -158,11 +165,15 @@ async fn create(
     app: &App,
     name: Option<&str>,
     visibility: Visibility,
+    size: Option<&str>,
 ) -> Result<Instance, Error> {
     let visibility: &str = visibility.into();
     let mut new = json!({ "app": app, "visibility": visibility });
     if let Some(name) = name {
         new["name"] = json!(name);
+    }
+    if let Some(size) = size {
+        new["size"] = json!(size);
     }
     let request = client.request(Method::POST, "instances").json(&new);
     answer(request.send().await?).await

@@ -3,6 +3,7 @@
 mod aliases;
 mod apps;
 mod args;
+mod audit;
 mod bundles;
 mod client;
 mod error;
@@ -59,6 +60,7 @@ async fn run(cli: Cli) -> Result<(), Error> {
         Command::App(command) => apps::run(&client()?, command, output).await,
         Command::Alias(command) => aliases::run(&client()?, command, output).await,
         Command::Tag(command) => tags::run(&client()?, command, output).await,
+        Command::Audit(args) => audit::run(&client()?, args, output).await,
         Command::Instance(command) => instances::run(&client()?, command, output).await,
     }
 }

@@ -64,6 +64,13 @@ pub struct WaveInstanceSpec {
     /// Whom nobody visits for as long as its app says is put to sleep without this, and wakes at the next visit. Default: false.
     #[serde(default)]
     pub suspended: bool,
+    /// The size of its pod: one of those that the store has. Default: what its app asks for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 63),
+        regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+    )]
+    pub size: Option<String>,
 }
 
 /// What the operator did and saw.

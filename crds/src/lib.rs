@@ -30,7 +30,8 @@ pub use instance::{
 };
 pub use naming::{Claim, Domains, Fault, Standing, settle};
 pub use runtime::{
-    AppMode, Lifecycle, RoutingMode, Runtime, RuntimeEnvironment, RuntimeFile, RuntimeVolume,
+    AppMode, Lifecycle, RoutingMode, Runtime, RuntimeEnvironment, RuntimeFile, RuntimeSize,
+    RuntimeVolume,
 };
 pub use schema::{crd_manifests, values_schema};
 

@@ -5,7 +5,9 @@
     reason = "the derive of KubeSchema copies each struct, with its visibility, into a function"
 )]
 
-use k8s_openapi::api::core::v1::{EnvVar, ResourceRequirements, SecretKeySelector};
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{EnvVar, ResourceRequirements, SecretKeySelector, Toleration};
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -100,8 +102,11 @@ pub struct Runtime {
     /// Files from `[[File]]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<RuntimeFile>,
-    /// Requests and limits.
+    /// Requests and limits of an instance that says no size.
     pub resources: ResourceRequirements,
+    /// The sizes that an instance may say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sizes: Vec<RuntimeSize>,
     /// Volume of the app's own, from `VolumeMount`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub volume: Option<RuntimeVolume>,
@@ -121,6 +126,39 @@ pub struct Runtime {
     /// What the instance's annotation `wavestore.io/redeploy` said when this was resolved; absent in an app's status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redeploy: Option<String>,
+}
+
+/// A size that instances of the app may have.
+#[derive(KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RuntimeSize {
+    /// What instances call it.
+    pub name: String,
+    /// What it is for, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Requests and limits: the size's, and the app's where that says none.
+    pub resources: ResourceRequirements,
+    /// Labels of the nodes that it runs on.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub node_selector: BTreeMap<String, String>,
+    /// Taints of nodes that it bears.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tolerations: Vec<Toleration>,
+}
+
+impl Runtime {
+    /// Requests and limits of an instance of this size, if there is such a size.
+    #[must_use]
+    pub fn resources_of(&self, size: Option<&str>) -> Option<&ResourceRequirements> {
+        let Some(size) = size else {
+            return Some(&self.resources);
+        };
+        let mut sizes = self.sizes.iter();
+        sizes
+            .find(|known| known.name == size)
+            .map(|known| &known.resources)
+    }
 }
 
 /// An environment in the store.

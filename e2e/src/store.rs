@@ -52,6 +52,7 @@ pub fn instance(app: &str, owner: &str, visibility: Visibility) -> WaveInstanceS
         owner: owner.into(),
         visibility,
         suspended: false,
+        size: None,
     }
 }
 

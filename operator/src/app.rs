@@ -9,6 +9,7 @@ mod reconcile;
 pub(crate) mod resolve;
 pub(crate) mod runtimes;
 pub(crate) mod secrets;
+pub(crate) mod sizes;
 mod status;
 
 pub(crate) use reconcile::{Context, run};

@@ -12,6 +12,7 @@ use url::Url;
 use crate::app::environment;
 use crate::app::oidc::AppOidc;
 use crate::app::runtimes::Runtimes;
+use crate::app::sizes::Sizes;
 use crate::instance::Policy;
 
 /// Reconciles `WaveApp`s and `WaveInstance`s; the only program that runs Helm.
@@ -73,6 +74,10 @@ pub struct Args {
     /// "deprecated": false}]`.
     #[arg(long, env = "WAVESTORE_RUNTIMES", default_value = "[]")]
     pub(crate) runtimes: Runtimes,
+    /// Sizes that instances may say (`spec.size`), as a JSON list: `[{"name": "large", "description": "...", "requests": {"cpu": "2"},
+    /// "limits": {"memory": "8Gi"}, "nodeSelector": {}, "tolerations": []}]`. What a size leaves out is as the app asks.
+    #[arg(long, env = "WAVESTORE_SIZES", default_value = "[]")]
+    pub(crate) sizes: Sizes,
     /// Image that apps may bring (`CustomImage`), with any tag; or, with `/` at its end, what the names of such images begin with.
     /// May be given more than once. None: apps bring no images.
     #[arg(

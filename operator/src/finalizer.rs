@@ -97,6 +97,7 @@ mod tests {
             owner: "alice".to_owned(),
             visibility: Visibility::Private,
             suspended: false,
+            size: None,
         };
         let instance = WaveInstance::new("sales", spec);
         let cases = [

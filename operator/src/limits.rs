@@ -201,6 +201,7 @@ mod tests {
                 owner: owner.to_owned(),
                 visibility: Visibility::Private,
                 suspended: false,
+                size: None,
             };
             Arc::new(WaveInstance::new(name, spec))
         };

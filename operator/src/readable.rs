@@ -44,6 +44,7 @@ impl StandIn for WaveInstance {
             owner: String::new(),
             visibility: Visibility::default(),
             suspended: false,
+            size: None,
         };
         Self {
             metadata,

@@ -91,6 +91,7 @@ async fn serve(args: Args) -> Result<(), Error> {
         concurrency,
         instance_image,
         runtimes,
+        sizes,
         custom_images,
         image_pull_policy,
         instance_store_url,
@@ -204,6 +205,7 @@ async fn serve(args: Args) -> Result<(), Error> {
         store: StoreSettings {
             image: instance_image,
             runtimes,
+            sizes,
             custom_images: Images::new(custom_images),
             image_pull_policy: image_pull_policy.to_string(),
             store_url: instance_store_url.map_or_else(

@@ -84,6 +84,9 @@ pub struct Args {
     /// How long somebody stays signed in, however much they do.
     #[arg(long, env = "WAVESTORE_SESSION_LIFETIME", default_value = "12h", value_parser = parse_duration)]
     pub session_lifetime: Duration,
+    /// How long the audit trail goes back.
+    #[arg(long, env = "WAVESTORE_KEEP_AUDIT", default_value = "180d", value_parser = parse_duration)]
+    pub keep_audit: Duration,
     /// Connections from browsers that may be open at once; more wait. As many WebSockets may be open beside them. By
     /// default as many as the limit of open files is enough for (four files for each), and at most 10,000.
     #[arg(long, env = "WAVESTORE_MAX_CONNECTIONS", value_parser = value_parser!(u32).range(1..=1_000_000))]

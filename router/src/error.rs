@@ -119,9 +119,18 @@ pub(crate) enum Error {
         /// How many there may be.
         limit: u64,
     },
+    /// Somebody likes or has pinned as many apps as they may.
+    #[error("you like or have pinned {limit} apps, and may not have more")]
+    TooManyPreferences {
+        /// How many they may.
+        limit: u64,
+    },
     /// The app does not exist, or is not for this viewer: the same answer for both.
     #[error("there is no app `{0}` that you may run")]
     NoApp(AppRef),
+    /// A size that the store does not have.
+    #[error("there is no size `{0}` in this store")]
+    NoSize(String),
     /// An app whose bundle the operator has not read, or cannot.
     #[error("the app `{0}` is not ready to be run")]
     AppNotReady(AppRef),
@@ -359,11 +368,13 @@ impl Error {
             | Self::TooManyTokens { .. }
             | Self::TagExists(_)
             | Self::TooManyTags { .. }
+            | Self::TooManyPreferences { .. }
             | Self::LastAdmin(_)
             | Self::Overtaken => StatusCode::CONFLICT,
             Self::NotFound | Self::Hidden | Self::NoAccount => StatusCode::NOT_FOUND,
             Self::Changed => StatusCode::PRECONDITION_FAILED,
             Self::NoApp(_)
+            | Self::NoSize(_)
             | Self::NoOwner(_)
             | Self::NoInstance(_)
             | Self::KeyReused
@@ -445,10 +456,12 @@ impl Error {
             Self::Forbidden | Self::TagForbidden(_) => Some("ask an admin of the store"),
             Self::TagExists(_) => Some("choose another name, or change the one that is there"),
             Self::TooManyTags { .. } => Some("delete one that no app has"),
+            Self::TooManyPreferences { .. } => Some("take back one that you do not need any more"),
             Self::OwnerOnly | Self::LogForbidden => Some("ask its owner"),
             Self::InstanceNameTaken(_) => Some("choose another name"),
             Self::AppExists(_) => Some("raise `Version` in app.toml"),
             Self::AppInUse(_) => Some("delete them first, or ask their owners"),
+            Self::NoSize(_) => Some("choose one of those that the app's page offers, or none"),
             Self::NoApp(_) => Some("choose one of the apps on the store's first page"),
             Self::KeyReused => Some("send a new key with a new request"),
             Self::NoLog => {
@@ -566,11 +579,13 @@ impl Error {
             | Self::TagExists(_)
             | Self::TagForbidden(_)
             | Self::TooManyTags { .. }
+            | Self::TooManyPreferences { .. }
             | Self::InstanceNameTaken(_)
             | Self::BadBundle(_)
             | Self::AppExists(_)
             | Self::AppInUse(_)
             | Self::NoApp(_)
+            | Self::NoSize(_)
             | Self::NoOwner(_)
             | Self::NoInstance(_)
             | Self::KeyReused
@@ -645,6 +660,7 @@ impl From<catalog::Error> for Error {
             catalog::Error::DuplicateToken(name) => Self::DuplicateToken(name),
             catalog::Error::TooManyTokens { limit } => Self::TooManyTokens { limit },
             catalog::Error::TooManyTags { limit } => Self::TooManyTags { limit },
+            catalog::Error::TooManyPreferences { limit } => Self::TooManyPreferences { limit },
             other => Self::CatalogAway(Box::new(other)),
         }
     }

@@ -10,6 +10,7 @@ mod address;
 mod answers;
 mod app_log;
 mod args;
+mod audit;
 mod backoff;
 mod bearer;
 mod body;

@@ -30,6 +30,8 @@ pub(crate) enum Action<'a> {
     SeeTags,
     /// Say what tags are, and what roles do by them.
     ManageTags,
+    /// Read what everybody has done.
+    ReadAudit,
     /// Put a tag on an app that one manages, or take it off.
     SetTag(&'a str),
     /// Give an app to somebody else: nobody is made the owner of what others have written without an admin.
@@ -88,9 +90,11 @@ pub(crate) fn decide(viewer: Option<&Viewer>, action: Action<'_>) -> Decision {
     let is_admin = viewer.role == Role::Admin;
     let allowed = match action {
         Action::Arrive | Action::UseStore => true,
-        Action::ManageAccounts | Action::SetAliases | Action::ManageTags if is_admin => true,
-        Action::ManageAccounts | Action::SetAliases | Action::ManageTags => {
-            return Decision::Forbid;
+        Action::ManageAccounts | Action::SetAliases | Action::ManageTags | Action::ReadAudit => {
+            if !is_admin {
+                return Decision::Forbid;
+            }
+            true
         }
         Action::SetTag(tag) => {
             // Whoever was not asked what tags let them do is let do nothing by them.
@@ -164,6 +168,7 @@ fn decide_for_nobody(action: Action<'_>) -> Decision {
         | Action::SetAliases
         | Action::SeeTags
         | Action::ManageTags
+        | Action::ReadAudit
         | Action::SetTag(_)
         | Action::Publish
         | Action::ManageApp(_)
@@ -330,6 +335,7 @@ mod tests {
             (Action::SetAliases, "S F F Y F F Y F F"),
             (Action::SeeTags, "S F Y Y F Y Y F Y"),
             (Action::ManageTags, "S F F Y F F Y F F"),
+            (Action::ReadAudit, "S F F Y F F Y F F"),
             (Action::SeeApp(None), "S N N N N N N N N"),
             (
                 Action::SeeApp(Some(app(Private, OnDemand))),

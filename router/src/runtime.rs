@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use catalog::{Blobs, Catalog};
-use chrono::Utc;
+use chrono::{TimeDelta, Utc};
 use kube::Client;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -118,6 +118,7 @@ async fn run(args: Args) -> Result<(), StartError> {
         admin_name,
         admin_password_file,
         session_lifetime,
+        keep_audit,
         tls_certificate,
         tls_key,
         trusted_proxies,
@@ -234,7 +235,7 @@ async fn run(args: Args) -> Result<(), StartError> {
     tasks.spawn(report(reporter.clone()));
     tasks.spawn(follow(sessions.clone(), bearers.clone()));
     tasks.spawn(core.watch_over(tunnels.clone(), sessions, bearers));
-    tasks.spawn(sweep(catalog.clone()));
+    tasks.spawn(sweep(catalog.clone(), keep_audit));
     let mut serving = JoinSet::new();
     let slots = Slots::new(limits.connections())
         .each(limits.each())
@@ -430,7 +431,9 @@ fn ended_early(ended: Result<Outcome, JoinError>) -> StartError {
     }
 }
 
-async fn sweep(catalog: Catalog) -> Outcome {
+async fn sweep(catalog: Catalog, keep_audit: Duration) -> Outcome {
+    // Beyond what a date can hold nothing is forgotten.
+    let keep_audit = TimeDelta::from_std(keep_audit).unwrap_or(TimeDelta::MAX);
     let mut tick = interval(SWEEP_EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -442,6 +445,19 @@ async fn sweep(catalog: Catalog) -> Outcome {
                 warn!(
                     error = &error as &dyn std::error::Error,
                     "Could not delete expired sessions"
+                );
+            }
+        }
+        let Some(oldest) = Utc::now().checked_sub_signed(keep_audit) else {
+            continue;
+        };
+        match catalog.forget_deeds(oldest).await {
+            Ok(0) => {}
+            Ok(count) => info!("Forgot {count} deeds of the audit trail, which are old"),
+            Err(error) => {
+                warn!(
+                    error = &error as &dyn std::error::Error,
+                    "Could not shorten the audit trail"
                 );
             }
         }

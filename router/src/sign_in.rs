@@ -8,12 +8,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use catalog::{Account, Catalog, NewSession, SessionId};
+use catalog::{Account, Catalog, NewSession, SessionId, Thing};
 use chrono::{TimeDelta, Utc};
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout};
 use tracing::info;
 
+use crate::audit::note;
 use crate::client_address::network;
 use crate::error::Error;
 use crate::oidc::{Answer, Arrived, Provider};
@@ -91,7 +92,8 @@ impl SignIn {
         }
         let session = self.new_session(&account.name, browser)?;
         timeout(PATIENCE, self.catalog.create_session(&session)).await??;
-        let session = told(session);
+        self.tell(&session).await;
+        let session = session.id;
         let key = session.key();
         let noted = self.catalog.note_provider_session(&key, &at_provider);
         timeout(PATIENCE, noted).await??;
@@ -116,7 +118,10 @@ impl SignIn {
         let proven = account.password_hash.as_deref().unwrap_or_default();
         let created = self.catalog.create_session_by_password(&session, proven);
         match timeout(PATIENCE, created).await? {
-            Ok(()) => Ok(told(session)),
+            Ok(()) => {
+                self.tell(&session).await;
+                Ok(session.id)
+            }
             // It was replaced, or the account disabled, in this very moment.
             Err(catalog::Error::SessionGone) => Err(Error::WrongPassword),
             Err(error) => Err(error.into()),
@@ -157,6 +162,12 @@ impl SignIn {
         Ok(account)
     }
 
+    /// Tells of a session that is made.
+    async fn tell(&self, session: &NewSession) {
+        let name = &session.account;
+        note(&self.catalog, name, (Thing::Account, name), "signed in").await;
+    }
+
     /// A session for an account that has proved who it is.
     fn new_session(&self, name: &str, browser: Option<String>) -> Result<NewSession, Error> {
         let now = Utc::now();
@@ -173,13 +184,6 @@ impl SignIn {
                 .unwrap_or(chrono::DateTime::<Utc>::MAX_UTC),
         })
     }
-}
-
-/// The secret of a session that is made.
-fn told(session: NewSession) -> SessionId {
-    let name = &session.account;
-    info!(account.name = name, "Signed in {name}");
-    session.id
 }
 
 /// Whether an instance's spec could name its owner like this.

@@ -56,6 +56,8 @@ pub(crate) struct Route {
     pub message: Option<String>,
     /// Whether its spec keeps it down, so that no visit wakes it.
     pub suspended: bool,
+    /// The size that its spec says.
+    pub size: Option<String>,
     /// When its deletion began, if it has.
     pub deleted: Option<Timestamp>,
     /// How long it may be unused before it is put to sleep; none when it never is.
@@ -97,6 +99,7 @@ impl Route {
             owner,
             visibility,
             suspended,
+            size,
             last_activity: _, // in `live.activity`
             phase,
             ready,
@@ -126,6 +129,7 @@ impl Route {
             failing,
             message,
             suspended,
+            size,
             deleted,
             idle_timeout: app.and_then(|app| app.idle_timeout),
             upstreams,
@@ -177,6 +181,7 @@ impl Route {
             failing: false,
             message: None,
             suspended: false,
+            size: None,
             deleted: None,
             idle_timeout: None,
             upstreams: Vec::new(),
@@ -214,8 +219,19 @@ pub(crate) struct AppEntry {
     pub digest: Option<String>,
     /// How long its instances may be unused before they are put to sleep.
     pub idle_timeout: Option<Duration>,
+    /// The sizes that its instances may have.
+    pub sizes: Vec<Size>,
     /// Whether the operator calls it ready.
     pub ready: bool,
+}
+
+/// A size that an instance may have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Size {
+    /// What the spec of an instance says.
+    pub name: String,
+    /// What it is for.
+    pub description: Option<String>,
 }
 
 impl AppEntry {
@@ -238,6 +254,7 @@ impl AppEntry {
             mode: Some(AppMode::Wave),
             digest: None,
             idle_timeout: None,
+            sizes: Vec::new(),
             ready: true,
         }
     }

@@ -7,6 +7,7 @@ mod test_store;
 
 mod accounts;
 mod aliases;
+mod audit;
 mod bearer;
 mod churn;
 mod cves;
@@ -17,6 +18,7 @@ mod http2;
 mod instances;
 mod internal;
 mod logs;
+mod preferences;
 mod publishing;
 mod raw;
 mod sign_in;

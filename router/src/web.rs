@@ -12,6 +12,7 @@ mod app_query;
 mod apps;
 mod asked;
 mod assets;
+mod audit;
 pub(crate) mod endpoint;
 mod form;
 mod idempotency;
@@ -19,6 +20,7 @@ mod if_match;
 mod instance;
 mod instances;
 mod pages;
+mod preferences;
 mod provider;
 mod rates;
 mod sign_in;
@@ -30,7 +32,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use catalog::{Blobs, Catalog, Role, Scope, SessionKey};
+use catalog::{App, AppQuery, Blobs, Catalog, Role, Scope, SessionKey, Thing};
 use crds::{WaveAlias, WaveApp, WaveInstance};
 use futures::Stream;
 use http::uri::Authority;
@@ -67,6 +69,8 @@ use accounts::Change;
 pub(crate) use apps::Uploads;
 use endpoint::{Endpoint, Kind};
 use form::{Form, FormToken, Media};
+use pages::Found;
+use preferences::Opinions;
 pub(crate) use rates::Rates;
 
 pub(crate) use asked::Asked;
@@ -276,6 +280,13 @@ impl Visitor {
         self.signed_in()?.session().ok_or(Error::NotSignedIn)
     }
 
+    /// Notes what the visitor has done to a thing, such as `deleted the instance sales`.
+    async fn did(&self, store: &Store, to: (Thing, &str), done: &str) -> Result<(), Error> {
+        let account = &self.signed_in()?.viewer.name;
+        crate::audit::note(&store.catalog, account, to, done).await;
+        Ok(())
+    }
+
     /// What is around the content of a page for somebody who is signed in.
     fn frame<'a>(&'a self, store: &'a Store) -> Result<pages::Frame<'a>, Error> {
         let viewer = &self.signed_in()?.viewer;
@@ -451,12 +462,15 @@ async fn handle(
         Endpoint::Tags => tag_forms::page(store, visitor, call).await,
         Endpoint::SetTag => tag_forms::set(store, visitor, call, &form).await,
         Endpoint::DeleteTag => tag_forms::delete(store, visitor, call, &form).await,
+        Endpoint::Audit => audit::page(store, visitor, call).await,
         Endpoint::App => app::page(store, visitor, call).await,
         Endpoint::Run => app::run(store, visitor, call, &form).await,
+        Endpoint::Prefer => preferences::press(store, visitor, &form).await,
         Endpoint::PublishPage => publish_page(store, visitor),
+        Endpoint::Instances => instance::all(store, visitor, call),
         Endpoint::Instance => instance::page(store, visitor, call).await,
         Endpoint::ChangeInstance => instance::change(store, visitor, call, &form).await,
-        Endpoint::DeleteInstance => instance::delete(store, visitor, call).await,
+        Endpoint::DeleteInstance => instance::delete(store, visitor, call, &form).await,
         Endpoint::ApiDescription => Ok(api::openapi::get()),
         Endpoint::ApiAccount => api::account(store, visitor).await,
         Endpoint::ApiPublish => Err(Error::BadRequest("a bundle is the whole body")),
@@ -465,6 +479,8 @@ async fn handle(
         Endpoint::ApiChangeApp => api::apps::change(store, visitor, call, &body).await,
         Endpoint::ApiBundle => api::apps::bundle(store, visitor, call).await,
         Endpoint::ApiDeleteApp => api::apps::delete(store, visitor, call).await,
+        Endpoint::ApiPreferences => api::preferences::list(store, visitor, call).await,
+        Endpoint::ApiPrefer => api::preferences::change(store, visitor, call, &body).await,
         Endpoint::ApiInstances => api::instances::list(store, visitor, call),
         Endpoint::ApiCreateInstance => api::instances::create(store, visitor, call, &body).await,
         Endpoint::ApiInstance => api::instances::get(store, visitor, call).await,
@@ -475,6 +491,7 @@ async fn handle(
         Endpoint::ApiAlias => api::aliases::get(store, visitor, call).await,
         Endpoint::ApiSetAlias => api::aliases::set(store, visitor, call, &body).await,
         Endpoint::ApiDeleteAlias => api::aliases::delete(store, visitor, call).await,
+        Endpoint::ApiAudit => api::audit::list(store, call).await,
         Endpoint::ApiTags => api::tags::list(store, call).await,
         Endpoint::ApiTag => api::tags::get(store, call).await,
         Endpoint::ApiSetTag => api::tags::set(store, visitor, call, &body).await,
@@ -511,17 +528,9 @@ fn require_own_page(call: &Call) -> Result<(), Error> {
 
 async fn home(store: &Store, visitor: &Visitor, call: &Call) -> Result<Reply, Error> {
     let signed_in = visitor.signed_in()?;
-    let viewer = visitor.of_catalog()?;
     let query = app_query::of_form(call)?;
-    let apps = store
-        .catalog
-        .visible_apps(&viewer, &query, pages::MAX_APPS + 1);
-    let apps = timeout(PATIENCE, apps).await;
-    let apps = match apps
-        .map_err(Error::from)
-        .and_then(|apps| apps.map_err(Error::from))
-    {
-        Ok(apps) => Some(apps),
+    let found = match find_apps(store, visitor, &query).await {
+        Ok(found) => Some(found),
         Err(error) => {
             // Instances do not need the database, so their list still shows.
             tracing::warn!(
@@ -537,11 +546,35 @@ async fn home(store: &Store, visitor: &Visitor, call: &Call) -> Result<Reply, Er
     let page = pages::Home::new(
         (&store.site, frame),
         &signed_in.viewer,
-        (&query, apps),
+        (&query, found),
         (&snapshot, &tags.0),
         call.news(),
     );
     page.reply().map(|page| page.map(Into::into))
+}
+
+/// What the first page shows of apps.
+async fn find_apps(store: &Store, visitor: &Visitor, query: &AppQuery) -> Result<Found, Error> {
+    let viewer = visitor.of_catalog()?;
+    let apps = store
+        .catalog
+        .visible_apps(&viewer, query, pages::MAX_APPS + 1);
+    let apps = timeout(PATIENCE, apps).await??;
+    let opinions = Opinions::own(store, visitor).await?;
+    let pinned = if app_query::is_for_all(query) {
+        let pinned = opinions.pinned();
+        let pinned = store.catalog.newest_versions(&viewer, &pinned);
+        timeout(PATIENCE, pinned).await??
+    } else {
+        Vec::new()
+    };
+    let shown: Vec<&App> = apps.iter().chain(&pinned).collect();
+    let opinions = opinions.with_likes(store, &shown).await?;
+    Ok(Found {
+        apps,
+        pinned,
+        opinions,
+    })
 }
 
 fn publish_page(store: &Store, visitor: &Visitor) -> Result<Reply, Error> {

@@ -30,12 +30,14 @@
     if (document.hidden) return;
     try {
       const states = new Map();
+      const last = rows[rows.length - 1].dataset.instance;
       for (let next = place.dataset.states; next; ) {
         const answer = await fetch(next, { headers: { accept: "application/json" } });
         if (!answer.ok) throw new Error(answer.status);
         const page = await answer.json();
         for (const instance of page.items) states.set(instance.name, instance);
-        next = page.next;
+        // They come by name, as the rows do.
+        next = page.items.some((instance) => instance.name >= last) ? null : page.next;
       }
       for (const row of rows) show(row, states.get(row.dataset.instance));
       failures = 0;

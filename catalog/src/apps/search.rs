@@ -54,7 +54,7 @@ impl AppQuery {
 }
 
 /// A text that Postgres takes into a question, which has no NUL; no row has one, either.
-pub(super) fn without_nul(text: &str) -> String {
+pub(crate) fn without_nul(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }
 

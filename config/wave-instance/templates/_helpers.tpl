@@ -46,3 +46,22 @@ WaveInstance is rendered, and the operator completes the release.
 {{- end -}}
 {{- end -}}
 {{- end }}
+
+{{/*
+The size that is asked for, one of the runtime's, as JSON; `{}` when none is, which is what the app asks for.
+*/}}
+{{- define "wave-instance.size" -}}
+{{- $wanted := .size -}}
+{{- $found := dict -}}
+{{- $names := list -}}
+{{- range .runtime.sizes -}}
+{{- $names = append $names .name -}}
+{{- if eq .name ($wanted | default "") -}}
+{{- $found = . -}}
+{{- end -}}
+{{- end -}}
+{{- if and $wanted (not $found) -}}
+{{- fail (printf "there is no size `%s` in this store, only: %s" $wanted (join ", " $names | default "none; leave it out")) -}}
+{{- end -}}
+{{- $found | toJson -}}
+{{- end }}

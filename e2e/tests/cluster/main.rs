@@ -16,6 +16,7 @@ mod packages;
 mod postgres_and_bucket;
 mod publishing;
 mod secrets_and_files;
+mod sizes;
 mod startup;
 mod waking;
 

@@ -93,6 +93,13 @@ async fn every_page_can_be_used_by_everybody() -> Result<()> {
     instances.create(&PostParams::default(), &starting).await?;
 
     see("/", "Sales forecast", "home").await?;
+    for button in ["liked", "pinned"] {
+        let css = format!("input[value=forecast] ~ button[name={button}]");
+        browser.clicks(&css).await?;
+        browser.sees("♥ 1").await?;
+    }
+    browser.sees("Pinned").await?;
+    browser.looks("home-pinned").await?;
     see(
         "/?q=nothing-like-it",
         "nothing-like-it",
@@ -106,10 +113,12 @@ async fn every_page_can_be_used_by_everybody() -> Result<()> {
         "instance",
     )
     .await?;
+    see("/instances", "north", "instances").await?;
     see("/publish", "Publish", "publish").await?;
     see("/account", "Your account", "account").await?;
     see("/accounts", "Accounts", "accounts").await?;
     see("/tags", "Tags", "tags").await?;
+    see("/audit", "signed in", "audit").await?;
     see("/nothing", "nothing at this address", "not-found").await?;
 
     // Asked first whether the browser is somebody's, on the instance's own host.

@@ -109,6 +109,44 @@ async fn look_after_tags(url: &str, token: &str) -> Result<()> {
     );
     let deleted = run(&["tag", "delete", "greetings"]).await?;
     ensure!(deleted.success, "{deleted:?}");
+    like_and_pin(url, token).await
+}
+
+/// Likes and pins of the app `Greeter`, and what the audit trail says of what was done before.
+async fn like_and_pin(url: &str, token: &str) -> Result<()> {
+    let run = async |args: &[&str]| wavestore(url, token, args).await;
+    for (verb, expected) in [
+        ("like", "You like it"),
+        ("pin", "You like it and have pinned it"),
+        ("unlike", "You have pinned it"),
+    ] {
+        let said = run(&["app", verb, "Greeter"]).await?;
+        ensure!(
+            said.success && said.stderr.trim().ends_with(expected),
+            "{verb}: {said:?}"
+        );
+    }
+    let listed = json(&run(&["app", "list", "greeter", "-o", "json"]).await?)?;
+    ensure!(
+        listed[0]["pinned"] == true && listed[0]["likes"] == 0,
+        "{listed}"
+    );
+    let unknown = run(&["app", "like", "Nothing"]).await?;
+    ensure!(!unknown.success, "{unknown:?}");
+
+    let filter = ["--thing", "app", "--name", "greeter-1.0.0"];
+    let done = json(&run(&[&["audit", "-o", "json"][..], &filter].concat()).await?)?;
+    let done: Vec<&str> = done
+        .as_array()
+        .context("a list")?
+        .iter()
+        .filter_map(|deed| deed["done"].as_str())
+        .collect();
+    let [.., published] = done[..] else {
+        anyhow::bail!("nothing was done");
+    };
+    ensure!(published.starts_with("published Greeter 1.0.0"), "{done:?}");
+    ensure!(done.len() > 1, "{done:?}");
     Ok(())
 }
 

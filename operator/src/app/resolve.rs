@@ -12,6 +12,7 @@ use super::images::Images;
 use super::oidc::AppOidc;
 use super::runtimes::Runtimes;
 use super::secrets::Grant;
+use super::sizes::Sizes;
 
 /// Memory that an app may take when it does not say.
 const MEMORY_LIMIT: &str = "2Gi";
@@ -26,6 +27,8 @@ pub(crate) struct StoreSettings {
     pub(crate) image: String,
     /// Images that apps may ask for.
     pub(crate) runtimes: Runtimes,
+    /// Sizes that instances may say.
+    pub(crate) sizes: Sizes,
     /// Images that apps may bring (`[Runtime] CustomImage`).
     pub(crate) custom_images: Images,
     /// When nodes pull any of them.
@@ -117,6 +120,7 @@ pub(crate) fn resolve(
             (crds::AppMode::Container, image, command, *port)
         }
     };
+    let resources = resources(runtime);
     Ok(Some(Runtime {
         app: app_ref(manifest),
         digest: digest.to_owned(),
@@ -135,7 +139,8 @@ pub(crate) fn resolve(
             .iter()
             .filter_map(|file| self::file(file, grant))
             .collect(),
-        resources: resources(runtime),
+        sizes: store.sizes.of(&resources),
+        resources,
         volume: volume.as_ref().map(|volume| RuntimeVolume {
             mount_path: volume.mount.clone(),
             size: volume.size.to_string(),
@@ -343,6 +348,9 @@ mod tests {
             ]"#
             .parse()
             .expect("runtimes"),
+            sizes: r#"[{"name": "large", "limits": {"memory": "8Gi"}}]"#
+                .parse()
+                .expect("sizes"),
             custom_images: Images::new(vec!["registry/apps/".to_owned()]),
             image_pull_policy: "IfNotPresent".to_owned(),
             store_url: "http://wavestore-internal.wavestore.svc:8081".to_owned(),

@@ -124,6 +124,7 @@ mod tests {
             owner: "alice".to_owned(),
             visibility: Visibility::Public,
             suspended: false,
+            size: None,
         };
         let values = values(&spec, &Resolved::Kept);
         let values: Value = serde_json::from_slice(&values).expect("JSON");

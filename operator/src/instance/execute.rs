@@ -501,6 +501,7 @@ mod tests {
             owner: "alice".to_owned(),
             visibility: Visibility::Private,
             suspended: false,
+            size: None,
         };
         let mut instance = WaveInstance::new("sales", spec);
         instance.metadata.uid = Some("1".to_owned());

@@ -82,6 +82,7 @@ fn spec(number: u8) -> WaveInstanceSpec {
             _ => Visibility::Public,
         },
         suspended: is_suspended(number),
+        size: None,
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bundle::Quantity;
-use crds::{AppRef, RoutingMode, Runtime, WaveApp, WaveInstance};
+use crds::{AppRef, RoutingMode, Runtime, WaveApp, WaveInstance, WaveInstanceSpec};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use tokio::time::Instant;
@@ -37,8 +37,6 @@ pub(crate) struct AppEntry {
     pub(crate) link: Option<String>,
     /// Hash of what its instances run with.
     pub(crate) runtime_hash: u64,
-    /// Memory that each of its instances may take, in bytes.
-    pub(crate) memory: u128,
     /// How long its instances may be unused before they are put to sleep.
     pub(crate) idle_timeout: Option<Duration>,
     /// How its instances are reached.
@@ -58,7 +56,6 @@ pub(crate) fn keep_app(app: WaveApp) -> Kept<AppEntry> {
             app: status.app,
             link: status.link,
             runtime_hash: status.runtime.as_ref().map_or(0, releases::runtime_hash),
-            memory: status.runtime.as_ref().map_or(0, memory),
             idle_timeout: status
                 .idle_timeout_seconds
                 .map(|seconds| Duration::from_secs(seconds.into())),
@@ -68,12 +65,11 @@ pub(crate) fn keep_app(app: WaveApp) -> Kept<AppEntry> {
     }
 }
 
-/// Memory that an instance may take, in bytes.
-fn memory(runtime: &Runtime) -> u128 {
+/// Memory that an instance of this size may take, in bytes.
+fn memory(runtime: &Runtime, size: Option<&str>) -> u128 {
     let limit = runtime
-        .resources
-        .limits
-        .as_ref()
+        .resources_of(size)
+        .and_then(|resources| resources.limits.as_ref())
         .and_then(|limits| limits.get("memory"));
     let quantity: Option<Quantity> = limit.and_then(|limit| limit.0.parse().ok());
     quantity.map_or(0, |quantity| quantity.units())
@@ -182,7 +178,7 @@ pub(super) fn observe(ctx: &Context, instance: &WaveInstance) -> Seen {
     let observed = Observed {
         deleting,
         spec: instance.spec.clone(),
-        app: app_state(app.as_ref()),
+        app: app_state(app.as_ref(), instance.spec.size.as_deref()),
         release,
         cache_behind,
         run_over,
@@ -265,20 +261,27 @@ fn over_limit(
         return None;
     }
     let owner = &instance.spec.owner;
-    let memory_of = |app: &AppRef| {
+    let memory_in = |entry: Option<&AppEntry>, size: Option<&str>| {
+        let runtime = entry.and_then(|entry| entry.runtime.as_ref());
+        runtime.map_or(0, |runtime| memory(runtime, size))
+    };
+    let memory_of = |spec: &WaveInstanceSpec| {
         if limits.memory_per_user.is_none() {
             return 0;
         }
-        let entry = ctx.world.apps.find(|entry| entry.app.as_ref() == Some(app));
-        entry.map_or(0, |entry| entry.memory)
+        let app = ctx
+            .world
+            .apps
+            .find(|entry| entry.app.as_ref() == Some(&spec.app));
+        memory_in(app.as_ref(), spec.size.as_deref())
     };
     let age = |instance: &WaveInstance| (instance.creation_timestamp(), instance.name_any());
     let own_age = age(instance);
     let mut usage = Usage {
-        memory: app.map_or(0, |app| app.memory),
+        memory: memory_in(app, instance.spec.size.as_deref()),
         running_memory: running
             .filter(|running| running.owner == *owner)
-            .map(|running| memory_of(&running.app)),
+            .map(memory_of),
         ..Usage::default()
     };
     for other in ctx.world.instances.state() {
@@ -288,16 +291,20 @@ fn over_limit(
             && (ctx.world.releases.contains(&other.name_any()) || age(&other) < own_age);
         if counts {
             usage.others += 1;
-            usage.others_memory += memory_of(&other.spec.app);
+            usage.others_memory += memory_of(&other.spec);
         }
     }
     limits::exceeded(limits, owner, usage)
 }
 
-fn app_state(entry: Option<&AppEntry>) -> AppState {
+fn app_state(entry: Option<&AppEntry>, size: Option<&str>) -> AppState {
+    let runtime = entry.and_then(|entry| entry.runtime.as_ref());
     match entry {
         None => AppState::Missing,
-        Some(entry) if entry.runtime.is_some() => AppState::Runnable,
+        Some(_) if runtime.is_some_and(|runtime| runtime.resources_of(size).is_none()) => {
+            AppState::NoSize
+        }
+        Some(_) if runtime.is_some() => AppState::Runnable,
         Some(entry) if entry.link.is_some() => AppState::Link,
         Some(_) => AppState::NotReady,
     }

@@ -56,6 +56,8 @@ pub(crate) enum AppState {
     Runnable,
     /// Nobody has published it.
     Missing,
+    /// It can, but not in the size that is wanted.
+    NoSize,
     /// Its import is not done, or has failed.
     NotReady,
     /// There is nothing to run.
@@ -171,6 +173,8 @@ pub(crate) enum Reason {
     AppNotReady,
     /// The app is a link.
     AppIsLink,
+    /// The store has no such size.
+    SizeNotFound,
     /// The release is as the spec wants it.
     InSync,
 }
@@ -206,6 +210,7 @@ impl Reason {
             | Self::AppNotFound
             | Self::AppNotReady
             | Self::AppIsLink
+            | Self::SizeNotFound
             | Self::InSync => false,
         }
     }
@@ -246,12 +251,15 @@ fn plan_present(seen: &Observed) -> Plan {
     let in_sync = seen.in_sync();
     // Values that are no spec must go, so they cannot be reused.
     let resolved = content.resolved.as_ref();
-    let keep =
-        if content.spec.is_ok() && resolved.is_some_and(|resolved| resolved.app == seen.spec.app) {
-            A::ApplyKept
-        } else {
-            A::Apply
-        };
+    let same_size = content
+        .spec
+        .as_ref()
+        .is_ok_and(|spec| spec.size == seen.spec.size);
+    let keep = if same_size && resolved.is_some_and(|resolved| resolved.app == seen.spec.app) {
+        A::ApplyKept
+    } else {
+        A::Apply
+    };
     let redeployed = seen.redeploy.is_none()
         || seen.redeploy.as_ref() == resolved.and_then(|resolved| resolved.redeploy.as_ref());
     match release.status {
@@ -304,10 +312,11 @@ fn apply(seen: &Observed, action: Action, reason: Reason) -> Plan {
     let keeps = action == Action::ApplyKept;
     match seen.app {
         // What was resolved once can be shared and repaired even when its app is in the works.
-        AppState::NotReady | AppState::Missing if keeps => {}
+        AppState::NotReady | AppState::Missing | AppState::NoSize if keeps => {}
         AppState::Runnable => {}
         AppState::Missing => return to(Action::Block, Reason::AppNotFound),
         AppState::NotReady => return to(Action::Block, Reason::AppNotReady),
+        AppState::NoSize => return to(Action::Block, Reason::SizeNotFound),
         AppState::Link => return to(Action::Block, Reason::AppIsLink),
     }
     if seen.over_limit && !keeps {

@@ -418,6 +418,7 @@ mod tests {
                 owner: "alice".to_owned(),
                 visibility: Visibility::Private,
                 suspended: false,
+                size: None,
             };
             let mut instance = WaveInstance::new("sales", spec);
             instance.metadata.generation = Some(2);
@@ -450,6 +451,7 @@ mod tests {
             owner: "alice".to_owned(),
             visibility: Visibility::Private,
             suspended: false,
+            size: None,
         };
         let instance = Arc::new(WaveInstance::new("sales", spec));
         let ended = tokio::time::timeout(Duration::from_secs(5), reconcile(instance, ctx)).await;

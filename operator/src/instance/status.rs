@@ -119,6 +119,7 @@ pub(super) fn verdict_of_plan(plan: Plan, seen: &Seen, namespace: &str) -> Optio
             Some(link) => format!("the app `{app}` is a link to {link}: it has nothing to run"),
             None => format!("the app `{app}` is a link: it has nothing to run"),
         }),
+        (Action::Block, Reason::SizeNotFound) => stalled(no_size(seen)),
         (_, Reason::LimitExceeded) => stalled(seen.over_limit.clone().unwrap_or_default()),
         (Action::Wait, Reason::Drifted) => moving(format!(
             "{}, {} times in a row; it is put back again after a while (hint: find out who changes it: `kubectl get --show-managed-fields`)",
@@ -178,6 +179,20 @@ pub(super) fn verdict_of_plan(plan: Plan, seen: &Seen, namespace: &str) -> Optio
         }),
         (Action::Wait | Action::Block, reason) => moving(format!("waiting ({reason})")),
     }
+}
+
+/// That there is no such size, and which there are.
+fn no_size(seen: &Seen) -> String {
+    let size = seen.observed.spec.size.as_deref().unwrap_or_default();
+    let runtime = seen.app.as_ref().and_then(|app| app.runtime.as_ref());
+    let sizes = runtime.map_or(&[][..], |runtime| &runtime.sizes);
+    let names: Vec<&str> = sizes.iter().map(|size| size.name.as_str()).collect();
+    let hint = if names.is_empty() {
+        "drop `spec.size`: this store has no sizes".to_owned()
+    } else {
+        format!("there are: {}", names.join(", "))
+    };
+    format!("there is no size `{size}` in this store (hint: {hint})")
 }
 
 /// What Helm said in the end.

@@ -28,6 +28,7 @@ fn instance(name: &str, conditions: &[(&str, &str)]) -> WaveInstance {
         owner: "alice".to_owned(),
         visibility: Visibility::Private,
         suspended: false,
+        size: None,
     };
     let mut instance = WaveInstance::new(name, spec);
     let conditions = conditions.iter().map(|(type_, status)| Condition {

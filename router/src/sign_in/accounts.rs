@@ -2,13 +2,13 @@
 
 use std::net::IpAddr;
 
-use catalog::{NewAccount, Role, SessionKey};
+use catalog::{NewAccount, Role, SessionKey, Thing};
 use chrono::{TimeDelta, Utc};
 use tokio::time::timeout;
-use tracing::info;
 
 use super::password::MAX_PASSWORD;
 use super::{PATIENCE, SignIn, is_account_name};
+use crate::audit::note;
 use crate::error::Error;
 
 /// Shortest password that somebody may choose, in characters.
@@ -42,7 +42,8 @@ impl SignIn {
         if !timeout(PATIENCE, set).await?? {
             return Err(Error::NotSignedIn);
         }
-        info!(account.name = name, "{name} has a new password");
+        let to = (Thing::Account, name);
+        note(&self.catalog, name, to, "chose a new password").await;
         Ok(())
     }
 

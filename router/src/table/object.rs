@@ -11,7 +11,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::AppEntry;
+use super::{AppEntry, Size};
 use crate::proxy::upstream::UpstreamKey;
 
 /// Label by which an `EndpointSlice` names its service; a service is called like its instance.
@@ -51,6 +51,7 @@ pub(super) struct Instance {
     pub(super) owner: String,
     pub(super) visibility: Visibility,
     pub(super) suspended: bool,
+    pub(super) size: Option<String>,
     pub(super) last_activity: LastActivity,
     pub(super) phase: Option<String>,
     pub(super) ready: bool,
@@ -94,6 +95,7 @@ pub(super) fn read_instance(object: WaveInstance) -> Instance {
         owner: object.spec.owner,
         visibility: object.spec.visibility,
         suspended: object.spec.suspended,
+        size: object.spec.size,
         last_activity: LastActivity(status.last_activity.map(|time| time.0)),
         phase: status.phase,
         ready,
@@ -120,11 +122,18 @@ pub(super) fn read_app(object: WaveApp) -> Option<AppEntry> {
         lifecycle: status.lifecycle.unwrap_or_default(),
         tags: [status.tags, object.spec.tags].concat(),
         routing_mode: status.routing_mode.unwrap_or_default(),
-        mode: status.runtime.map(|runtime| runtime.mode),
+        mode: status.runtime.as_ref().map(|runtime| runtime.mode),
         digest: status.digest,
         idle_timeout: status
             .idle_timeout_seconds
             .map(|seconds| Duration::from_secs(seconds.into())),
+        sizes: status.runtime.map_or_else(Vec::new, |runtime| {
+            let sizes = runtime.sizes.into_iter().map(|size| Size {
+                name: size.name,
+                description: size.description,
+            });
+            sizes.collect()
+        }),
         ready,
     })
 }

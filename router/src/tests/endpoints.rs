@@ -48,6 +48,10 @@ fn audience(endpoint: Endpoint) -> For {
         | Endpoint::ApiChangeApp
         | Endpoint::ApiDeleteApp
         | Endpoint::ApiBundle
+        | Endpoint::ApiPreferences
+        | Endpoint::ApiPrefer
+        | Endpoint::Prefer
+        | Endpoint::Instances
         | Endpoint::ApiInstances
         | Endpoint::ApiCreateInstance
         // Of apps and instances that do not exist; see `instances`.
@@ -68,6 +72,8 @@ fn audience(endpoint: Endpoint) -> For {
         Endpoint::Tags
         | Endpoint::SetTag
         | Endpoint::DeleteTag
+        | Endpoint::Audit
+        | Endpoint::ApiAudit
         | Endpoint::ApiSetTag
         | Endpoint::ApiDeleteTag
         | Endpoint::ApiSetAlias

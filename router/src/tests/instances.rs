@@ -8,7 +8,7 @@ use reqwest::{Method, Response, header};
 use serde_json::{Value, json};
 
 use super::test_store::TestStore;
-use crate::table::Snapshot;
+use crate::table::{Size, Snapshot};
 
 const ALL: &str = "/api/v1/instances";
 const PRIVATE: &str = "/api/v1/instances/private";
@@ -194,6 +194,63 @@ async fn strangers_are_not_told_whether_an_instance_exists() {
     assert_eq!((status, list), (200, json!({ "items": [], "next": null })));
     let spec = &store.cluster.instance("private").expect("an instance")["spec"];
     assert_eq!(spec["visibility"], "Private");
+}
+
+#[tokio::test]
+async fn an_instance_has_a_size_of_those_that_its_app_may_have() {
+    let store = TestStore::start().await;
+    let sizes = ["small", "large"].map(|name| Size {
+        name: name.to_owned(),
+        description: None,
+    });
+    store
+        .offer("1.0.0", |entry| entry.sizes = sizes.to_vec())
+        .await;
+    let alice = store.program("alice").await;
+    let new = |size: &str| json!({ "app": hello("1.0.0"), "name": "mine", "size": size });
+    let (status, answer) = object(alice.send(Method::POST, ALL, Some(new("huge"))).await).await;
+    assert_eq!((status, &answer["code"]), (422, &json!("NoSize")));
+    let (status, made) = object(alice.send(Method::POST, ALL, Some(new("small"))).await).await;
+    assert_eq!((status, &made["size"]), (201, &json!("small")));
+    let mine = "/api/v1/instances/mine";
+    for (size, status, now) in [
+        ("huge", 422, json!("small")),
+        ("large", 200, json!("large")),
+        ("", 200, Value::Null),
+        ("", 200, Value::Null),
+    ] {
+        let change = json!({ "size": size });
+        let answer = alice.send(Method::PATCH, mine, Some(change)).await;
+        assert_eq!(answer.status(), status, "{size}");
+        let spec = &store.cluster.instance("mine").expect("an instance")["spec"];
+        assert_eq!(spec["size"], now, "{size}");
+    }
+
+    let mut alice = store.signed_in("alice").await;
+    let page = alice.open(&store.store("/apps/hello/1.0.0")).await;
+    let page = page.text().await.expect("a page");
+    assert!(
+        page.contains("<option value=\"large\">large</option>"),
+        "{page}"
+    );
+    for (size, to) in [("large", "size-changed"), ("", "size-changed")] {
+        let answer = alice.submit("/instances/mine", &[("size", size)]).await;
+        let expected = format!("/instances/mine?done={to}");
+        assert_eq!(answer.headers()[header::LOCATION], *expected, "{size}");
+    }
+    let refused = alice.submit("/instances/mine", &[("size", "huge")]).await;
+    let words = refused.text().await.expect("a page");
+    assert!(words.contains("There is no size `huge`"), "{words}");
+    let fields = [
+        ("app", "hello"),
+        ("version", "1.0.0"),
+        ("name", "other"),
+        ("size", "large"),
+    ];
+    let answer = alice.submit("/instances", &fields).await;
+    assert_eq!(answer.status(), 303);
+    let spec = &store.cluster.instance("other").expect("an instance")["spec"];
+    assert_eq!(spec["size"], "large");
 }
 
 #[tokio::test]
@@ -469,6 +526,39 @@ async fn the_page_of_an_instance_is_for_those_who_manage_it() {
 }
 
 #[tokio::test]
+async fn a_page_lists_the_instances_that_one_manages() {
+    let store = TestStore::start().await;
+    for (name, path, expected) in [
+        ("alice", "/instances", true),
+        ("mallory", "/instances", false),
+        ("admin", "/instances", true),
+        ("admin", "/instances?owner=alice", true),
+        ("admin", "/instances?owner=mallory", false),
+        ("admin", "/instances?after=private", false),
+    ] {
+        let mut browser = store.signed_in(name).await;
+        let page = browser.open(&store.store(path)).await;
+        assert_eq!(page.status(), 200, "{name} {path}");
+        let words = page.text().await.expect("a page");
+        let lists = words.contains("data-instance=\"private\"");
+        assert_eq!(lists, expected, "{name} {path}: {words}");
+    }
+    let mut admin = store.signed_in("admin").await;
+    let back = ("back", "/instances?owner=alice");
+    let fields = [("suspended", "true"), back];
+    let answer = admin.submit("/instances/private", &fields).await;
+    assert_eq!(
+        answer.headers()[header::LOCATION],
+        "/instances?owner=alice&done=suspended"
+    );
+    for back in ["//elsewhere.example/", "https://elsewhere.example/"] {
+        let fields = [("suspended", "false"), ("back", back)];
+        let answer = admin.submit("/instances/private", &fields).await;
+        assert_eq!(answer.headers()[header::LOCATION], "/?done=resumed");
+    }
+}
+
+#[tokio::test]
 async fn forms_change_and_delete_an_instance() {
     let store = TestStore::start().await;
     store.offer("1.0.0", |_| {}).await;
@@ -482,7 +572,7 @@ async fn forms_change_and_delete_an_instance() {
             ("suspended", json!(true)),
         ),
         (
-            &[("suspended", "false"), ("from", "home")],
+            &[("suspended", "false"), ("back", "/")],
             "/?done=resumed",
             ("suspended", json!(false)),
         ),

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use catalog::{NewToken, Scope, TokenId};
+use catalog::{NewToken, Scope, Thing, TokenId};
 use chrono::{TimeDelta, Utc};
 use http::StatusCode;
 use tokio::time::timeout;
-use tracing::info;
 
 use super::form::Form;
 use super::pages::{self, Done, News};
@@ -80,6 +79,8 @@ pub(super) async fn end_session(
     let end = store.catalog.end_session_of(&signed_in.viewer.name, &key);
     timeout(PATIENCE, end).await??;
     store.sessions.forget(&key);
+    let to = (Thing::Account, &*signed_in.viewer.name);
+    visitor.did(store, to, "ended a session").await?;
     back(Done::SessionEnded)
 }
 
@@ -91,6 +92,8 @@ pub(super) async fn end_other_sessions(store: &Store, visitor: &Visitor) -> Resu
         .catalog
         .end_other_sessions(&signed_in.viewer.name, &this);
     timeout(PATIENCE, end).await??;
+    let to = (Thing::Account, &*signed_in.viewer.name);
+    visitor.did(store, to, "ended all other sessions").await?;
     back(Done::OthersEnded)
 }
 
@@ -111,7 +114,8 @@ pub(super) async fn create_token(
     };
     match made {
         Ok(token) => {
-            info!(account.name = &**account, "{account} has a new token");
+            let done = format!("made the token {:?}", token.name);
+            visitor.did(store, (Thing::Account, account), &done).await?;
             let news = News::Secret {
                 name: &token.name,
                 secret: &token.id.expose(),
@@ -165,6 +169,8 @@ pub(super) async fn revoke_token(
     let key = form.field("token").parse();
     let key = key.map_err(|_| Error::BadRequest("the form names no token"))?;
     timeout(PATIENCE, store.catalog.revoke_token(account, &key)).await??;
+    let to = (Thing::Account, &**account);
+    visitor.did(store, to, "revoked a token").await?;
     back(Done::TokenRevoked)
 }
 

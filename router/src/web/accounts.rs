@@ -1,9 +1,8 @@
 //! Everybody's accounts, for admins.
 
-use catalog::Role;
+use catalog::{Role, Thing};
 use http::StatusCode;
 use tokio::time::timeout;
-use tracing::info;
 
 use super::form::Form;
 use super::pages::{self, Done};
@@ -47,23 +46,23 @@ pub(super) async fn change(
     form: &Form,
     change: Change,
 ) -> Result<Reply, Error> {
-    let admin = &visitor.signed_in()?.viewer.name;
     let name = form.field("name").trim();
-    match perform(store, name, form, change).await {
+    let performed = perform(store, name, form, change).await;
+    if performed.is_ok() {
+        let done = match change {
+            Change::Create => format!("made the account {name}: {}", form.field("role")),
+            Change::ResetPassword => format!("gave the account {name} a one-time password"),
+            Change::Role => format!("gave the account {name} the role {}", form.field("role")),
+            Change::Disable => format!("disabled the account {name}"),
+            Change::Enable => format!("let the account {name} sign in again"),
+        };
+        visitor.did(store, (Thing::Account, name), &done).await?;
+    }
+    match performed {
         Ok(Outcome::Done(done)) => {
-            info!(
-                account.name = name,
-                admin.name = &**admin,
-                "{admin} changed the account {name}: {done}"
-            );
             redirect(StatusCode::SEE_OTHER, &format!("/accounts?done={done}"))
         }
         Ok(Outcome::Password(password)) => {
-            info!(
-                account.name = name,
-                admin.name = &**admin,
-                "{admin} gave {name} a one-time password"
-            );
             let news = pages::News::Secret {
                 name,
                 secret: &password,

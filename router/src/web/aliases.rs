@@ -1,10 +1,10 @@
 //! What people do with aliases. An alias takes a name that an instance could have, so those who run the store set them.
 
+use catalog::Thing;
 use crds::{WaveAlias, WaveAliasSpec};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
-use tracing::info;
 
 use super::if_match::IfMatch;
 use super::{Store, Visitor, again, instances};
@@ -80,7 +80,8 @@ pub(super) async fn set(
             if_match.check(&known)?;
             let fields = json!({ "instance": instance, "primary": primary });
             let now = store.aliases.change(&known, fields).await?;
-            tell(visitor, &format!("let the alias {id} lead to {instance}"))?;
+            let done = format!("let the alias {id} lead to {instance}");
+            visitor.did(store, (Thing::Alias, name), &done).await?;
             return Ok((now, false));
         }
         if_match.check_absent()?;
@@ -95,8 +96,8 @@ pub(super) async fn set(
         let alias = WaveAlias::new(id.as_ref(), spec);
         let made = store.aliases.create(&alias).await?;
         let made = made.ok_or(Error::Overtaken)?;
-        let what = format!("made the alias {id}, which leads to {instance}");
-        tell(visitor, &what)?;
+        let done = format!("made the alias {id}, which leads to {instance}");
+        visitor.did(store, (Thing::Alias, name), &done).await?;
         Ok((made, true))
     })
     .await
@@ -113,12 +114,8 @@ pub(super) async fn delete(
         let found = find(store, visitor, name).await?;
         if_match.check(&found)?;
         store.aliases.delete(&found).await?;
-        tell(visitor, &format!("deleted the alias {name}"))
+        let done = format!("deleted the alias {name}");
+        visitor.did(store, (Thing::Alias, name), &done).await
     })
     .await
-}
-
-fn tell(visitor: &Visitor, what: &str) -> Result<(), Error> {
-    info!("{} {what}", visitor.signed_in()?.viewer.name);
-    Ok(())
 }

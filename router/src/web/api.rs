@@ -2,9 +2,11 @@
 
 pub(super) mod aliases;
 pub(super) mod apps;
+pub(super) mod audit;
 pub(super) mod instances;
 pub(super) mod logs;
 pub(super) mod openapi;
+pub(super) mod preferences;
 pub(super) mod tags;
 
 use catalog::{Role, Scope};

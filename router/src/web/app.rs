@@ -7,6 +7,7 @@ use tokio::time::timeout;
 use super::form::Form;
 use super::instances::{self, NewInstance};
 use super::pages::{self, Chosen, News};
+use super::preferences::Opinions;
 use super::{Call, PATIENCE, Reply, Store, Visitor, redirect};
 use crate::error::Error;
 use crate::policy::Action;
@@ -42,12 +43,15 @@ async fn show(
     let found = timeout(PATIENCE, found).await??;
     visitor.may(Action::SeeApp(found.as_ref().map(Into::into)))?;
     let found = found.ok_or(Error::NotFound)?;
+    let opinions = Opinions::own(store, visitor).await?;
+    let opinions = opinions.with_likes(store, &[&found]).await?;
     let snapshot = store.table.load();
     let tags = store.tags.all().await?;
     let page = pages::App::new(
         (&store.site, visitor.frame(store)?),
         &visitor.signed_in()?.viewer,
         (found, &snapshot, &tags.0),
+        &opinions,
         &store.namespace,
         chosen,
         news,
@@ -77,6 +81,7 @@ pub(super) async fn run(
         app: app.clone(),
         name: Some(name.to_owned()).filter(|name| !name.is_empty()),
         visibility,
+        size: Some(form.field("size").to_owned()),
     };
     match instances::create(store, visitor, new, None).await {
         Ok(made) => {
@@ -90,12 +95,14 @@ pub(super) async fn run(
             error @ (Error::BadInstanceName
             | Error::InstanceNameTaken(_)
             | Error::AppNotReady(_)
+            | Error::NoSize(_)
             | Error::KubernetesRefused(_)),
         ) if call.asked.navigation => {
             let chosen = Chosen {
                 version: app.version.clone(),
                 name: name.to_owned(),
                 visibility,
+                size: form.field("size").to_owned(),
             };
             show(store, visitor, &app, chosen, News::Failed(&error)).await
         }

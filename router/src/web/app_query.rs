@@ -31,6 +31,19 @@ fn read(parameter: impl Fn(&str) -> Option<String>) -> Result<AppQuery, Error> {
     })
 }
 
+/// Whether all apps are asked for, from the first one on.
+pub(super) fn is_for_all(query: &AppQuery) -> bool {
+    let AppQuery {
+        text,
+        owner,
+        lifecycle,
+        tag,
+        after,
+    } = query;
+    let is_filtered = owner.is_some() || lifecycle.is_some() || tag.is_some();
+    text.trim().is_empty() && !is_filtered && after.is_none()
+}
+
 /// What asks for the same apps, wherever in their list.
 pub(super) fn asked(query: &AppQuery) -> [(&'static str, Option<&str>); 4] {
     let AppQuery {

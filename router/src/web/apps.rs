@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bundle::{Bundle, EnvRules, Limits};
 use bytes::Buf;
-use catalog::{Blob, Digest};
+use catalog::{Blob, Digest, Thing};
 use crds::{AppRef, BundleSource, ConditionType, Visibility, WaveApp, WaveAppSpec, holds};
 use futures::{Stream, StreamExt};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -19,7 +19,6 @@ use tokio::fs::File;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
-use tracing::info;
 
 use super::idempotency::Key;
 use super::if_match::IfMatch;
@@ -89,12 +88,9 @@ pub(super) async fn publish(
         .await
         .map_err(|error| Error::BlobsAway(Box::new(error)))?;
     let made = create(store, &new).await?;
-    let (name, app, owner) = (made.name_any(), &new.app, &new.owner);
-    info!(
-        app.name = app.name,
-        app.version = app.version,
-        "{owner} published {app} as WaveApp {name}"
-    );
+    let name = made.name_any();
+    let done = format!("published {} as WaveApp {name}", new.app);
+    visitor.did(store, (Thing::App, &name), &done).await?;
     Ok(made)
 }
 
@@ -308,11 +304,8 @@ pub(super) async fn change(
         }
         let fields = Value::Object(spec);
         let changed = store.apps.change(&found, fields.clone()).await?;
-        let who = &visitor.signed_in()?.viewer.name;
-        info!(
-            app.resource = name,
-            "{who} changed the WaveApp {name}: {fields}"
-        );
+        let done = format!("changed the WaveApp {name}: {fields}");
+        visitor.did(store, (Thing::App, name), &done).await?;
         Ok(changed)
     })
     .await
@@ -412,9 +405,8 @@ pub(super) async fn delete(
         if_match.check(&found)?;
         require_unused(store, &found)?;
         store.apps.delete(&found).await?;
-        let who = &visitor.signed_in()?.viewer.name;
-        info!(app.resource = name, "{who} deleted the WaveApp {name}");
-        Ok(())
+        let done = format!("deleted the WaveApp {name}");
+        visitor.did(store, (Thing::App, name), &done).await
     })
     .await
 }

@@ -56,12 +56,18 @@ pub(crate) enum Endpoint {
     SetTag,
     /// The end of a tag.
     DeleteTag,
+    /// What people have done.
+    Audit,
     /// One version of an app.
     App,
     /// A new instance of an app.
     Run,
+    /// A like or a pin, or its end.
+    Prefer,
     /// The page to publish an app.
     PublishPage,
+    /// All instances that somebody manages.
+    Instances,
     /// One instance: how it is, and what may be changed.
     Instance,
     /// A change of an instance.
@@ -84,6 +90,10 @@ pub(crate) enum Endpoint {
     ApiDeleteApp,
     /// The bundle of a version of an app.
     ApiBundle,
+    /// The apps that somebody likes or has pinned, for programs.
+    ApiPreferences,
+    /// A like or a pin, or its end, by a program.
+    ApiPrefer,
     /// The instances that somebody manages, for programs.
     ApiInstances,
     /// A new instance, by a program.
@@ -108,6 +118,8 @@ pub(crate) enum Endpoint {
     ApiTags,
     /// One tag, for programs.
     ApiTag,
+    /// What people have done, for programs.
+    ApiAudit,
     /// A tag that is to be, by a program.
     ApiSetTag,
     /// The end of a tag, by a program.
@@ -194,8 +206,10 @@ impl Endpoint {
             Self::EnableAccount => "/accounts/enable",
             Self::Tags | Self::SetTag => "/tags",
             Self::DeleteTag => "/tags/delete",
+            Self::Audit => "/audit",
             Self::App => "/apps/*/*",
-            Self::Run => "/instances",
+            Self::Run | Self::Instances => "/instances",
+            Self::Prefer => "/preferences",
             Self::PublishPage => "/publish",
             Self::Instance | Self::ChangeInstance => "/instances/*",
             Self::DeleteInstance => "/instances/*/delete",
@@ -204,6 +218,8 @@ impl Endpoint {
             Self::ApiApps | Self::ApiPublish => "/api/v1/apps",
             Self::ApiApp | Self::ApiChangeApp | Self::ApiDeleteApp => "/api/v1/apps/*",
             Self::ApiBundle => "/api/v1/apps/*/bundle",
+            Self::ApiPreferences => "/api/v1/preferences",
+            Self::ApiPrefer => "/api/v1/preferences/*",
             Self::ApiInstances | Self::ApiCreateInstance => "/api/v1/instances",
             Self::ApiInstance | Self::ApiChangeInstance | Self::ApiDeleteInstance => {
                 "/api/v1/instances/*"
@@ -211,6 +227,7 @@ impl Endpoint {
             Self::ApiLogs => "/api/v1/instances/*/logs",
             Self::ApiAliases => "/api/v1/aliases",
             Self::ApiAlias | Self::ApiSetAlias | Self::ApiDeleteAlias => "/api/v1/aliases/*",
+            Self::ApiAudit => "/api/v1/audit",
             Self::ApiTags => "/api/v1/tags",
             Self::ApiTag | Self::ApiSetTag | Self::ApiDeleteTag => "/api/v1/tags/*",
         }
@@ -228,19 +245,23 @@ impl Endpoint {
             | Self::Account
             | Self::Accounts
             | Self::Tags
+            | Self::Audit
             | Self::App
             | Self::PublishPage
+            | Self::Instances
             | Self::Instance
             | Self::ApiDescription
             | Self::ApiAccount
             | Self::ApiApps
             | Self::ApiApp
             | Self::ApiBundle
+            | Self::ApiPreferences
             | Self::ApiInstances
             | Self::ApiInstance
             | Self::ApiLogs
             | Self::ApiAliases
             | Self::ApiAlias
+            | Self::ApiAudit
             | Self::ApiTags
             | Self::ApiTag => Kind::Read,
             Self::SignIn
@@ -258,12 +279,13 @@ impl Endpoint {
             | Self::SetTag
             | Self::DeleteTag
             | Self::Run
+            | Self::Prefer
             | Self::ChangeInstance
             | Self::DeleteInstance => Kind::Form,
             Self::BackChannelLogout => Kind::Call,
             Self::ApiPublish => Kind::Upload,
             Self::ApiCreateInstance => Kind::Create,
-            Self::ApiChangeInstance | Self::ApiChangeApp => Kind::Change,
+            Self::ApiChangeInstance | Self::ApiChangeApp | Self::ApiPrefer => Kind::Change,
             Self::ApiSetAlias | Self::ApiSetTag => Kind::Put,
             Self::ApiDeleteInstance
             | Self::ApiDeleteApp
@@ -284,6 +306,8 @@ impl Endpoint {
                 | Self::ApiChangeApp
                 | Self::ApiDeleteApp
                 | Self::ApiBundle
+                | Self::ApiPreferences
+                | Self::ApiPrefer
                 | Self::ApiInstances
                 | Self::ApiCreateInstance
                 | Self::ApiInstance
@@ -294,6 +318,7 @@ impl Endpoint {
                 | Self::ApiAlias
                 | Self::ApiSetAlias
                 | Self::ApiDeleteAlias
+                | Self::ApiAudit
                 | Self::ApiTags
                 | Self::ApiTag
                 | Self::ApiSetTag
@@ -322,6 +347,8 @@ impl Endpoint {
             | Self::RevokeToken
             | Self::App
             | Self::Run
+            | Self::Prefer
+            | Self::Instances
             | Self::Instance
             | Self::ChangeInstance
             | Self::DeleteInstance
@@ -331,6 +358,8 @@ impl Endpoint {
             | Self::ApiChangeApp
             | Self::ApiDeleteApp
             | Self::ApiBundle
+            | Self::ApiPreferences
+            | Self::ApiPrefer
             | Self::ApiInstances
             | Self::ApiCreateInstance
             | Self::ApiInstance
@@ -344,6 +373,7 @@ impl Endpoint {
             Self::Tags | Self::SetTag | Self::DeleteTag | Self::ApiSetTag | Self::ApiDeleteTag => {
                 Action::ManageTags
             }
+            Self::Audit | Self::ApiAudit => Action::ReadAudit,
             Self::PublishPage | Self::ApiPublish => Action::Publish,
             Self::Accounts
             | Self::CreateAccount

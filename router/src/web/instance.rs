@@ -1,4 +1,4 @@
-//! The page of one instance, and the forms there and on the first page.
+//! The pages of one instance and of all that one manages, and the forms there and on the first page.
 
 use http::StatusCode;
 use tracing::warn;
@@ -9,11 +9,25 @@ use super::instances::{self, Change, ChangedApp};
 use super::pages::{self, Done, News};
 use super::{Call, Reply, Store, Visitor, redirect};
 use crate::error::Error;
+use crate::session::LocalPath;
 use crate::waiting::Rights;
 
 /// The page, with what was done last.
 pub(super) async fn page(store: &Store, visitor: &Visitor, call: &Call) -> Result<Reply, Error> {
     show(store, visitor, call.last_segment(), call.news()).await
+}
+
+/// The page of all instances that the visitor manages.
+pub(super) fn all(store: &Store, visitor: &Visitor, call: &Call) -> Result<Reply, Error> {
+    let owner = call.parameter("owner").filter(|owner| !owner.is_empty());
+    let after = call.parameter("after").unwrap_or_default();
+    let asked = (owner.as_deref(), after.as_str());
+    let snapshot = store.table.load();
+    let routes = instances::managed(visitor, &snapshot, asked);
+    let viewer = &visitor.signed_in()?.viewer;
+    let frame = (&*store.site, visitor.frame(store)?);
+    let page = pages::Instances::new(frame, viewer, asked, &routes, call.news());
+    page.reply().map(|page| page.map(Into::into))
 }
 
 async fn show(
@@ -63,11 +77,11 @@ pub(super) async fn change(
     let name = call.last_segment();
     let changed = instances::change(store, visitor, name, &change, &IfMatch::default()).await;
     match changed {
-        Ok(_) if form.field("from") == "home" => back("/", done),
-        Ok(_) => back(&format!("/instances/{name}"), done),
+        Ok(_) => back(form, &format!("/instances/{name}"), done),
         Err(
             error @ (Error::OwnerOnly
             | Error::NoApp(_)
+            | Error::NoSize(_)
             | Error::AppNotReady(_)
             | Error::Overtaken
             | Error::KubernetesRefused(_)),
@@ -97,6 +111,11 @@ fn asked_change(form: &Form) -> Result<(Change, Done), Error> {
         };
         return Ok((change, Done::Shared));
     }
+    // An empty one stands for what the app asks for.
+    if let Some(size) = form.fields("size").next() {
+        let size = Some(size.to_owned());
+        return Ok((Change { size, ..nothing }, Done::SizeChanged));
+    }
     let (suspended, done) = match field("suspended") {
         Some("true") => (true, Done::Suspended),
         Some("false") => (false, Done::Resumed),
@@ -111,14 +130,27 @@ fn asked_change(form: &Form) -> Result<(Change, Done), Error> {
 }
 
 /// Deletes the instance that the path names.
-pub(super) async fn delete(store: &Store, visitor: &Visitor, call: &Call) -> Result<Reply, Error> {
+pub(super) async fn delete(
+    store: &Store,
+    visitor: &Visitor,
+    call: &Call,
+    form: &Form,
+) -> Result<Reply, Error> {
     let path = call.path.as_str();
     let name = path.strip_prefix("/instances/").unwrap_or_default();
     let name = name.strip_suffix("/delete").unwrap_or_default();
     instances::delete(store, visitor, name, &IfMatch::default()).await?;
-    back("/", Done::Deleted)
+    back(form, "/", Done::Deleted)
 }
 
-fn back(path: &str, done: Done) -> Result<Reply, Error> {
-    redirect(StatusCode::SEE_OTHER, &format!("{path}?done={done}"))
+/// Shows the list again from which a form was sent, or else this path.
+fn back(form: &Form, path: &str, done: Done) -> Result<Reply, Error> {
+    let list = form.field("back");
+    let list = Some(list).filter(|list| !list.is_empty());
+    let path = list.map_or_else(
+        || path.to_owned(),
+        |list| LocalPath::or_root(list).to_string(),
+    );
+    let joint = if path.contains('?') { '&' } else { '?' };
+    redirect(StatusCode::SEE_OTHER, &format!("{path}{joint}done={done}"))
 }

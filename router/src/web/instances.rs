@@ -1,12 +1,12 @@
 //! What people do with instances, by pages and by the API alike: each act is put before the policy with the instance as the
 //! Kubernetes API has it, and ends there.
 
+use catalog::Thing;
 use crds::{AppRef, Visibility, WaveInstance, WaveInstanceSpec};
 use kube::ResourceExt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use tracing::info;
 
 use super::idempotency::Key;
 use super::if_match::IfMatch;
@@ -15,6 +15,7 @@ use crate::InstanceId;
 use crate::error::Error;
 use crate::instance_id::{self, label_of};
 use crate::policy::Action;
+use crate::table::{Route, Snapshot};
 
 /// Letters at the end of a name that is made here. Without vowels they are no words.
 const LETTERS: &[u8] = b"bcdfghjkmnpqrstvwxz23456789";
@@ -33,6 +34,9 @@ pub(super) struct NewInstance {
     /// Who may enter.
     #[serde(default)]
     pub visibility: Visibility,
+    /// The size of its pod, one of those that the app may have; without one, what the app asks for.
+    #[serde(default)]
+    pub size: Option<String>,
 }
 
 /// What is to become of an instance; what is not named stays.
@@ -49,6 +53,9 @@ pub(super) struct Change {
     /// Whether it is kept down.
     #[serde(default)]
     pub suspended: Option<bool>,
+    /// The size of its pod; an empty one stands for none, which is what the app asks for.
+    #[serde(default)]
+    pub size: Option<String>,
 }
 
 /// Another version of an instance's app.
@@ -58,6 +65,22 @@ pub(super) struct Change {
 pub(super) struct ChangedApp {
     /// The version.
     pub version: String,
+}
+
+/// The instances that the visitor manages, of an owner or of everybody, after a name and by name.
+pub(super) fn managed<'a>(
+    visitor: &Visitor,
+    snapshot: &'a Snapshot,
+    (owner, after): (Option<&str>, &str),
+) -> Vec<&'a Route> {
+    let routes = snapshot.routes.values().map(AsRef::as_ref);
+    let mut routes: Vec<&Route> = routes
+        .filter(|route| route.id.as_ref() > after)
+        .filter(|route| owner.is_none_or(|owner| *owner == *route.owner))
+        .filter(|route| visitor.may(Action::Manage(Some((*route).into()))).is_ok())
+        .collect();
+    routes.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+    routes
 }
 
 /// The instance of this name, for those who manage it. What does not exist and what is somebody else's look the same.
@@ -89,14 +112,18 @@ pub(super) async fn create(
         app,
         name,
         visibility,
+        size,
     } = new;
     require_runnable(store, visitor, &app)?;
+    let size = size.filter(|size| !size.is_empty());
+    require_size(store, &app, size.as_deref())?;
     let owner = &visitor.signed_in()?.viewer.name;
     let spec = WaveInstanceSpec {
         app,
         owner: owner.to_string(),
         visibility,
         suspended: false,
+        size,
     };
     let made = if let Some(name) = name {
         let id = new_name(&name)?;
@@ -105,7 +132,8 @@ pub(super) async fn create(
         create_somehow(store, spec, marked).await?
     };
     let id = made.name_any();
-    info!(instance.id = id, "{owner} made the instance {id}");
+    let done = format!("made the instance {id}");
+    visitor.did(store, (Thing::Instance, &id), &done).await?;
     Ok(made)
 }
 
@@ -192,11 +220,8 @@ pub(super) async fn change(
         }
         let fields = Value::Object(spec);
         let changed = store.instances.change(&found, fields.clone()).await?;
-        let who = &visitor.signed_in()?.viewer.name;
-        info!(
-            instance.id = name,
-            "{who} changed the instance {name}: {fields}"
-        );
+        let done = format!("changed the instance {name}: {fields}");
+        visitor.did(store, (Thing::Instance, name), &done).await?;
         Ok(changed)
     })
     .await
@@ -213,6 +238,7 @@ fn changed_fields(
         app,
         visibility,
         suspended,
+        size,
     } = change;
     let now = &found.spec;
     let mut spec = Map::new();
@@ -238,6 +264,13 @@ fn changed_fields(
     {
         spec.insert("suspended".to_owned(), json!(suspended));
     }
+    if let Some(size) = size {
+        let size = Some(size.as_str()).filter(|size| !size.is_empty());
+        if size != now.size.as_deref() {
+            require_size(store, &now.app, size)?;
+            spec.insert("size".to_owned(), json!(size));
+        }
+    }
     Ok(spec)
 }
 
@@ -252,11 +285,25 @@ pub(super) async fn delete(
         let found = find(store, visitor, name).await?;
         if_match.check(&found)?;
         store.instances.delete(&found).await?;
-        let who = &visitor.signed_in()?.viewer.name;
-        info!(instance.id = name, "{who} deleted the instance {name}");
-        Ok(())
+        let done = format!("deleted the instance {name}");
+        visitor.did(store, (Thing::Instance, name), &done).await
     })
     .await
+}
+
+/// Refuses a size that the store does not have.
+fn require_size(store: &Store, app: &AppRef, size: Option<&str>) -> Result<(), Error> {
+    let Some(size) = size else {
+        return Ok(());
+    };
+    let snapshot = store.table.load();
+    let entry = snapshot.apps.get(app);
+    let mut sizes = entry.map_or(&[][..], |entry| &entry.sizes).iter();
+    if sizes.any(|known| known.name == size) {
+        Ok(())
+    } else {
+        Err(Error::NoSize(size.to_owned()))
+    }
 }
 
 /// Refuses an app that the visitor may not run, or that cannot be run now.

@@ -4,9 +4,12 @@ mod account;
 mod accounts;
 mod app;
 mod app_card;
+mod audit;
 mod failure;
 mod home;
 mod instance;
+mod instance_card;
+mod instances;
 mod markdown;
 mod news;
 mod publish;
@@ -38,10 +41,12 @@ pub(super) use account::{Account, TOKEN_DAYS};
 pub(super) use accounts::{Accounts, MAX_ACCOUNTS};
 pub(super) use app::{App, Chosen};
 pub(super) use app_card::page_of;
+pub(super) use audit::{Audit, MAX_DEEDS};
 pub(super) use failure::Problem;
 pub(crate) use failure::{ERROR_HEADER, failure};
-pub(super) use home::{Home, MAX_APPS};
+pub(super) use home::{Found, Home, MAX_APPS};
 pub(super) use instance::{Instance, Look};
+pub(super) use instances::Instances;
 pub(super) use news::{Done, News};
 pub(super) use publish::Publish;
 pub(super) use sign_in::SignIn;
@@ -93,13 +98,36 @@ pub(super) struct Frame<'a> {
     account: Option<AccountBar<'a>>,
 }
 
+/// A page that leads on from every other.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    path: &'static str,
+    words: &'static str,
+    /// What one has to be allowed to be shown it.
+    action: Action<'static>,
+}
+
+const fn place(path: &'static str, words: &'static str, action: Action<'static>) -> Place {
+    Place {
+        path,
+        words,
+        action,
+    }
+}
+
+const PLACES: [Place; 5] = [
+    place("/publish", "Publish", Action::Publish),
+    place("/instances", "Instances", Action::UseStore),
+    place("/accounts", "Accounts", Action::ManageAccounts),
+    place("/tags", "Tags", Action::ManageTags),
+    place("/audit", "Audit", Action::ReadAudit),
+];
+
 /// Who is signed in, and what is there for them on every page.
 #[derive(Debug)]
 struct AccountBar<'a> {
     name: &'a str,
-    publishes: bool,
-    manages_accounts: bool,
-    manages_tags: bool,
+    places: Vec<Place>,
     form_token: &'a FormToken,
 }
 
@@ -122,9 +150,10 @@ impl<'a> Frame<'a> {
         let may = |action| decide(Some(viewer), action) == Decision::Allow;
         let account = AccountBar {
             name: &viewer.name,
-            publishes: may(Action::Publish),
-            manages_accounts: may(Action::ManageAccounts),
-            manages_tags: may(Action::ManageTags),
+            places: PLACES
+                .into_iter()
+                .filter(|place| may(place.action))
+                .collect(),
             form_token,
         };
         Self {

@@ -1,10 +1,10 @@
 //! What people do with tags, by the page and by the API alike: those who run the store say what tags are.
 
-use catalog::{Color, Tag};
+use catalog::{Color, Tag, Thing};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use tokio::time::timeout;
-use tracing::info;
 
 use super::if_match::IfMatch;
 use super::{PATIENCE, Store, Visitor, again};
@@ -172,7 +172,9 @@ pub(super) async fn set(
         if !timeout(PATIENCE, set).await?? {
             return Err(Error::Overtaken);
         }
-        tell(store, visitor, &format!("set the tag {name}: {tag:?}"))?;
+        store.tags.forget();
+        let done = format!("set the tag {name}: {}", json!(wanted));
+        visitor.did(store, (Thing::Tag, name), &done).await?;
         Ok((tag.clone(), before.is_none()))
     })
     .await
@@ -191,15 +193,11 @@ pub(super) async fn delete(
         if !timeout(PATIENCE, store.catalog.delete_tag(&before)).await?? {
             return Err(Error::Overtaken);
         }
-        tell(store, visitor, &format!("deleted the tag {name}"))
+        store.tags.forget();
+        let done = format!("deleted the tag {name}");
+        visitor.did(store, (Thing::Tag, name), &done).await
     })
     .await
-}
-
-fn tell(store: &Store, visitor: &Visitor, what: &str) -> Result<(), Error> {
-    store.tags.forget();
-    info!("{} {what}", visitor.signed_in()?.viewer.name);
-    Ok(())
 }
 
 /// Names the state of a tag: the same for the same content.
@@ -214,7 +212,7 @@ pub(super) fn state(tag: &Tag) -> String {
     } = tag;
     let texts = [name, title, &color.to_string(), description];
     let lists = [admin_roles, visitor_roles];
-    let all = serde_json::json!([texts, lists]);
+    let all = json!([texts, lists]);
     let digest = catalog::Digest::of(all.to_string().as_bytes());
     digest.hex()[..16].to_owned()
 }

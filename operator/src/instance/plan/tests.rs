@@ -13,6 +13,7 @@ fn spec() -> WaveInstanceSpec {
         owner: "alice".to_owned(),
         visibility: Visibility::Private,
         suspended: false,
+        size: None,
     }
 }
 
@@ -150,6 +151,8 @@ fn plan_answers_every_observed_state() {
     };
     let mut other_version = seen(S::Deployed);
     other_version.spec.app.version = "2.0.0".to_owned();
+    let mut resized = seen(S::Deployed);
+    resized.spec.size = Some("large".to_owned());
     let stalled = A::DropPending { revision: 3 };
 
     let cases = vec![
@@ -165,6 +168,12 @@ fn plan_answers_every_observed_state() {
             app(nothing(), AppState::NotReady),
             A::Block,
             R::AppNotReady,
+        ),
+        (
+            "nothing installed, no such size",
+            app(nothing(), AppState::NoSize),
+            A::Block,
+            R::SizeNotFound,
         ),
         (
             "nothing installed, app is a link",
@@ -221,6 +230,19 @@ fn plan_answers_every_observed_state() {
             app(shared(S::Deployed), AppState::Missing),
             A::ApplyKept,
             R::SpecChanged,
+        ),
+        (
+            "shared, its size gone",
+            app(shared(S::Deployed), AppState::NoSize),
+            A::ApplyKept,
+            R::SpecChanged,
+        ),
+        ("resized", resized.clone(), A::Apply, R::SpecChanged),
+        (
+            "resized, no such size",
+            app(resized, AppState::NoSize),
+            A::Block,
+            R::SizeNotFound,
         ),
         (
             "another version wanted",

@@ -1,7 +1,7 @@
 //! Apps, for programs: one thing is one version of an app, which is one `WaveApp`, by whose name it is asked for.
 
 use bytes::Buf;
-use catalog::AppCursor;
+use catalog::{App, AppCursor, Preference};
 use crds::{AppRef, ConditionType, Lifecycle, Visibility, WaveApp, find_condition, holds};
 use futures::Stream;
 use http::{HeaderValue, StatusCode, header};
@@ -15,6 +15,7 @@ use super::super::app_query;
 use super::super::apps::{self, Change};
 use super::super::idempotency::Key;
 use super::super::if_match::{self, IfMatch};
+use super::super::preferences::Opinions;
 use super::super::{Call, PATIENCE, Reply, Store, Visitor, pages};
 use super::{
     Page, accepted, created_at, document_with_lists, json, limit, located, moment, rest_of,
@@ -104,6 +105,12 @@ pub(super) struct Listed {
     ready: bool,
     page: String,
     published_at: String,
+    /// How many like it, whatever its version.
+    likes: u64,
+    /// Whether one likes it.
+    liked: bool,
+    /// Whether one has pinned it.
+    pinned: bool,
 }
 
 impl<'a> Version<'a> {
@@ -165,7 +172,8 @@ impl<'a> Version<'a> {
 }
 
 impl Listed {
-    fn new(app: catalog::App, snapshot: &Snapshot) -> Self {
+    fn new(app: catalog::App, snapshot: &Snapshot, opinions: &Opinions) -> Self {
+        let (Preference { liked, pinned }, likes) = opinions.of(&app.name);
         let page = pages::page_of(&app.name, &app.version);
         let reference = AppRef {
             name: app.name,
@@ -185,6 +193,9 @@ impl Listed {
             digest: app.digest.to_string(),
             page,
             published_at: moment(app.published_at),
+            likes,
+            liked,
+            pinned,
         }
     }
 }
@@ -221,10 +232,14 @@ pub(in crate::web) async fn list(
         asked.push(("app", name.as_deref()));
         rest_of("/api/v1/apps", &after, limit, &asked)
     });
+    let opinions = Opinions::own(store, visitor).await?;
+    let shown: Vec<&App> = found.iter().collect();
+    let opinions = opinions.with_likes(store, &shown).await?;
     let snapshot = store.table.load();
     let items = found.into_iter();
+    let items = items.map(|app| Listed::new(app, &snapshot, &opinions));
     json(&Page {
-        items: items.map(|app| Listed::new(app, &snapshot)).collect(),
+        items: items.collect(),
         next,
     })
 }

@@ -11,7 +11,6 @@ use super::super::instances::{self, Change, NewInstance};
 use super::super::{Call, Reply, Store, Visitor, pages};
 use super::{Page, accepted, document, json, limit, located, of_kubernetes, rest_of};
 use crate::error::Error;
-use crate::policy::Action;
 use crate::site::Site;
 use crate::table::Route;
 use crate::target::Form;
@@ -27,6 +26,8 @@ pub(super) struct Instance<'a> {
     owner: &'a str,
     visibility: Visibility,
     suspended: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size: Option<&'a str>,
     #[serde(flatten)]
     state: pages::State<'a>,
     url: String,
@@ -42,6 +43,7 @@ impl<'a> Instance<'a> {
             owner: &route.owner,
             visibility: route.visibility,
             suspended: route.suspended,
+            size: route.size.as_deref(),
             state: pages::State::of(route, Rights::of(Some(viewer), route)),
             url: site.instance_url(&route.id, route.form.unwrap_or(Form::Domain)),
             created_at: route.created.and_then(of_kubernetes),
@@ -55,15 +57,7 @@ pub(in crate::web) fn list(store: &Store, visitor: &Visitor, call: &Call) -> Res
     let after = call.parameter("after").unwrap_or_default();
     let owner = call.parameter("owner");
     let snapshot = store.table.load();
-    let mut routes: Vec<&Route> = snapshot
-        .routes
-        .values()
-        .map(AsRef::as_ref)
-        .filter(|route| route.id.as_ref() > after.as_str())
-        .filter(|route| owner.as_ref().is_none_or(|owner| *owner == route.owner))
-        .filter(|route| visitor.may(Action::Manage(Some((*route).into()))).is_ok())
-        .collect();
-    routes.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+    let routes = instances::managed(visitor, &snapshot, (owner.as_deref(), &after));
     let next = (routes.len() > limit).then(|| {
         let after = routes[limit - 1].id.as_ref();
         let asked = [("owner", owner.as_deref())];

@@ -12,9 +12,10 @@ use strum::VariantArray;
 use super::super::endpoint::Endpoint;
 use super::super::pages::{self, Problem};
 use super::super::{
-    Reply, aliases as asked_aliases, apps as asked_apps, instances as asked, tags as asked_tags,
+    Reply, aliases as asked_aliases, apps as asked_apps, instances as asked,
+    preferences as asked_preferences, tags as asked_tags,
 };
-use super::{Account, Page, aliases, apps, instances, tags};
+use super::{Account, Page, aliases, apps, audit, instances, preferences, tags};
 
 static DOCUMENT: LazyLock<String> =
     LazyLock::new(|| serde_json::to_string(&document()).expect("it is plain data"));
@@ -348,6 +349,32 @@ fn operation(endpoint: Endpoint, schemas: &mut Schemas) -> Option<Operation> {
             ),
             tagged: false,
         },
+        Endpoint::ApiPreferences => Operation {
+            id: "listPreferences",
+            of: "apps",
+            summary: "The apps that one likes or has pinned, by name",
+            parameters: vec![limit(), after()],
+            body: None,
+            done: (
+                200,
+                "Some of them.",
+                Some(schemas.answer::<Page<preferences::Told>>()),
+            ),
+            tagged: false,
+        },
+        Endpoint::ApiPrefer => Operation {
+            id: "changePreference",
+            of: "apps",
+            summary: "Like or pin an app by its name, or take that back",
+            parameters: Vec::new(),
+            body: Some(schemas.request::<asked_preferences::Change>()),
+            done: (
+                200,
+                "What one thinks of it now.",
+                Some(schemas.answer::<preferences::Told>()),
+            ),
+            tagged: false,
+        },
         Endpoint::ApiInstances => Operation {
             id: "listInstances",
             of: "instances",
@@ -499,6 +526,29 @@ fn operation(endpoint: Endpoint, schemas: &mut Schemas) -> Option<Operation> {
             done: (200, "The tag.", Some(schemas.answer::<tags::Told>())),
             tagged: true,
         },
+        Endpoint::ApiAudit => Operation {
+            id: "listDeeds",
+            of: "audit",
+            summary: "What people have done through the store, the latest first, as an admin",
+            parameters: vec![
+                text("account", "Those of this account."),
+                query(
+                    "thing",
+                    "Those to things of this kind.",
+                    &json!({ "type": "string", "enum": ["app", "instance", "alias", "tag", "account"] }),
+                ),
+                text("name", "Those to things of this name."),
+                limit(),
+                after(),
+            ],
+            body: None,
+            done: (
+                200,
+                "Some of them.",
+                Some(schemas.answer::<Page<audit::Told>>()),
+            ),
+            tagged: false,
+        },
         Endpoint::ApiSetTag => Operation {
             id: "setTag",
             of: "tags",
@@ -545,9 +595,12 @@ fn operation(endpoint: Endpoint, schemas: &mut Schemas) -> Option<Operation> {
         | Endpoint::Tags
         | Endpoint::SetTag
         | Endpoint::DeleteTag
+        | Endpoint::Audit
         | Endpoint::App
         | Endpoint::Run
+        | Endpoint::Prefer
         | Endpoint::PublishPage
+        | Endpoint::Instances
         | Endpoint::Instance
         | Endpoint::ChangeInstance
         | Endpoint::DeleteInstance => return None,

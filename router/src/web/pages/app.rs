@@ -2,7 +2,7 @@
 
 use askama::Template;
 use catalog::Lifecycle;
-use crds::Visibility;
+use crds::{AppRef, Visibility};
 use http::{Response, StatusCode};
 
 use super::account::Moment;
@@ -14,8 +14,9 @@ use crate::error::Error;
 use crate::instance_id;
 use crate::policy::{Action, Decision, decide};
 use crate::site::Site;
-use crate::table::{AppEntry, Snapshot};
+use crate::table::{AppEntry, Size, Snapshot};
 use crate::viewer::Viewer;
+use crate::web::preferences::Opinions;
 
 /// What the form shows as chosen.
 #[derive(Debug, Default)]
@@ -26,6 +27,8 @@ pub(in crate::web) struct Chosen {
     pub name: String,
     /// Who may enter.
     pub visibility: Visibility,
+    /// The size; empty for what the app asks for.
+    pub size: String,
 }
 
 /// The page.
@@ -34,12 +37,15 @@ pub(in crate::web) struct Chosen {
 pub(in crate::web) struct App<'a> {
     frame: Frame<'a>,
     card: AppCard,
+    /// Its address.
+    here: String,
     published: Moment,
     /// Why it cannot be run here, if it cannot.
     why_not: Option<&'static str>,
     runnable: Vec<&'a str>,
     chosen: Chosen,
     visibilities: [VisibilityChoice; 3],
+    sizes: &'a [Size],
     commands: Option<Commands>,
     pictures: Vec<String>,
     long_description: Option<Markdown>,
@@ -71,6 +77,7 @@ impl<'a> App<'a> {
         (site, frame): (&'a Site, Frame<'a>),
         viewer: &Viewer,
         (app, snapshot, tags): (catalog::App, &'a Snapshot, &[catalog::Tag]),
+        opinions: &Opinions,
         namespace: &str,
         chosen: Chosen,
         news: News<'_>,
@@ -85,7 +92,12 @@ impl<'a> App<'a> {
         let screenshots = app.screenshots.clone();
         let digest = app.digest;
         let versions = versions(viewer, &app, snapshot);
-        let card = AppCard::new(site, app, viewer, (snapshot, tags));
+        let reference = AppRef {
+            name: app.name.clone(),
+            version: app.version.clone(),
+        };
+        let entry = snapshot.apps.get(&reference);
+        let card = AppCard::new(site, app, viewer, (snapshot, tags), opinions);
         let pictures = screenshots
             .into_iter()
             .filter(|_| card.has_pictures)
@@ -94,12 +106,14 @@ impl<'a> App<'a> {
         let failure = news.failure();
         Self {
             frame,
+            here: card.page.clone(),
             card,
             published,
             why_not,
             runnable,
             chosen,
             visibilities: visibilities(),
+            sizes: entry.map_or(&[][..], |entry| &entry.sizes),
             commands,
             pictures,
             long_description,
@@ -188,6 +202,12 @@ mod tests {
             entry.created = Timestamp::from_second(second).ok();
             entry.digest = Some(app.digest.to_string());
             entry.ready = ready;
+            entry.sizes = ["small", "large"]
+                .map(|name| Size {
+                    name: name.to_owned(),
+                    description: (name == "large").then(|| "For <b>training".to_owned()),
+                })
+                .to_vec();
             snapshot.apps.insert(entry.app.clone(), Arc::new(entry));
         }
         let mut entry = AppEntry::example("Hello_World", "3.0.0");
@@ -208,6 +228,7 @@ mod tests {
                 frame,
                 &viewer,
                 (app, &snapshot, &tags),
+                &Opinions::default(),
                 "wavestore",
                 chosen,
                 news,
@@ -226,6 +247,7 @@ mod tests {
             version: "1.0.0".to_owned(),
             name: "sales".to_owned(),
             visibility: Visibility::AllUsers,
+            size: "large".to_owned(),
         };
         let again = page(app.clone(), chosen, News::Failed(&refused));
         for kept in [
@@ -233,6 +255,7 @@ mod tests {
             "value=\"sales\"",
             "<option value=\"1.0.0\" selected>",
             "<option value=\"AllUsers\" selected>",
+            "<option value=\"large\" selected>",
         ] {
             assert!(again.contains(kept), "{kept}: {again}");
         }

@@ -1,6 +1,6 @@
 //! An app in short, as lists and the head of its own page show it.
 
-use catalog::{App, Color};
+use catalog::{App, Color, Preference};
 use crds::{AppRef, Lifecycle};
 use url::{Url, form_urlencoded};
 
@@ -10,6 +10,7 @@ use crate::site::Site;
 use crate::table::{Route, Snapshot};
 use crate::target::Form;
 use crate::viewer::Viewer;
+use crate::web::preferences::Opinions;
 
 /// One version of an app.
 #[derive(Debug)]
@@ -32,6 +33,10 @@ pub(super) struct AppCard {
     pub(super) runs: bool,
     /// Whether its pictures are served.
     pub(super) has_pictures: bool,
+    /// What the viewer thinks of it.
+    pub(super) own: Preference,
+    /// How many like it.
+    pub(super) likes: u64,
 }
 
 /// A tag, and where apps that have it are found.
@@ -50,6 +55,7 @@ impl AppCard {
         app: App,
         viewer: &Viewer,
         (snapshot, known): (&Snapshot, &[catalog::Tag]),
+        opinions: &Opinions,
     ) -> Self {
         let reference = AppRef {
             name: app.name.clone(),
@@ -82,6 +88,7 @@ impl AppCard {
             .unwrap_or('?')
             .to_uppercase()
             .to_string();
+        let (own, likes) = opinions.of(&app.name);
         Self {
             page: page_of(&app.name, &app.version),
             title: app.title,
@@ -97,6 +104,8 @@ impl AppCard {
             visit,
             runs,
             has_pictures,
+            own,
+            likes,
         }
     }
 }
@@ -198,6 +207,7 @@ mod tests {
         };
         let mut managed = example("hello");
         managed.lifecycle = Lifecycle::Managed;
+        let nothing = Opinions::default();
         let cases = [
             ("alice", Role::Full, Some("newer"), false),
             ("bob", Role::Full, Some("closed"), true),
@@ -205,18 +215,18 @@ mod tests {
         ];
         for (name, role, visit, runs) in cases {
             let viewer = Viewer::example(name, role);
-            let card = AppCard::new(&site, managed.clone(), &viewer, (&snapshot, &[]));
+            let card = AppCard::new(&site, managed.clone(), &viewer, (&snapshot, &[]), &nothing);
             let visit = visit.map(|id| format!("http://{id}.localhost:8080/"));
             assert_eq!((card.visit, card.runs), (visit, runs), "{name}");
         }
         let viewer = Viewer::example("alice", Role::Full);
-        let card = AppCard::new(&site, example("hello"), &viewer, (&snapshot, &[]));
+        let card = AppCard::new(&site, example("hello"), &viewer, (&snapshot, &[]), &nothing);
         assert_eq!((card.visit, card.runs), (None, true), "on demand");
         let empty = Snapshot {
             apps,
             ..Snapshot::default()
         };
-        let card = AppCard::new(&site, managed, &viewer, (&empty, &[]));
+        let card = AppCard::new(&site, managed, &viewer, (&empty, &[]), &nothing);
         assert_eq!((card.visit, card.runs), (None, false), "none runs");
     }
 }

@@ -6,18 +6,16 @@ use http::{Response, StatusCode};
 use url::form_urlencoded;
 
 use super::app_card::{AppCard, lifecycle_words};
-use super::{
-    Frame, Inline, Needs, News, STATES_SCRIPT, State, html, render, states_of, visibility_words,
-};
+use super::instance_card::InstanceCard;
+use super::{Frame, Inline, Needs, News, STATES_SCRIPT, html, render, states_of};
 use crate::error::Error;
 use crate::grants::Grants;
 use crate::policy::{Action, Decision, decide};
 use crate::site::Site;
 use crate::table::{Route, Snapshot};
-use crate::target::Form;
 use crate::viewer::Viewer;
-use crate::waiting::Rights;
 use crate::web::app_query;
+use crate::web::preferences::Opinions;
 
 /// How many apps and instances one page shows.
 pub(in crate::web) const MAX_APPS: u64 = 60;
@@ -30,9 +28,15 @@ pub(in crate::web) struct Home<'a> {
     frame: Frame<'a>,
     instances: Vec<InstanceCard<'a>>,
     more_instances: usize,
+    /// Address of their list.
+    list: &'static str,
+    /// Those that come first.
+    pinned: Vec<AppCard>,
     apps: Option<Vec<AppCard>>,
     /// Where the list goes on.
     more_apps: Option<String>,
+    /// Address of this part of it.
+    here: String,
     asked: Asked<'a>,
     /// Whether this is the first page, of all apps.
     is_first: bool,
@@ -41,6 +45,17 @@ pub(in crate::web) struct Home<'a> {
     script: Inline,
     #[template(skip)]
     site: &'a Site,
+}
+
+/// What the catalog has for the page.
+#[derive(Debug, Default)]
+pub(in crate::web) struct Found {
+    /// What is asked for and the viewer sees, and one more than are shown, if there is one.
+    pub apps: Vec<App>,
+    /// The apps that the viewer has pinned.
+    pub pinned: Vec<App>,
+    /// What is thought of all of them.
+    pub opinions: Opinions,
 }
 
 /// Which apps are asked for, as the form shows it.
@@ -92,31 +107,14 @@ impl<'a> Asked<'a> {
             is_filtered: owner.is_some() || lifecycle.is_some() || tag.is_some(),
         }
     }
-
-    /// Whether all apps are.
-    fn is_all(&self) -> bool {
-        self.words.is_empty() && !self.is_filtered
-    }
-}
-
-#[derive(Debug)]
-struct InstanceCard<'a> {
-    id: &'a str,
-    url: String,
-    app: &'a str,
-    version: &'a str,
-    visibility: &'static str,
-    now: State<'a>,
-    suspended: bool,
-    is_ending: bool,
 }
 
 impl<'a> Home<'a> {
-    /// `apps` is what the catalog lets the viewer see, or nothing when it is away.
+    /// `found` is nothing when the catalog is away.
     pub(in crate::web) fn new(
         (site, frame): (&'a Site, Frame<'a>),
         viewer: &'a Viewer,
-        (query, apps): (&'a AppQuery, Option<Vec<App>>),
+        (query, found): (&'a AppQuery, Option<Found>),
         (snapshot, tags): (&'a Snapshot, &'a [Tag]),
         news: News<'_>,
     ) -> Self {
@@ -131,29 +129,36 @@ impl<'a> Home<'a> {
         let instances = own
             .into_iter()
             .take(MAX_INSTANCES)
-            .map(|route| instance_card(site, viewer, route))
+            .map(|route| InstanceCard::new(site, viewer, route))
             .collect();
         let limit = usize::try_from(MAX_APPS).unwrap_or(usize::MAX);
-        let more_apps = apps
-            .as_deref()
-            .filter(|apps| apps.len() > limit)
-            .and_then(|apps| apps.get(limit - 1))
-            .map(|last| address(query, &AppCursor::after(last)));
-        let apps = apps.map(|apps| {
-            apps.into_iter()
-                .take(limit)
-                .map(|app| AppCard::new(site, app, viewer, (snapshot, tags)))
-                .collect()
-        });
-        let asked = Asked::new(query, viewer, tags);
+        let is_found = found.is_some();
+        let Found {
+            mut apps,
+            pinned,
+            opinions,
+        } = found.unwrap_or_default();
+        let more_apps = (apps.len() > limit)
+            .then(|| apps.get(limit - 1))
+            .flatten()
+            .map(|last| address(query, Some(&AppCursor::after(last))));
+        apps.truncate(limit);
+        apps.retain(|app| pinned.iter().all(|pinned| pinned.uid != app.uid));
+        let cards = |apps: Vec<App>| {
+            let card = |app| AppCard::new(site, app, viewer, (snapshot, tags), &opinions);
+            apps.into_iter().map(card).collect()
+        };
         Self {
             frame,
             instances,
             more_instances,
-            apps,
+            list: "/",
+            pinned: cards(pinned),
+            apps: is_found.then(|| cards(apps)),
             more_apps,
-            is_first: query.after.is_none() && asked.is_all(),
-            asked,
+            here: address(query, query.after.as_ref()),
+            is_first: app_query::is_for_all(query),
+            asked: Asked::new(query, viewer, tags),
             done: news.done(),
             states: states_of(&viewer.name),
             script: STATES_SCRIPT,
@@ -178,29 +183,18 @@ fn may_know(viewer: &Viewer, tag: &Tag) -> bool {
         || viewer.grants.as_deref().is_some_and(visits)
 }
 
-/// Address of the apps after a place in the list.
-fn address(query: &AppQuery, after: &AppCursor) -> String {
+/// Address of the apps that are asked for, after a place in the list.
+fn address(query: &AppQuery, after: Option<&AppCursor>) -> String {
     let mut parameters = form_urlencoded::Serializer::new(String::new());
     for (name, value) in app_query::asked(query) {
         if let Some(value) = value {
             parameters.append_pair(name, value);
         }
     }
-    parameters.append_pair("after", &after.to_string());
-    format!("/?{}#apps", parameters.finish())
-}
-
-fn instance_card<'a>(site: &Site, viewer: &Viewer, route: &'a Route) -> InstanceCard<'a> {
-    InstanceCard {
-        id: route.id.as_ref(),
-        url: site.instance_url(&route.id, route.form.unwrap_or(Form::Domain)),
-        app: &route.app.name,
-        version: &route.app.version,
-        visibility: visibility_words(route.visibility).0,
-        now: State::of(route, Rights::of(Some(viewer), route)),
-        suspended: route.suspended,
-        is_ending: route.deleted.is_some(),
+    if let Some(after) = after {
+        parameters.append_pair("after", &after.to_string());
     }
+    format!("/?{}#apps", parameters.finish())
 }
 
 #[cfg(test)]
@@ -238,14 +232,17 @@ mod tests {
         let mut script = example("script");
         script.lifecycle = Lifecycle::Link;
         script.link = Some("javascript:alert(1)".to_owned());
-        let apps = vec![example("Hello_World"), link, script];
+        let found = Found {
+            apps: vec![example("Hello_World"), link, script],
+            ..Found::default()
+        };
         let token = FormToken::of("secret");
         let frame = Frame::for_viewer(&site, &viewer, &token);
         let query = AppQuery::default();
         let page = Home::new(
             (&site, frame),
             &viewer,
-            (&query, Some(apps)),
+            (&query, Some(found)),
             (&snapshot, &[]),
             News::None,
         );
@@ -292,12 +289,15 @@ mod tests {
         let limit = usize::try_from(MAX_APPS).expect("few");
         let page = |count: usize| {
             let apps = (0..count).map(|number| example(&format!("app-{number}")));
-            let apps = Some(apps.collect());
+            let found = Found {
+                apps: apps.collect(),
+                ..Found::default()
+            };
             let frame = (&site, Frame::for_viewer(&site, &viewer, &token));
             let page = Home::new(
                 frame,
                 &viewer,
-                (&query, apps),
+                (&query, Some(found)),
                 (&snapshot, &tags),
                 News::None,
             );

@@ -18,7 +18,7 @@ use super::{
 use crate::error::Error;
 use crate::policy::{Action, Decision, decide};
 use crate::site::Site;
-use crate::table::{AppEntry, Route, Snapshot};
+use crate::table::{AppEntry, Route, Size, Snapshot};
 use crate::target::Form;
 use crate::viewer::Viewer;
 use crate::waiting::Rights;
@@ -70,6 +70,8 @@ pub(in crate::web) struct Instance<'a> {
     log_script: Inline,
     aliases: Vec<Alias>,
     versions: Vec<&'a str>,
+    size: Option<&'a str>,
+    sizes: &'a [Size],
     done: Option<&'static str>,
     problem: Option<String>,
     states: String,
@@ -161,6 +163,11 @@ impl<'a> Instance<'a> {
             log_script: LOG_SCRIPT,
             aliases: aliases(site, route, snapshot),
             versions: other_versions(viewer, &route.app, snapshot),
+            size: route.size.as_deref(),
+            sizes: snapshot
+                .apps
+                .get(&route.app)
+                .map_or(&[][..], |entry| &entry.sizes),
             done: news.done(),
             problem: failure.map(problem),
             states: states_of(&route.owner),
