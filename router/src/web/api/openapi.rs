@@ -539,7 +539,11 @@ fn operation(endpoint: Endpoint, schemas: &mut Schemas) -> Option<Operation> {
                 ),
                 text("name", "Those to things of this name."),
                 limit(),
-                after(),
+                query(
+                    "after",
+                    "Where to go on, as `next` of the answer before has it.",
+                    &json!({ "type": "string", "pattern": "^[0-9]{1,18}$" }),
+                ),
             ],
             body: None,
             done: (
