@@ -9,12 +9,6 @@ pub const FINALIZER: &str = "wavestore.io/release";
 /// Label on every object of an instance; its value is the instance's name.
 pub const INSTANCE_LABEL: &str = "wavestore.io/instance";
 
-/// Label by which a Secret is open to apps. What does not carry it, the store's own Secrets among them, is closed.
-pub const APP_SECRET_LABEL: &str = "wavestore.io/app-secret";
-
-/// The value of [`APP_SECRET_LABEL`] that opens a Secret.
-pub const APP_SECRET_OPEN: &str = "true";
-
 /// Annotation of a `WaveInstance` that asks for a redeployment whenever its value changes: the app is resolved anew, with the
 /// store's settings of the day, and its pod starts again.
 pub const REDEPLOY_ANNOTATION: &str = "wavestore.io/redeploy";

@@ -13,6 +13,7 @@ mod instance;
 mod naming;
 mod runtime;
 mod schema;
+mod secret;
 
 pub use activity::report_interval;
 pub use alias::{WaveAlias, WaveAliasSpec, WaveAliasStatus};
@@ -21,9 +22,9 @@ pub use condition::{
     ConditionStatus, ConditionType, condition, find_condition, holds, set_condition,
 };
 pub use contract::{
-    APP_PORT, APP_SECRET_LABEL, APP_SECRET_OPEN, BUILD_AUDIENCE, BUILD_LABEL, BUNDLE_ANNOTATION,
-    ENVIRONMENT_ANNOTATION, FINALIZER, GROUP, HEALTH_PORT, INSTANCE_LABEL, INSTANCE_PATH,
-    REDEPLOY_ANNOTATION, RESERVED_INSTANCE_NAME, SUSPENDED_PHASE, TOKEN_AUDIENCE,
+    APP_PORT, BUILD_AUDIENCE, BUILD_LABEL, BUNDLE_ANNOTATION, ENVIRONMENT_ANNOTATION, FINALIZER,
+    GROUP, HEALTH_PORT, INSTANCE_LABEL, INSTANCE_PATH, REDEPLOY_ANNOTATION, RESERVED_INSTANCE_NAME,
+    SUSPENDED_PHASE, TOKEN_AUDIENCE,
 };
 pub use instance::{
     InstanceRelease, WaveInstance, WaveInstanceSpec, WaveInstanceStatus, normalize_values,
@@ -34,6 +35,10 @@ pub use runtime::{
     RuntimeVolume,
 };
 pub use schema::{crd_manifests, values_schema};
+pub use secret::{
+    APP_SECRET_LABEL, SECRET_APP_ANNOTATION, SECRET_INDEX, SECRET_OWNER_ANNOTATION, SecretEntry,
+    SecretFault, SecretReaders, SecretScope,
+};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -225,6 +225,7 @@ async fn serve(args: Args) -> Result<(), Error> {
         freshness: freshness.clone(),
         errors: Attempts::default(),
         readers: Readers::default(),
+        secrets: app::secrets::index::Index::default(),
         environments: Environments::new(environments.limits()),
         limits: limits.clone(),
         stop: stop.clone(),

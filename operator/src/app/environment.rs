@@ -377,7 +377,7 @@ async fn start(
     let name = job::name(&wanted.key);
     let secrets: Api<Secret> = Api::namespaced(ctx.client.clone(), &ctx.namespace);
     // What may have been closed since the import.
-    secrets::authorize_again(&secrets, &wanted.runtime)
+    secrets::authorize_again(&secrets, &wanted.runtime, &app.spec.owner)
         .await
         .map_err(super::import::Error::from)?;
     ctx.importer.blobs.delete_environment(&wanted.key).await?;

@@ -198,6 +198,9 @@ impl Error {
                 | Refusal::BadSecretKey { .. }
                 | Refusal::ReservedSecret { .. }
                 | Refusal::SecretKeyNotFound { .. }
+                | Refusal::SecretOfAnotherOwner { .. }
+                | Refusal::SecretOfAnotherApp { .. }
+                | Refusal::SecretMarksUnclear { .. }
                 | Refusal::SecretNotOpen { .. } => true,
                 Refusal::SecretNotFound { .. } => false,
             },

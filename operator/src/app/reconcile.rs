@@ -24,7 +24,8 @@ use tracing::{Instrument, error_span, info, warn};
 use super::environment::{self, Environments, Progress, Wanted};
 use super::import::{self, Fetched, Importer};
 use super::resolve::{StoreSettings, idle_timeout_seconds, resolve};
-use super::secrets::{self, Readers};
+use super::secrets::index::Index;
+use super::secrets::{self, Asking, Readers};
 use super::status;
 use crate::attempts::Attempts;
 use crate::error::{Error, message};
@@ -63,6 +64,7 @@ pub(crate) struct Context {
     pub(crate) freshness: Arc<Freshness>,
     pub(crate) errors: Attempts,
     pub(crate) readers: Readers,
+    pub(crate) secrets: Index,
     pub(crate) environments: Environments,
     pub(crate) limits: Limits,
     pub(crate) stop: CancellationToken,
@@ -94,7 +96,16 @@ pub(crate) async fn run(ctx: Arc<Context>, leadership: &Leadership) {
     let queue = standby::until_leading(queue, apps.clone(), listing, leadership)
         .take_until(ctx.stop.clone().cancelled_owned());
     let others = apps.clone();
-    applier(
+    let secrets: Api<Secret> = Api::namespaced(ctx.client.clone(), &ctx.namespace);
+    let maps = Api::namespaced(ctx.client.clone(), &ctx.namespace);
+    let (told, begun) = (ctx.clone(), leadership.begun());
+    let told = async {
+        begun.await;
+        told.secrets.publish(&secrets, &maps).await;
+    };
+    let stop = ctx.stop.clone();
+    let told = stop.run_until_cancelled(told);
+    let imported = applier(
         move |app, ctx: Arc<Context>| reconcile(app, others.clone(), ctx).boxed(),
         |app, error, ctx| error_policy(&app, error, &ctx),
         ctx,
@@ -112,11 +123,11 @@ pub(crate) async fn run(ctx: Arc<Context>, leadership: &Leadership) {
             );
         }
         futures::future::ready(())
-    })
-    .await;
+    });
+    tokio::join!(told, imported);
 }
 
-/// The apps that name a Secret which was opened, closed, or changed while open.
+/// The apps that name a Secret which was opened, closed, or changed while open. What is told of Secrets follows.
 fn readers_of_changed_secrets(
     ctx: &Arc<Context>,
 ) -> impl Stream<Item = watcher::Result<ObjectRef<WaveApp>>> + Send + 'static {
@@ -129,6 +140,9 @@ fn readers_of_changed_secrets(
             secrets::watch(),
         )
         .flat_map(move |event| {
+            if let Ok(event) = &event {
+                ctx.secrets.note(event);
+            }
             let apps = match event {
                 Err(error) => return stream::iter(vec![Err(error)]),
                 Ok(watcher::Event::Apply(secret) | watcher::Event::Delete(secret)) => {
@@ -414,7 +428,11 @@ async fn import(
     let references = secrets::references(&bundle.manifest).map_err(secrets::Error::from)?;
     ctx.readers.note(&name, &references);
     let secrets: Api<Secret> = Api::namespaced(ctx.client.clone(), &ctx.namespace);
-    let grant = secrets::authorize(&secrets, &references).await?;
+    let asking = Asking {
+        app: &bundle.manifest.app.name,
+        owner: &app.spec.owner,
+    };
+    let grant = secrets::authorize(&secrets, &references, asking).await?;
     let runtime = resolve(
         &bundle.manifest,
         &name,

@@ -1,14 +1,14 @@
-//! Which Secrets an app may read: those that carry the label, and no others.
+//! Which Secrets an app may read: those whose marks open them to it, and no others.
 
+pub(crate) mod index;
 mod readers;
 mod refusal;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bundle::{Manifest, Source};
-use crds::{APP_SECRET_LABEL, APP_SECRET_OPEN, Runtime};
+use crds::{APP_SECRET_LABEL, Runtime, SecretFault, SecretReaders};
 use k8s_openapi::api::core::v1::{Secret, SecretKeySelector};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::Api;
 use kube::runtime::watcher;
 
@@ -32,15 +32,24 @@ pub(crate) struct Reference {
     optional: bool,
 }
 
+/// The app that wants to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Asking<'a> {
+    /// Its name, which others may publish versions of, too.
+    pub(crate) app: &'a str,
+    /// Who owns this version.
+    pub(crate) owner: &'a str,
+}
+
 /// How a Secret looks to apps.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Seen {
     /// There is none.
     Absent,
-    /// It does not carry the label.
-    Closed,
-    /// It does, and has these keys.
-    Open(BTreeSet<String>),
+    /// It is open to nobody.
+    Closed(SecretFault),
+    /// It is open to some, and has these keys.
+    Open(SecretReaders, BTreeSet<String>),
 }
 
 /// Proof of which keys an app may read; what is not in it is left out of the app's pods.
@@ -147,7 +156,11 @@ fn is_key(text: &str) -> bool {
 }
 
 /// Decides what an app may read. An optional key that is not there is left out of the grant.
-fn grant(references: &[Reference], seen: &BTreeMap<String, Seen>) -> Result<Grant, Refusal> {
+fn grant(
+    references: &[Reference],
+    seen: &BTreeMap<String, Seen>,
+    asking: Asking<'_>,
+) -> Result<Grant, Refusal> {
     let mut granted = BTreeSet::new();
     for reference in references {
         let Reference {
@@ -156,34 +169,48 @@ fn grant(references: &[Reference], seen: &BTreeMap<String, Seen>) -> Result<Gran
             key,
             optional,
         } = reference;
-        match seen.get(secret).unwrap_or(&Seen::Absent) {
-            Seen::Closed => {
-                return Err(Refusal::SecretNotOpen {
-                    entry: entry.clone(),
-                    secret: secret.clone(),
+        let (entry, secret, key) = (entry.clone(), secret.clone(), key.clone());
+        match seen.get(&secret).unwrap_or(&Seen::Absent) {
+            Seen::Closed(SecretFault::Closed) => {
+                return Err(Refusal::SecretNotOpen { entry, secret });
+            }
+            Seen::Closed(fault) => {
+                let fault = fault.clone();
+                return Err(Refusal::SecretMarksUnclear {
+                    entry,
+                    secret,
+                    fault,
                 });
             }
-            Seen::Open(keys) if keys.contains(key) => {
-                granted.insert((secret.clone(), key.clone()));
+            Seen::Open(readers, _) if !admits(readers, asking) => {
+                let app = asking.app.to_owned();
+                return Err(match readers.app() {
+                    Some(_) => Refusal::SecretOfAnotherApp { entry, secret, app },
+                    None => Refusal::SecretOfAnotherOwner { entry, secret },
+                });
             }
-            Seen::Absent | Seen::Open(_) if *optional => {}
+            Seen::Open(_, keys) if keys.contains(&key) => {
+                granted.insert((secret, key));
+            }
+            Seen::Absent | Seen::Open(..) if *optional => {}
             Seen::Absent => {
-                return Err(Refusal::SecretNotFound {
-                    entry: entry.clone(),
-                    secret: secret.clone(),
-                    key: key.clone(),
-                });
+                return Err(Refusal::SecretNotFound { entry, secret, key });
             }
-            Seen::Open(_) => {
-                return Err(Refusal::SecretKeyNotFound {
-                    entry: entry.clone(),
-                    secret: secret.clone(),
-                    key: key.clone(),
-                });
+            Seen::Open(..) => {
+                return Err(Refusal::SecretKeyNotFound { entry, secret, key });
             }
         }
     }
     Ok(Grant(granted))
+}
+
+/// Whether an app is one of those that a Secret is for. A name is nobody's, so it never opens anything without the owner.
+fn admits(readers: &SecretReaders, asking: Asking<'_>) -> bool {
+    match readers {
+        SecretReaders::AllUsers { .. } => true,
+        SecretReaders::Private { owner } => owner == asking.owner,
+        SecretReaders::App { owner, app } => owner == asking.owner && app == asking.app,
+    }
 }
 
 impl Grant {
@@ -230,6 +257,7 @@ impl Error {
 pub(crate) async fn authorize(
     secrets: &Api<Secret>,
     references: &[Reference],
+    asking: Asking<'_>,
 ) -> Result<Grant, Error> {
     let mut seen = BTreeMap::new();
     for Reference { secret, .. } in references {
@@ -241,41 +269,46 @@ pub(crate) async fn authorize(
             seen.insert(secret.clone(), found);
         }
     }
-    Ok(grant(references, &seen)?)
+    Ok(grant(references, &seen, asking)?)
 }
 
 /// Decides again, right before pods get what an app was resolved to some time ago.
-pub(crate) async fn authorize_again(secrets: &Api<Secret>, runtime: &Runtime) -> Result<(), Error> {
-    authorize(secrets, &references_of(runtime)).await.map(drop)
+pub(crate) async fn authorize_again(
+    secrets: &Api<Secret>,
+    runtime: &Runtime,
+    owner: &str,
+) -> Result<(), Error> {
+    let asking = Asking {
+        app: &runtime.app.name,
+        owner,
+    };
+    let granted = authorize(secrets, &references_of(runtime), asking).await;
+    granted.map(drop)
 }
 
 async fn look(secrets: &Api<Secret>, name: &str) -> Result<Seen, kube::Error> {
     // The values of a closed one are not even fetched.
-    match secrets.get_metadata_opt(name).await? {
-        None => return Ok(Seen::Absent),
-        Some(secret) if !is_open(&secret.metadata) => return Ok(Seen::Closed),
-        Some(_) => {}
+    let Some(secret) = secrets.get_metadata_opt(name).await? else {
+        return Ok(Seen::Absent);
+    };
+    if let Err(fault) = SecretReaders::of(&secret.metadata) {
+        return Ok(Seen::Closed(fault));
     }
-    Ok(match secrets.get_opt(name).await? {
-        None => Seen::Absent,
-        Some(secret) if is_open(&secret.metadata) => {
-            Seen::Open(secret.data.unwrap_or_default().into_keys().collect())
-        }
-        Some(_) => Seen::Closed,
+    let Some(secret) = secrets.get_opt(name).await? else {
+        return Ok(Seen::Absent);
+    };
+    Ok(match SecretReaders::of(&secret.metadata) {
+        Err(fault) => Seen::Closed(fault),
+        Ok(readers) => Seen::Open(
+            readers,
+            secret.data.unwrap_or_default().into_keys().collect(),
+        ),
     })
 }
 
-fn is_open(metadata: &ObjectMeta) -> bool {
-    metadata
-        .labels
-        .as_ref()
-        .and_then(|labels| labels.get(APP_SECRET_LABEL))
-        .is_some_and(|value| value == APP_SECRET_OPEN)
-}
-
-/// What to watch: open Secrets. One that is closed leaves the watch as if it were deleted.
+/// What to watch: Secrets that carry the label. One that is closed leaves the watch as if it were deleted.
 pub(crate) fn watch() -> watcher::Config {
-    watcher::Config::default().labels(&format!("{APP_SECRET_LABEL}={APP_SECRET_OPEN}"))
+    watcher::Config::default().labels(APP_SECRET_LABEL)
 }
 
 #[cfg(test)]
@@ -284,6 +317,12 @@ mod tests {
 
     use super::*;
     use crate::error::message;
+
+    /// The version of the app `hello` that alice owns.
+    const HELLO: Asking<'_> = Asking {
+        app: "hello",
+        owner: "alice",
+    };
 
     /// What becomes of an app with these tables, where `open` has the key `password` and `closed` no label.
     fn outcome(tables: &str) -> Result<Grant, Refusal> {
@@ -294,12 +333,118 @@ mod tests {
         let seen = BTreeMap::from([
             (
                 "open".to_owned(),
-                Seen::Open(BTreeSet::from(["password".to_owned()])),
+                with_password(SecretReaders::AllUsers { owner: None }),
             ),
-            ("closed".to_owned(), Seen::Closed),
+            ("closed".to_owned(), Seen::Closed(SecretFault::Closed)),
             ("gone".to_owned(), Seen::Absent),
         ]);
-        grant(&references(&manifest)?, &seen)
+        grant(&references(&manifest)?, &seen, HELLO)
+    }
+
+    fn with_password(readers: SecretReaders) -> Seen {
+        Seen::Open(readers, BTreeSet::from(["password".to_owned()]))
+    }
+
+    /// What a Secret is to a version of alice's of the app `hello`, to one of bob's, to alice's app `other` and to bob's.
+    #[test]
+    fn the_truth_table_of_scopes() {
+        let (alice, hello) = (|| "alice".to_owned(), || "hello".to_owned());
+        let closed = |fault| Seen::Closed(fault);
+        let cases = [
+            (Seen::Absent, ["absent"; 4]),
+            (closed(SecretFault::Closed), ["closed"; 4]),
+            (
+                closed(SecretFault::UnknownScope("all".to_owned())),
+                ["unclear"; 4],
+            ),
+            (
+                closed(SecretFault::Lacks(crds::SECRET_OWNER_ANNOTATION)),
+                ["unclear"; 4],
+            ),
+            (
+                with_password(SecretReaders::AllUsers { owner: None }),
+                ["reads"; 4],
+            ),
+            (
+                with_password(SecretReaders::AllUsers {
+                    owner: Some(alice()),
+                }),
+                ["reads"; 4],
+            ),
+            (
+                with_password(SecretReaders::Private { owner: alice() }),
+                ["reads", "another owner", "reads", "another owner"],
+            ),
+            (
+                with_password(SecretReaders::App {
+                    owner: alice(),
+                    app: hello(),
+                }),
+                ["reads", "another app", "another app", "another app"],
+            ),
+        ];
+        let asking = [
+            ("hello", "alice"),
+            ("hello", "bob"),
+            ("other", "alice"),
+            ("other", "bob"),
+        ];
+        for (seen, expected) in cases {
+            for optional in [false, true] {
+                let reference = Reference {
+                    entry: "[[Env]] PASSWORD".to_owned(),
+                    secret: "database".to_owned(),
+                    key: "password".to_owned(),
+                    optional,
+                };
+                let all = BTreeMap::from([("database".to_owned(), seen.clone())]);
+                let found = asking.map(|(app, owner)| {
+                    let asking = Asking { app, owner };
+                    match grant(std::slice::from_ref(&reference), &all, asking) {
+                        Ok(granted) if granted.holds("database", "password") => "reads",
+                        // What is optional and not there is not read.
+                        Ok(_) => "absent",
+                        Err(refusal) => match refusal.code() {
+                            "SecretNotFound" => "absent",
+                            "SecretNotOpen" => "closed",
+                            "SecretMarksUnclear" => "unclear",
+                            "SecretOfAnotherOwner" => "another owner",
+                            "SecretOfAnotherApp" => "another app",
+                            other => other,
+                        },
+                    }
+                });
+                assert_eq!(found, expected, "{seen:?}, optional: {optional}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_refusal_names_the_fix() {
+        let (entry, secret) = (|| "[[Env]] PASSWORD".to_owned(), || "database".to_owned());
+        let unclear = |fault| Refusal::SecretMarksUnclear {
+            entry: entry(),
+            secret: secret(),
+            fault,
+        };
+        let refusals = [
+            Refusal::SecretOfAnotherOwner {
+                entry: entry(),
+                secret: secret(),
+            },
+            Refusal::SecretOfAnotherApp {
+                entry: entry(),
+                secret: secret(),
+                app: "hello".to_owned(),
+            },
+            unclear(SecretFault::UnknownScope("all".to_owned())),
+            unclear(SecretFault::Lacks(crds::SECRET_APP_ANNOTATION)),
+        ];
+        let lines = refusals.map(|refusal| {
+            let words = message(&refusal, Some(refusal.hint()));
+            format!("{}: {words}", refusal.code())
+        });
+        insta::assert_snapshot!(lines.join("\n"));
     }
 
     fn env(secret: &str, key: &str, more: &str) -> String {
@@ -388,7 +533,7 @@ mod tests {
         let found = references_of(&runtime);
         let names: Vec<&str> = found.iter().map(|found| found.secret.as_str()).collect();
         assert_eq!(names, ["gone", "open"]);
-        let refused = grant(&found, &BTreeMap::new()).expect_err("refused");
+        let refused = grant(&found, &BTreeMap::new(), HELLO).expect_err("refused");
         assert_eq!(refused.code(), "SecretNotFound");
     }
 }

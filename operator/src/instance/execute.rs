@@ -93,7 +93,8 @@ async fn apply(
         (Action::ApplyKept, _) => Resolved::Kept,
         (_, Some(app)) => match &app.runtime {
             Some(runtime) => {
-                let refused = secrets::authorize_again(&ctx.api(), runtime).await.err();
+                let granted = secrets::authorize_again(&ctx.api(), runtime, &app.owner).await;
+                let refused = granted.err();
                 if let Some(error) = refused {
                     let verdict = status::secret_refused(&message(&error, error.hint()));
                     ctx.publish(instance, seen, &verdict).await?;

@@ -33,6 +33,8 @@ const CACHE_GRACE: Duration = Duration::from_secs(15);
 pub(crate) struct AppEntry {
     /// Which app it is, once imported.
     pub(crate) app: Option<AppRef>,
+    /// Who owns it.
+    pub(crate) owner: String,
     /// Where it leads, when it is a link.
     pub(crate) link: Option<String>,
     /// Hash of what its instances run with.
@@ -54,6 +56,7 @@ pub(crate) fn keep_app(app: WaveApp) -> Kept<AppEntry> {
         object: name,
         value: AppEntry {
             app: status.app,
+            owner: app.spec.owner,
             link: status.link,
             runtime_hash: status.runtime.as_ref().map_or(0, releases::runtime_hash),
             idle_timeout: status
