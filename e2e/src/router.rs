@@ -1,14 +1,19 @@
 //! The router as a process of this machine, with instances that are no pods: their endpoints are servers of the test.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::process::ExitStatus;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
-use crds::{AppMode, RoutingMode, Visibility, WaveApp, WaveInstance};
+use crds::{AppMode, RoutingMode, SECRET_INDEX, SecretEntry, Visibility, WaveApp, WaveInstance};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::api::{Patch, PatchParams};
+use kube::ResourceExt;
+use kube::api::{ListParams, Patch, PatchParams};
 use nix::sys::signal::Signal;
 use serde_json::json;
+use tokio::task::JoinSet;
 
 use crate::{
     Sandbox, User, instance,
@@ -363,6 +368,40 @@ impl Sandbox {
             .patch(name, &params, &Patch::Apply(&slice))
             .await?;
         Ok(())
+    }
+}
+
+impl Sandbox {
+    /// Tells routers of Secrets as an operator does, until what this answers is dropped: for tests whose apps no operator may
+    /// look at.
+    #[must_use]
+    pub fn tell_of_secrets(&self) -> JoinSet<Result<()>> {
+        let (secrets, maps) = (self.api::<Secret>(), self.api::<ConfigMap>());
+        let mut task = JoinSet::new();
+        task.spawn(async move {
+            let params = PatchParams::apply("e2e").force();
+            let labelled = ListParams::default().labels(crds::APP_SECRET_LABEL);
+            let mut pace = tokio::time::interval(Duration::from_millis(50));
+            let mut told = None;
+            loop {
+                pace.tick().await;
+                let mut data = BTreeMap::new();
+                for secret in secrets.list(&labelled).await? {
+                    if let Some(entry) = SecretEntry::of(&secret) {
+                        data.insert(secret.name_any(), serde_json::to_string(&entry)?);
+                    }
+                }
+                if told.as_ref() == Some(&data) {
+                    continue;
+                }
+                let map = json!({
+                    "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": SECRET_INDEX }, "data": data,
+                });
+                maps.patch(SECRET_INDEX, &params, &Patch::Apply(&map)).await?;
+                told = Some(data);
+            }
+        });
+        task
     }
 }
 

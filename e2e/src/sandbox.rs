@@ -183,6 +183,15 @@ impl Sandbox {
         Ok(path)
     }
 
+    /// The API server as `operator` or `router` sees it.
+    ///
+    /// # Errors
+    /// The API server gives no token.
+    pub async fn client_of(&self, of: &str) -> Result<Client> {
+        let kubeconfig = self.kubeconfig(of, None).await?;
+        Ok(Client::try_from(config(&kubeconfig).await?)?)
+    }
+
     /// Where the next program of this name writes its log, which is printed when the test fails.
     pub(crate) fn next_log(&self, name: &str) -> PathBuf {
         let mut logs = self.logs.lock();

@@ -125,6 +125,38 @@ pub(crate) enum Error {
         /// How many they may.
         limit: u64,
     },
+    /// What no secret can be.
+    #[error("there can be no such secret: {0}")]
+    BadSecret(&'static str),
+    /// A document of a secret that cannot be read: what is wrong would be said with values in it.
+    #[error("the body is no document of a secret: see line {line}, column {column}")]
+    UnreadableSecret {
+        /// Where it is wrong.
+        line: usize,
+        /// The same.
+        column: usize,
+    },
+    /// An app is named where none belongs, or the other way round.
+    #[error("a secret names an app if its scope is `App`, and only then")]
+    SecretScopeUnclear,
+    /// A Secret of somebody else's, or of none of the store's, has this name.
+    #[error("the name `{0}` is taken by a Secret that is not yours")]
+    SecretNameTaken(String),
+    /// A secret is to be made that is there.
+    #[error("there is a secret `{0}` already")]
+    SecretExists(String),
+    /// Apps still read the secret.
+    #[error("apps read the secret: {0}")]
+    SecretInUse(String),
+    /// A Secret that carries marks which are not the store's.
+    #[error("the secret `{0}` is kept by those who run the cluster")]
+    ForeignSecret(String),
+    /// An account has as many secrets as it may have.
+    #[error("the account has {limit} secrets, and may not have more")]
+    TooManySecrets {
+        /// How many there may be.
+        limit: usize,
+    },
     /// The app does not exist, or is not for this viewer: the same answer for both.
     #[error("there is no app `{0}` that you may run")]
     NoApp(AppRef),
@@ -329,6 +361,8 @@ impl Error {
             | Self::BadDocument(_)
             | Self::BadInstanceName
             | Self::BadTag(_)
+            | Self::BadSecret(_)
+            | Self::UnreadableSecret { .. }
             | Self::BadTicket
             | Self::BadAttempt
             | Self::TokenRefused(_)
@@ -369,6 +403,11 @@ impl Error {
             | Self::TagExists(_)
             | Self::TooManyTags { .. }
             | Self::TooManyPreferences { .. }
+            | Self::SecretNameTaken(_)
+            | Self::SecretExists(_)
+            | Self::SecretInUse(_)
+            | Self::ForeignSecret(_)
+            | Self::TooManySecrets { .. }
             | Self::LastAdmin(_)
             | Self::Overtaken => StatusCode::CONFLICT,
             Self::NotFound | Self::Hidden | Self::NoAccount => StatusCode::NOT_FOUND,
@@ -377,6 +416,7 @@ impl Error {
             | Self::NoSize(_)
             | Self::NoOwner(_)
             | Self::NoInstance(_)
+            | Self::SecretScopeUnclear
             | Self::KeyReused
             | Self::KubernetesRefused(_)
             | Self::BadBundle(_) => StatusCode::UNPROCESSABLE_ENTITY,
@@ -454,11 +494,20 @@ impl Error {
                 Some("open the page again and send the form from there; cookies must be allowed")
             }
             Self::Forbidden | Self::TagForbidden(_) => Some("ask an admin of the store"),
-            Self::TagExists(_) => Some("choose another name, or change the one that is there"),
+            Self::SecretExists(_) | Self::TagExists(_) => {
+                Some("choose another name, or change the one that is there")
+            }
             Self::TooManyTags { .. } => Some("delete one that no app has"),
             Self::TooManyPreferences { .. } => Some("take back one that you do not need any more"),
             Self::OwnerOnly | Self::LogForbidden => Some("ask its owner"),
-            Self::InstanceNameTaken(_) => Some("choose another name"),
+            Self::InstanceNameTaken(_) | Self::SecretNameTaken(_) => Some("choose another name"),
+            Self::SecretInUse(_) => {
+                Some("delete these versions first, or publish others that do without it")
+            }
+            Self::ForeignSecret(_) => Some("change it with kubectl, or ask who does"),
+            Self::TooManySecrets { .. } => {
+                Some("delete one that no app reads, or put several keys into one")
+            }
             Self::AppExists(_) => Some("raise `Version` in app.toml"),
             Self::AppInUse(_) => Some("delete them first, or ask their owners"),
             Self::NoSize(_) => Some("choose one of those that the app's page offers, or none"),
@@ -525,6 +574,9 @@ impl Error {
             | Self::BadDocument(_)
             | Self::BadInstanceName
             | Self::BadTag(_)
+            | Self::BadSecret(_)
+            | Self::UnreadableSecret { .. }
+            | Self::SecretScopeUnclear
             | Self::NoInstance(_)
             | Self::KubernetesRefused(_)
             | Self::BadBundle(_)
@@ -580,6 +632,14 @@ impl Error {
             | Self::TagForbidden(_)
             | Self::TooManyTags { .. }
             | Self::TooManyPreferences { .. }
+            | Self::BadSecret(_)
+            | Self::UnreadableSecret { .. }
+            | Self::SecretScopeUnclear
+            | Self::SecretNameTaken(_)
+            | Self::SecretExists(_)
+            | Self::SecretInUse(_)
+            | Self::ForeignSecret(_)
+            | Self::TooManySecrets { .. }
             | Self::InstanceNameTaken(_)
             | Self::BadBundle(_)
             | Self::AppExists(_)

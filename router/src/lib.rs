@@ -36,6 +36,7 @@ mod proxy;
 mod redirect;
 mod replicas;
 mod runtime;
+mod secrets;
 mod server;
 mod session;
 mod shares;

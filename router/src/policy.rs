@@ -3,7 +3,7 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 use catalog::Role;
-use crds::{Lifecycle, Visibility, WaveInstanceSpec};
+use crds::{Lifecycle, SecretReaders, Visibility, WaveInstanceSpec};
 
 use crate::grants::Grants;
 use crate::table::{AppEntry, Route};
@@ -47,6 +47,21 @@ pub(crate) enum Action<'a> {
     Share(Instance<'a>),
     /// Read what the app in an instance has written.
     ReadLog(Instance<'a>),
+    /// Have secrets for apps.
+    UseSecrets,
+    /// See that a secret is there and what its keys are called; its values are shown to nobody. `None` is a secret that does
+    /// not exist.
+    SeeSecret(Option<Secret<'a>>),
+    /// Replace or delete a secret, or make one like this.
+    ManageSecret(Secret<'a>),
+}
+
+/// What counts of a secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Secret<'a> {
+    pub readers: &'a SecretReaders,
+    /// The versions that read it, if it is for one app.
+    pub versions: &'a [App<'a>],
 }
 
 /// What counts of an app.
@@ -104,10 +119,18 @@ pub(crate) fn decide(viewer: Option<&Viewer>, action: Action<'_>) -> Decision {
             }
             true
         }
-        Action::Publish | Action::SeeTags => match viewer.role {
+        Action::Publish | Action::SeeTags | Action::UseSecrets => match viewer.role {
             Role::Full | Role::Admin => true,
             Role::Visitor => return Decision::Forbid,
         },
+        Action::SeeSecret(secret) => secret.is_some_and(|secret| sees_secret(viewer, secret)),
+        Action::ManageSecret(secret) => {
+            let manages = manages_secret(viewer, secret);
+            if !manages && sees_secret(viewer, secret) {
+                return Decision::Forbid;
+            }
+            manages
+        }
         Action::ManageApp(app) => {
             let sees = sees(viewer, app);
             if sees && !is_admin && !owns(app.owner) && !manages_by_tag(viewer, app) {
@@ -176,7 +199,10 @@ fn decide_for_nobody(action: Action<'_>) -> Decision {
         | Action::RunApp(_)
         | Action::Manage(_)
         | Action::Share(_)
-        | Action::ReadLog(_) => false,
+        | Action::ReadLog(_)
+        | Action::UseSecrets
+        | Action::SeeSecret(_)
+        | Action::ManageSecret(_) => false,
     };
     if is_public {
         Decision::Allow
@@ -202,6 +228,25 @@ fn sees(viewer: &Viewer, app: App<'_>) -> bool {
 fn manages_by_tag(viewer: &Viewer, app: App<'_>) -> bool {
     let manages = |grants: &Grants| grants.manages(app.tags.into_iter().flatten());
     viewer.role == Role::Full && viewer.grants.as_deref().is_some_and(manages)
+}
+
+fn sees_secret(viewer: &Viewer, secret: Secret<'_>) -> bool {
+    let is_for_all = matches!(secret.readers, SecretReaders::AllUsers { .. });
+    manages_secret(viewer, secret) || (is_for_all && viewer.role == Role::Full)
+}
+
+/// A secret of one app is managed by its owner, and by those who manage every version that reads it.
+fn manages_secret(viewer: &Viewer, secret: Secret<'_>) -> bool {
+    let manages = |app: &App<'_>| manages_by_tag(viewer, *app);
+    match (viewer.role, secret.readers) {
+        (Role::Admin, _) => true,
+        (Role::Visitor, _) | (Role::Full, SecretReaders::AllUsers { .. }) => false,
+        (Role::Full, SecretReaders::Private { owner }) => **owner == *viewer.name,
+        (Role::Full, SecretReaders::App { owner, .. }) => {
+            **owner == *viewer.name
+                || (!secret.versions.is_empty() && secret.versions.iter().all(manages))
+        }
+    }
 }
 
 impl<'a> From<&'a Route> for Instance<'a> {
@@ -521,6 +566,45 @@ mod tests {
         ];
         for (action, expected) in cases {
             assert_eq!(letters(action), expected, "{action:?}");
+        }
+    }
+
+    /// The same columns.
+    #[test]
+    fn the_truth_table_of_secrets() {
+        use Visibility::{AllUsers, Private};
+        let [sales, other] = ["sales", "other"].map(|tag| [tag.to_owned()]);
+        let owner = || "owner".to_owned();
+        let readers = [
+            SecretReaders::Private { owner: owner() },
+            SecretReaders::App {
+                owner: owner(),
+                app: "hello".to_owned(),
+            },
+            SecretReaders::AllUsers {
+                owner: Some(owner()),
+            },
+            SecretReaders::AllUsers { owner: None },
+        ];
+        let [private, of_app, for_all, of_cluster] = &readers;
+        let of_sales = [tagged(&sales, Private), marked(&sales, AllUsers)];
+        let of_some = [tagged(&sales, Private), tagged(&other, Private)];
+        assert_eq!(letters(Action::UseSecrets), "S F Y Y F Y Y F Y");
+        assert_eq!(letters(Action::SeeSecret(None)), "S N N N N N N N N");
+        let cases: [(_, &[App<'_>], _, _); 7] = [
+            (private, &[], "S N N Y N Y Y N N", "S N N Y N Y Y N N"),
+            // Tags say nothing of what is all of somebody's.
+            (private, &of_sales, "S N N Y N Y Y N N", "S N N Y N Y Y N N"),
+            (of_app, &[], "S N N Y N Y Y N N", "S N N Y N Y Y N N"),
+            (of_app, &of_sales, "S N N Y N Y Y N Y", "S N N Y N Y Y N Y"),
+            (of_app, &of_some, "S N N Y N Y Y N N", "S N N Y N Y Y N N"),
+            (for_all, &[], "S N Y Y N Y Y N Y", "S N F Y N F Y N F"),
+            (of_cluster, &[], "S N Y Y N Y Y N Y", "S N F Y N F Y N F"),
+        ];
+        for (readers, versions, sees, manages) in cases {
+            let secret = Secret { readers, versions };
+            assert_eq!(letters(Action::SeeSecret(Some(secret))), sees, "{secret:?}");
+            assert_eq!(letters(Action::ManageSecret(secret)), manages, "{secret:?}");
         }
     }
 

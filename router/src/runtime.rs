@@ -37,6 +37,7 @@ use crate::proxy::Proxy;
 use crate::proxy::tunnels::Tunnels;
 use crate::proxy::upstream::Connector;
 use crate::replicas;
+use crate::secrets::Secrets;
 use crate::server::{self, Slots};
 use crate::session::Sessions;
 use crate::sign_in::SignIn;
@@ -376,6 +377,7 @@ impl Core {
                 self.table.clone(),
                 tunnels.clone(),
             ),
+            secrets: Secrets::new(self.client.clone(), &self.namespace),
             uploads: Uploads::default(),
             tags: Tags::new(catalog.clone()),
             catalog,

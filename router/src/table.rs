@@ -6,12 +6,12 @@ mod state;
 pub(crate) mod watch;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use crds::{AppMode, AppRef, Lifecycle, RoutingMode, Visibility, WaveInstance};
+use crds::{AppMode, AppRef, Lifecycle, RoutingMode, SecretEntry, Visibility, WaveInstance};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use tokio::sync::watch as channel;
@@ -221,6 +221,8 @@ pub(crate) struct AppEntry {
     pub idle_timeout: Option<Duration>,
     /// The sizes that its instances may have.
     pub sizes: Vec<Size>,
+    /// Names of the Secrets that it reads, each once.
+    pub secrets: Vec<String>,
     /// Whether the operator calls it ready.
     pub ready: bool,
 }
@@ -255,6 +257,7 @@ impl AppEntry {
             digest: None,
             idle_timeout: None,
             sizes: Vec::new(),
+            secrets: Vec::new(),
             ready: true,
         }
     }
@@ -269,7 +272,12 @@ pub(crate) struct Snapshot {
     pub apps: HashMap<AppRef, Arc<AppEntry>>,
     /// Other names of instances.
     pub names: Arc<Names>,
+    /// Secrets that apps may read, as the operator tells of them.
+    pub secrets: Arc<Secrets>,
 }
+
+/// What is told of Secrets, by their names. No value is among it.
+pub(crate) type Secrets = BTreeMap<String, SecretEntry>;
 
 /// Names of instances that are not their own.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]

@@ -21,6 +21,7 @@ mod logs;
 mod preferences;
 mod publishing;
 mod raw;
+mod secrets;
 mod sign_in;
 mod sockets;
 mod strangers;

@@ -23,6 +23,8 @@ mod pages;
 mod preferences;
 mod provider;
 mod rates;
+mod secret_forms;
+mod secrets;
 mod sign_in;
 mod tag_forms;
 mod tags;
@@ -58,6 +60,7 @@ use crate::origin::{Sender, sender};
 use crate::pod_log::PodLogs;
 use crate::policy::{Action, Decision, decide};
 use crate::redirect::redirect;
+use crate::secrets::Secrets;
 use crate::session::cookie::Cookies;
 use crate::session::{LocalPath, Sessions};
 use crate::sign_in::SignIn;
@@ -117,6 +120,8 @@ pub(crate) struct Store {
     pub apps: Objects<WaveApp>,
     /// Other names of instances in the Kubernetes API.
     pub aliases: Objects<WaveAlias>,
+    /// Secrets of apps in the Kubernetes API, where they cannot be read.
+    pub secrets: Secrets,
     /// Places for those who upload.
     pub uploads: Uploads,
     /// The last lines that their pods have logged.
@@ -420,7 +425,7 @@ async fn handle(
         Kind::Create | Kind::Put | Kind::Change => Some(Media::Json),
     };
     let body = match media {
-        Some(media) => form::read(media, &call.headers, body).await?,
+        Some(media) => form::read(media, endpoint.max_body(), &call.headers, body).await?,
         None => Bytes::new(),
     };
     let form = match media {
@@ -463,6 +468,9 @@ async fn handle(
         Endpoint::SetTag => tag_forms::set(store, visitor, call, &form).await,
         Endpoint::DeleteTag => tag_forms::delete(store, visitor, call, &form).await,
         Endpoint::Audit => audit::page(store, visitor, call).await,
+        Endpoint::Secrets => secret_forms::page(store, visitor, call),
+        Endpoint::SetSecret => secret_forms::set(store, visitor, call, &form).await,
+        Endpoint::DeleteSecret => secret_forms::delete(store, visitor, call, &form).await,
         Endpoint::App => app::page(store, visitor, call).await,
         Endpoint::Run => app::run(store, visitor, call, &form).await,
         Endpoint::Prefer => preferences::press(store, visitor, &form).await,
@@ -496,6 +504,10 @@ async fn handle(
         Endpoint::ApiTag => api::tags::get(store, call).await,
         Endpoint::ApiSetTag => api::tags::set(store, visitor, call, &body).await,
         Endpoint::ApiDeleteTag => api::tags::delete(store, visitor, call).await,
+        Endpoint::ApiSecrets => api::secrets::list(store, visitor, call),
+        Endpoint::ApiSecret => api::secrets::get(store, visitor, call),
+        Endpoint::ApiSetSecret => api::secrets::set(store, visitor, call, &body).await,
+        Endpoint::ApiDeleteSecret => api::secrets::delete(store, visitor, call).await,
     }
 }
 

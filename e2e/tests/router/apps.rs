@@ -3,23 +3,14 @@
 use anyhow::{Result, ensure};
 use crds::{WaveAlias, WaveApp};
 use e2e::{Sandbox, eventually};
+use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Api, Client, Config};
 use serde_json::{Value, json};
-
-/// The API server as a router sees it.
-async fn router(sandbox: &Sandbox) -> Result<Client> {
-    let kubeconfig = Kubeconfig::read_from(sandbox.kubeconfig("router", None).await?)?;
-    let options = KubeConfigOptions::default();
-    let config = Config::from_custom_kubeconfig(kubeconfig, &options).await?;
-    Ok(Client::try_from(config)?)
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_router_exchanges_no_bundle_and_marks_nothing() -> Result<()> {
     let sandbox = Sandbox::create("router-apps").await?;
-    let api: Api<WaveApp> = Api::namespaced(router(&sandbox).await?, &sandbox.name);
+    let api: Api<WaveApp> = Api::namespaced(sandbox.client_of("router").await?, &sandbox.name);
     let digest = format!("sha256:{}", "0".repeat(64));
     let object = |name: &str, marks: Value, bundle: Value| {
         let mut metadata = marks;
@@ -98,7 +89,7 @@ async fn a_router_exchanges_no_bundle_and_marks_nothing() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_router_gives_no_alias_a_host() -> Result<()> {
     let sandbox = Sandbox::create("router-aliases").await?;
-    let api: Api<WaveAlias> = Api::namespaced(router(&sandbox).await?, &sandbox.name);
+    let api: Api<WaveAlias> = Api::namespaced(sandbox.client_of("router").await?, &sandbox.name);
     let admin = sandbox.api::<WaveAlias>();
     let object = |name: &str, spec: Value| {
         serde_json::from_value::<WaveAlias>(json!({

@@ -31,6 +31,10 @@ include-name = ["GET /api/v1/instances/{name}", "PATCH /api/v1/instances/{name}"
 parameters = { "path.name" = "sales" }
 
 [[operations]]
+include-name = ["GET /api/v1/secrets/{name}", "PUT /api/v1/secrets/{name}"]
+parameters = { "path.name" = "database" }
+
+[[operations]]
 include-name = ["GET /api/v1/tags/{name}", "PUT /api/v1/tags/{name}"]
 parameters = { "path.name" = "finance" }
 
@@ -62,6 +66,10 @@ async fn the_api_is_as_it_says() -> Result<()> {
     let tag = user.request(Method::PUT, &router.store("/api/v1/tags/finance"))?;
     let tag = tag.bearer_auth(&token).json(&serde_json::json!({}));
     ensure!(tag.send().await?.status() == 201, "no tag is made");
+    let _told = sandbox.tell_of_secrets();
+    let secret = user.request(Method::PUT, &router.store("/api/v1/secrets/database"))?;
+    let secret = secret.bearer_auth(&token).json(&serde_json::json!({}));
+    ensure!(secret.send().await?.status() == 201, "no secret is made");
     let description = router.store("/api/v1/openapi.json");
     let authorization = format!("headers = {{ Authorization = \"Bearer {token}\" }}\n");
     for (phases, settings) in [

@@ -5,9 +5,8 @@ use anyhow::{Context, Result, ensure};
 use crds::{Visibility, WaveApp, WaveInstance, WaveInstanceSpec};
 use e2e::{ADMIN, ADMIN_PASSWORD, Browser, Router, Sandbox, condition, eventually, instance, pack};
 use fantoccini::Locator;
+use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Api, Client, Config};
 use serde_json::{Value, json};
 
 const NEXT: &str = "[App]\nName = \"hello\"\nVersion = \"1.1.0\"\nTitle = \"Hello Wave\"\n\n[Runtime]\nModule = \"app\"\n";
@@ -159,10 +158,8 @@ async fn an_instance_is_found_run_changed_and_deleted_in_a_browser() -> Result<(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_router_chooses_only_what_is_for_people_to_choose() -> Result<()> {
     let sandbox = Sandbox::create("router-writes").await?;
-    let kubeconfig = Kubeconfig::read_from(sandbox.kubeconfig("router", None).await?)?;
-    let options = KubeConfigOptions::default();
-    let config = Config::from_custom_kubeconfig(kubeconfig, &options).await?;
-    let api: Api<WaveInstance> = Api::namespaced(Client::try_from(config)?, &sandbox.name);
+    let client = sandbox.client_of("router").await?;
+    let api: Api<WaveInstance> = Api::namespaced(client, &sandbox.name);
     let create = async |name: &str, marks: Value| {
         let mut object = serde_json::to_value(WaveInstance::new(
             name,

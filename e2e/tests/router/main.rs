@@ -12,6 +12,7 @@ mod migrations;
 mod oidc;
 mod pages;
 mod rolling_update;
+mod secrets;
 mod smoke;
 mod tags;
 mod terminal;

@@ -119,6 +119,19 @@ async fn every_page_can_be_used_by_everybody() -> Result<()> {
     see("/accounts", "Accounts", "accounts").await?;
     see("/tags", "Tags", "tags").await?;
     see("/audit", "signed in", "audit").await?;
+    see("/secrets", "Secrets", "secrets-empty").await?;
+    for (field, value) in [
+        ("name", "database"),
+        ("key", "password"),
+        ("value", "hunter2"),
+    ] {
+        let css = format!("form.panel input[name='{field}']");
+        let field = browser.page.find(Locator::Css(&css)).await?;
+        field.send_keys(value).await?;
+    }
+    browser.clicks("form.panel button").await?;
+    browser.sees("The secret is set.").await?;
+    see("/secrets", "For all apps of admin", "secrets").await?;
     see("/nothing", "nothing at this address", "not-found").await?;
 
     // Asked first whether the browser is somebody's, on the instance's own host.

@@ -14,6 +14,7 @@ pub(super) enum Kind {
     WaveApps,
     EndpointSlices,
     WaveAliases,
+    AppSecrets,
 }
 
 const KINDS: [Kind; KIND_COUNT] = [
@@ -21,10 +22,11 @@ const KINDS: [Kind; KIND_COUNT] = [
     Kind::WaveApps,
     Kind::EndpointSlices,
     Kind::WaveAliases,
+    Kind::AppSecrets,
 ];
 
 /// How many kinds there are.
-pub(super) const KIND_COUNT: usize = 4;
+pub(super) const KIND_COUNT: usize = 5;
 
 /// How the watches are doing.
 #[derive(Debug, Default)]

@@ -1,17 +1,20 @@
 //! What the router keeps of a Kubernetes object: a few hundred bytes, read once.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crds::{
-    AppRef, ConditionType, INSTANCE_LABEL, Visibility, WaveAlias, WaveAliasSpec, WaveApp,
+    AppRef, ConditionType, INSTANCE_LABEL, Runtime, Visibility, WaveAlias, WaveAliasSpec, WaveApp,
     WaveInstance, find_condition, holds,
 };
+use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
+use tracing::warn;
 
-use super::{AppEntry, Size};
+use super::{AppEntry, Secrets, Size};
 use crate::proxy::upstream::UpstreamKey;
 
 /// Label by which an `EndpointSlice` names its service; a service is called like its instance.
@@ -33,6 +36,7 @@ pub(super) enum Object {
     App(AppEntry),
     Slice(Slice),
     Alias(Alias),
+    Secrets(Arc<Secrets>),
 }
 
 /// One `WaveAlias`.
@@ -123,6 +127,7 @@ pub(super) fn read_app(object: WaveApp) -> Option<AppEntry> {
         tags: [status.tags, object.spec.tags].concat(),
         routing_mode: status.routing_mode.unwrap_or_default(),
         mode: status.runtime.as_ref().map(|runtime| runtime.mode),
+        secrets: status.runtime.as_ref().map_or_else(Vec::new, secrets_of),
         digest: status.digest,
         idle_timeout: status
             .idle_timeout_seconds
@@ -192,4 +197,31 @@ pub(super) fn read_alias(object: WaveAlias) -> Alias {
         created: object.metadata.creation_timestamp.map(|time| time.0),
         spec: object.spec,
     }
+}
+
+/// Names of the Secrets that an app was granted.
+fn secrets_of(runtime: &Runtime) -> Vec<String> {
+    let variables = runtime.env.iter().filter_map(|variable| {
+        let source = variable.value_from.as_ref()?;
+        source.secret_key_ref.as_ref()
+    });
+    let files = runtime.files.iter();
+    let files = files.filter_map(|file| file.secret_key_ref.as_ref());
+    let mut names: Vec<String> = variables.chain(files).map(|key| key.name.clone()).collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// Keeps what the operator tells of Secrets.
+pub(super) fn read_secrets(map: ConfigMap) -> Arc<Secrets> {
+    let rows = map.data.unwrap_or_default().into_iter();
+    let entries = rows.filter_map(|(name, row)| match serde_json::from_str(&row) {
+        Ok(entry) => Some((name, entry)),
+        Err(error) => {
+            warn!("Could not read what is told of the Secret `{name}`: {error}");
+            None
+        }
+    });
+    Arc::new(entries.collect())
 }

@@ -3,14 +3,14 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use crds::{AppRef, Claim, Domains};
+use crds::{AppRef, Claim, Domains, SECRET_INDEX};
 use kube::runtime::watcher::{self, Event};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::health::{Health, KIND_COUNT, Kind};
 use super::object::Object;
-use super::{AppEntry, Live, Names, Primary, Route, Snapshot, Table};
+use super::{AppEntry, Live, Names, Primary, Route, Secrets, Snapshot, Table};
 use crate::InstanceId;
 use crate::activity::Activity;
 use crate::proxy::upstream::{Connector, Upstream, UpstreamKey};
@@ -149,7 +149,7 @@ impl State {
                     self.dirty.insert(name);
                 }
                 Kind::WaveAliases => self.dirty_names = true,
-                Kind::WaveApps | Kind::EndpointSlices => {}
+                Kind::WaveApps | Kind::EndpointSlices | Kind::AppSecrets => {}
             }
         }
     }
@@ -193,7 +193,7 @@ impl State {
                 created: alias.created,
                 spec: &alias.spec,
             }),
-            Object::Instance(_) | Object::App(_) | Object::Slice(_) => None,
+            Object::Instance(_) | Object::App(_) | Object::Slice(_) | Object::Secrets(_) => None,
         });
         let domains = Domains {
             store: &self.domains.store,
@@ -235,7 +235,7 @@ impl State {
 
     fn unindex(&mut self, name: &str, object: &Object) {
         match object {
-            Object::Instance(_) | Object::Alias(_) => {}
+            Object::Instance(_) | Object::Alias(_) | Object::Secrets(_) => {}
             Object::App(entry) => {
                 remove_name(&mut self.holders, &entry.app, name);
                 self.dirty_apps.insert(entry.app.clone());
@@ -249,7 +249,7 @@ impl State {
 
     fn index(&mut self, name: &str, object: &Object) {
         match object {
-            Object::Instance(_) | Object::Alias(_) => {}
+            Object::Instance(_) | Object::Alias(_) | Object::Secrets(_) => {}
             Object::App(entry) => {
                 self.holders
                     .entry(entry.app.clone())
@@ -280,10 +280,12 @@ impl State {
         self.settle_names();
         let same_names =
             Arc::ptr_eq(&table.load().names, &self.names) || *table.load().names == *self.names;
-        if self.dirty.is_empty() && self.dirty_apps.is_empty() && same_names {
+        let secrets = self.secrets();
+        let same_secrets = table.load().secrets == secrets;
+        if self.dirty.is_empty() && self.dirty_apps.is_empty() && same_names && same_secrets {
             return;
         }
-        let services_only = self.dirty_apps.is_empty() && same_names && {
+        let services_only = self.dirty_apps.is_empty() && same_names && same_secrets && {
             let instances = &self.objects[Kind::WaveInstances as usize].current;
             let routes = &table.load().routes;
             let ours =
@@ -296,6 +298,7 @@ impl State {
         }
         let mut snapshot = Snapshot::clone(&table.load());
         snapshot.names = self.names.clone();
+        snapshot.secrets = secrets;
         if !self.dirty_apps.is_empty() {
             for app in &self.dirty_apps {
                 match self.app(app) {
@@ -323,6 +326,16 @@ impl State {
             }
         }
         table.publish(snapshot);
+    }
+
+    /// What the operator tells of Secrets; nothing before it has.
+    fn secrets(&self) -> Arc<Secrets> {
+        let maps = &self.objects[Kind::AppSecrets as usize].current;
+        match maps.get(SECRET_INDEX) {
+            Some(Object::Secrets(secrets)) => secrets.clone(),
+            Some(Object::Instance(_) | Object::App(_) | Object::Slice(_) | Object::Alias(_))
+            | None => Arc::default(),
+        }
     }
 
     /// The app in force when several objects claim it: one that is ready.
@@ -409,7 +422,9 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::table::object::{SERVICE_LABEL, read_alias, read_app, read_instance, read_slice};
+    use crate::table::object::{
+        SERVICE_LABEL, read_alias, read_app, read_instance, read_secrets, read_slice,
+    };
     use crate::target::Form;
 
     type Given = Event<(String, Option<Object>)>;
@@ -507,6 +522,7 @@ mod tests {
                 list(vec![slice("sales-x", "sales", &[("10.0.0.1", None)])]),
             );
             watched.see(Kind::WaveAliases, list(Vec::new()));
+            watched.see(Kind::AppSecrets, list(Vec::new()));
             watched
         }
 
@@ -562,6 +578,7 @@ mod tests {
             (Kind::WaveApps, Vec::new()),
             (Kind::EndpointSlices, Vec::new()),
             (Kind::WaveAliases, Vec::new()),
+            (Kind::AppSecrets, Vec::new()),
             (Kind::WaveInstances, vec![instance("sales")]),
         ];
         for (kind, objects) in lists {
@@ -573,6 +590,29 @@ mod tests {
         watched.state.publish(&watched.table, &watched.health);
         assert!(watched.health.is_synced());
         assert!(watched.table.route("sales").is_some());
+    }
+
+    #[tokio::test]
+    async fn what_is_told_of_secrets_is_in_the_table() {
+        let mut watched = Watched::start();
+        let names = |watched: &Watched| {
+            let snapshot = watched.table.load();
+            snapshot.secrets.keys().cloned().collect::<Vec<_>>()
+        };
+        assert!(names(&watched).is_empty());
+        let entry = r#"{"scope":"Private","owner":"alice","keys":[],"isOfStore":true,"uid":"1","resourceVersion":"1"}"#;
+        let map = serde_json::from_value(json!({
+            "metadata": { "name": SECRET_INDEX },
+            "data": { "database": entry, "broken": "{", "of-a-later-release": r#"{"scope":"Team"}"# },
+        }));
+        let told = Object::Secrets(read_secrets(map.expect("a ConfigMap")));
+        let told = (SECRET_INDEX.to_owned(), Some(told));
+        watched.see(Kind::AppSecrets, vec![Event::Apply(told)]);
+        assert_eq!(names(&watched), ["database"]);
+        assert!(watched.table.route("sales").is_some());
+        let gone = (SECRET_INDEX.to_owned(), None);
+        watched.see(Kind::AppSecrets, vec![Event::Delete(gone)]);
+        assert!(names(&watched).is_empty());
     }
 
     #[tokio::test]

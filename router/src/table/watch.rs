@@ -4,8 +4,9 @@
 
 use std::time::Duration;
 
-use crds::{INSTANCE_LABEL, WaveAlias, WaveApp, WaveInstance};
+use crds::{INSTANCE_LABEL, SECRET_INDEX, WaveAlias, WaveApp, WaveInstance};
 use futures::stream::{BoxStream, StreamExt, select_all};
+use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::core::DeserializeGuard;
 use kube::runtime::watcher::{self, Event};
@@ -17,7 +18,7 @@ use tracing::warn;
 
 use super::Table;
 use super::health::{Health, Kind};
-use super::object::{Object, read_alias, read_app, read_instance, read_slice};
+use super::object::{Object, read_alias, read_app, read_instance, read_secrets, read_slice};
 use super::state::{Change, OwnDomains, State};
 use crate::proxy::upstream::Connector;
 use crate::site::Site;
@@ -44,6 +45,9 @@ pub(crate) async fn keep(
 ) -> Result<(), WatchEnded> {
     let plain = watcher::Config::default();
     let services = plain.clone().labels(INSTANCE_LABEL);
+    let index = plain
+        .clone()
+        .fields(&format!("metadata.name={SECRET_INDEX}"));
     let mut changes = select_all([
         changes::<WaveInstance>(
             client.clone(),
@@ -62,6 +66,9 @@ pub(crate) async fn keep(
             Kind::EndpointSlices,
             |o| read_slice(o).map(Object::Slice),
         ),
+        changes::<ConfigMap>(client.clone(), namespace, index, Kind::AppSecrets, |o| {
+            Some(Object::Secrets(read_secrets(o)))
+        }),
         changes::<WaveAlias>(
             client,
             namespace,

@@ -66,9 +66,17 @@ fn audience(endpoint: Endpoint) -> For {
         | Endpoint::ApiLogs
         | Endpoint::ApiAliases
         | Endpoint::ApiAlias => For::Accounts,
-        Endpoint::PublishPage | Endpoint::ApiPublish | Endpoint::ApiTags | Endpoint::ApiTag => {
-            For::Publishers
-        }
+        Endpoint::PublishPage
+        | Endpoint::ApiPublish
+        | Endpoint::ApiTags
+        | Endpoint::ApiTag
+        | Endpoint::Secrets
+        | Endpoint::SetSecret
+        | Endpoint::DeleteSecret
+        | Endpoint::ApiSecrets
+        | Endpoint::ApiSecret
+        | Endpoint::ApiSetSecret
+        | Endpoint::ApiDeleteSecret => For::Publishers,
         Endpoint::Tags
         | Endpoint::SetTag
         | Endpoint::DeleteTag

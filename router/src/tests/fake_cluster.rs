@@ -1,5 +1,5 @@
-//! `FakeCluster`: a Kubernetes API that has instances and their Events, remembers what was told of their use, and has the log of
-//! one pod.
+//! `FakeCluster`: a Kubernetes API that has instances and their Events, remembers what was told of their use, has the log of
+//! one pod, and Secrets that routers may not read.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -7,10 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
+use crds::SecretEntry;
 use futures::{StreamExt, stream};
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Frame, Incoming};
+use k8s_openapi::api::core::v1::Secret;
 use kube::{Client, Config};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -37,6 +39,8 @@ struct Inner {
     refuses: AtomicBool,
     told: Mutex<Vec<(String, Value)>>,
     objects: Mutex<Objects>,
+    /// What the operator tells of Secrets.
+    secrets: watch::Sender<BTreeMap<String, SecretEntry>>,
 }
 
 /// Objects as the API server has them, by their kind's plural and their name.
@@ -55,6 +59,8 @@ const OURS: &str = "/apis/wavestore.io/v1alpha1/namespaces/wavestore/";
 const APPS: &str = "waveapps";
 const INSTANCES: &str = "waveinstances";
 const ALIASES: &str = "wavealiases";
+const SECRETS: &str = "secrets";
+const OF_SECRETS: &str = "/api/v1/namespaces/wavestore/secrets";
 
 impl FakeCluster {
     pub(super) fn start() -> Self {
@@ -144,6 +150,29 @@ impl FakeCluster {
         self.inner.log.receiver_count()
     }
 
+    /// The Secret of this name as it is now.
+    pub(super) fn secret(&self, name: &str) -> Option<Value> {
+        self.inner.objects.lock().get(SECRETS, name)
+    }
+
+    /// Makes a Secret as kubectl does.
+    pub(super) fn make_secret(&self, name: &str, labels: &Value, annotations: &Value) {
+        let object = json!({
+            "apiVersion": "v1", "kind": "Secret", "type": "Opaque", "data": { "key": "aHVudGVyMg==" },
+            "metadata": {
+                "name": name, "uid": format!("uid-of-{name}"), "labels": labels, "annotations": annotations,
+            },
+        });
+        let mut objects = self.inner.objects.lock();
+        objects.put(SECRETS, object);
+        self.inner.secrets.send_replace(objects.told());
+    }
+
+    /// What the operator tells of Secrets, as it changes.
+    pub(super) fn told_secrets(&self) -> watch::Receiver<BTreeMap<String, SecretEntry>> {
+        self.inner.secrets.subscribe()
+    }
+
     /// The alias of this name as it is now.
     pub(super) fn alias(&self, name: &str) -> Option<Value> {
         self.inner.objects.lock().get(ALIASES, name)
@@ -220,11 +249,19 @@ async fn answer(inner: Arc<Inner>, request: Request<Incoming>) -> Response<Body>
         (StatusCode::OK, instance.to_string())
     } else {
         let body: Value = serde_json::from_slice(&body.to_bytes()).unwrap_or_default();
-        let answered = inner.objects.lock().answer(&method, &path, &query, &body);
+        let answered = {
+            let mut objects = inner.objects.lock();
+            let answered = objects.answer(&method, &path, &query, &body);
+            if path.starts_with(OF_SECRETS) {
+                inner.secrets.send_replace(objects.told());
+            }
+            answered
+        };
         let (status, object) = answered.unwrap_or_else(|(status, message)| {
             let reason = match status {
                 StatusCode::NOT_FOUND => "NotFound",
                 StatusCode::CONFLICT => "Conflict",
+                StatusCode::FORBIDDEN => "Forbidden",
                 _ => "Invalid",
             };
             let refusal = json!({
@@ -281,6 +318,16 @@ impl Objects {
         self.all.get(&key).cloned()
     }
 
+    /// What the operator tells of Secrets.
+    fn told(&self) -> BTreeMap<String, SecretEntry> {
+        let secrets = self.all.iter().filter(|((kind, _), _)| kind == SECRETS);
+        let told = secrets.filter_map(|((_, name), object)| {
+            let secret: Secret = serde_json::from_value(object.clone()).expect("a Secret");
+            Some((name.clone(), SecretEntry::of(&secret)?))
+        });
+        told.collect()
+    }
+
     /// A piece of all objects of a kind, by name.
     fn list(&self, kind: &str, query: &str) -> Value {
         let parameters: BTreeMap<_, _> = form_urlencoded::parse(query.as_bytes()).collect();
@@ -326,8 +373,16 @@ impl Objects {
                 json!({"apiVersion": "v1", "kind": "EventList", "metadata": {}, "items": events});
             return Ok((StatusCode::OK, list));
         }
-        let path = path.strip_prefix(OURS).expect("a known path");
-        let (kind, name) = path.split_once('/').unwrap_or((path, ""));
+        let (kind, name) = if let Some(name) = path.strip_prefix(OF_SECRETS) {
+            (SECRETS, name.trim_start_matches('/'))
+        } else {
+            let path = path.strip_prefix(OURS).expect("a known path");
+            path.split_once('/').unwrap_or((path, ""))
+        };
+        if kind == SECRETS && [Method::GET, Method::PATCH].contains(method) {
+            let words = "secrets is forbidden: a router reads none".to_owned();
+            return Err((StatusCode::FORBIDDEN, words));
+        }
         if *method != Method::GET
             && let Some(words) = &self.denies
         {
@@ -368,6 +423,9 @@ impl Objects {
         if *method == Method::DELETE {
             self.all.remove(&(kind.to_owned(), name.to_owned()));
             return Ok((StatusCode::OK, found));
+        }
+        if *method == Method::PUT {
+            return Ok((StatusCode::OK, self.put(kind, body.clone())));
         }
         merge(&mut found["spec"], &body["spec"]);
         Ok((StatusCode::OK, self.put(kind, found)))

@@ -30,6 +30,7 @@ use crate::pod_log::PodLogs;
 use crate::proxy::Proxy;
 use crate::proxy::tunnels::Tunnels;
 use crate::proxy::upstream::{Connector, Upstream, UpstreamKey};
+use crate::secrets::Secrets;
 use crate::server::{self, Slots};
 use crate::session::Sessions;
 use crate::sign_in::{SignIn, hash_password};
@@ -111,6 +112,7 @@ impl TestStore {
         )
     }
 
+    #[expect(clippy::too_many_lines, reason = "each part is named once")]
     fn serve(
         folder: Arc<TempDir>,
         catalog: Catalog,
@@ -159,6 +161,7 @@ impl TestStore {
                 table.clone(),
                 tunnels.clone(),
             ),
+            secrets: Secrets::new(cluster.client.clone(), "wavestore"),
             uploads: Uploads::default(),
             catalog: catalog.clone(),
             blobs: blobs.clone(),
@@ -199,6 +202,8 @@ impl TestStore {
             let watching = watched.watch_over(&watched_table, &sessions, &bearers);
             watching.await;
         });
+
+        tasks.spawn(follow_secrets(&cluster, table.clone()));
 
         let app = FakeApp::start();
         let store = Self {
@@ -355,6 +360,21 @@ impl TestStore {
     /// Address of an instance's page.
     pub(super) fn instance(&self, id: &str, path: &str) -> String {
         format!("http://{id}.apps.test:{}{path}", self.address.port())
+    }
+}
+
+/// Keeps what the operator tells of Secrets in the table.
+fn follow_secrets(cluster: &FakeCluster, table: Arc<Table>) -> impl Future<Output = ()> + use<> {
+    let mut told = cluster.told_secrets();
+    async move {
+        while told.changed().await.is_ok() {
+            let secrets = Arc::new(told.borrow_and_update().clone());
+            let snapshot = Snapshot::clone(&table.load());
+            table.publish(Snapshot {
+                secrets,
+                ..snapshot
+            });
+        }
     }
 }
 

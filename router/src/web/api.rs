@@ -7,6 +7,7 @@ pub(super) mod instances;
 pub(super) mod logs;
 pub(super) mod openapi;
 pub(super) mod preferences;
+pub(super) mod secrets;
 pub(super) mod tags;
 
 use catalog::{Role, Scope};

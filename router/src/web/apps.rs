@@ -454,7 +454,7 @@ pub(super) fn digest(object: &WaveApp) -> Option<&str> {
 }
 
 /// Whether an object can have this name (RFC 1123): what is none must not become a part of another address.
-fn is_object_name(name: &str) -> bool {
+pub(super) fn is_object_name(name: &str) -> bool {
     let letters = |letter: u8| matches!(letter, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.');
     let ends = |letter: Option<char>| letter.is_some_and(|letter| letter.is_ascii_alphanumeric());
     name.len() <= LONGEST_NAME

@@ -58,6 +58,12 @@ pub(crate) enum Endpoint {
     DeleteTag,
     /// What people have done.
     Audit,
+    /// The secrets that somebody sees.
+    Secrets,
+    /// A new secret, or all of one replaced.
+    SetSecret,
+    /// The end of a secret.
+    DeleteSecret,
     /// One version of an app.
     App,
     /// A new instance of an app.
@@ -124,6 +130,14 @@ pub(crate) enum Endpoint {
     ApiSetTag,
     /// The end of a tag, by a program.
     ApiDeleteTag,
+    /// The secrets that somebody sees, for programs.
+    ApiSecrets,
+    /// One secret, for programs.
+    ApiSecret,
+    /// A secret that is to be, by a program.
+    ApiSetSecret,
+    /// The end of a secret, by a program.
+    ApiDeleteSecret,
 }
 
 /// What a request has to be.
@@ -207,6 +221,8 @@ impl Endpoint {
             Self::Tags | Self::SetTag => "/tags",
             Self::DeleteTag => "/tags/delete",
             Self::Audit => "/audit",
+            Self::Secrets | Self::SetSecret => "/secrets",
+            Self::DeleteSecret => "/secrets/delete",
             Self::App => "/apps/*/*",
             Self::Run | Self::Instances => "/instances",
             Self::Prefer => "/preferences",
@@ -230,6 +246,8 @@ impl Endpoint {
             Self::ApiAudit => "/api/v1/audit",
             Self::ApiTags => "/api/v1/tags",
             Self::ApiTag | Self::ApiSetTag | Self::ApiDeleteTag => "/api/v1/tags/*",
+            Self::ApiSecrets => "/api/v1/secrets",
+            Self::ApiSecret | Self::ApiSetSecret | Self::ApiDeleteSecret => "/api/v1/secrets/*",
         }
     }
 
@@ -246,6 +264,7 @@ impl Endpoint {
             | Self::Accounts
             | Self::Tags
             | Self::Audit
+            | Self::Secrets
             | Self::App
             | Self::PublishPage
             | Self::Instances
@@ -263,7 +282,9 @@ impl Endpoint {
             | Self::ApiAlias
             | Self::ApiAudit
             | Self::ApiTags
-            | Self::ApiTag => Kind::Read,
+            | Self::ApiTag
+            | Self::ApiSecrets
+            | Self::ApiSecret => Kind::Read,
             Self::SignIn
             | Self::SignOut
             | Self::ChangePassword
@@ -278,6 +299,8 @@ impl Endpoint {
             | Self::EnableAccount
             | Self::SetTag
             | Self::DeleteTag
+            | Self::SetSecret
+            | Self::DeleteSecret
             | Self::Run
             | Self::Prefer
             | Self::ChangeInstance
@@ -286,11 +309,12 @@ impl Endpoint {
             Self::ApiPublish => Kind::Upload,
             Self::ApiCreateInstance => Kind::Create,
             Self::ApiChangeInstance | Self::ApiChangeApp | Self::ApiPrefer => Kind::Change,
-            Self::ApiSetAlias | Self::ApiSetTag => Kind::Put,
+            Self::ApiSetAlias | Self::ApiSetTag | Self::ApiSetSecret => Kind::Put,
             Self::ApiDeleteInstance
             | Self::ApiDeleteApp
             | Self::ApiDeleteAlias
-            | Self::ApiDeleteTag => Kind::Delete,
+            | Self::ApiDeleteTag
+            | Self::ApiDeleteSecret => Kind::Delete,
         }
     }
 
@@ -323,7 +347,21 @@ impl Endpoint {
                 | Self::ApiTag
                 | Self::ApiSetTag
                 | Self::ApiDeleteTag
+                | Self::ApiSecrets
+                | Self::ApiSecret
+                | Self::ApiSetSecret
+                | Self::ApiDeleteSecret
         )
+    }
+
+    /// Largest form or document that it takes, in bytes.
+    pub(crate) const fn max_body(self) -> u64 {
+        if matches!(self, Self::SetSecret | Self::ApiSetSecret) {
+            // As much as Kubernetes takes in one Secret.
+            1024 * 1024
+        } else {
+            16 * 1024
+        }
     }
 
     /// What the policy is asked before anything else.
@@ -369,6 +407,13 @@ impl Endpoint {
             | Self::ApiAliases
             | Self::ApiAlias => Action::UseStore,
             Self::ApiSetAlias | Self::ApiDeleteAlias => Action::SetAliases,
+            Self::Secrets
+            | Self::SetSecret
+            | Self::DeleteSecret
+            | Self::ApiSecrets
+            | Self::ApiSecret
+            | Self::ApiSetSecret
+            | Self::ApiDeleteSecret => Action::UseSecrets,
             Self::ApiTags | Self::ApiTag => Action::SeeTags,
             Self::Tags | Self::SetTag | Self::DeleteTag | Self::ApiSetTag | Self::ApiDeleteTag => {
                 Action::ManageTags

@@ -13,9 +13,6 @@ use url::form_urlencoded;
 
 use crate::error::Error;
 
-/// Largest body that is read, in bytes.
-const MAX_BODY: u64 = 16 * 1024;
-
 /// What a body has to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Media {
@@ -76,12 +73,13 @@ impl Form {
     }
 }
 
-/// Reads the body of a request.
+/// Reads the body of a request, of so many bytes at most.
 ///
 /// # Errors
 /// It is something else, too large, or breaks off.
 pub(super) async fn read(
     media: Media,
+    limit_bytes: u64,
     headers: &HeaderMap,
     body: impl Stream<Item = Result<impl Buf, warp::Error>>,
 ) -> Result<Bytes, Error> {
@@ -94,9 +92,9 @@ pub(super) async fn read(
     while let Some(piece) = body.next().await {
         let mut piece = piece.map_err(|_| Error::ClientBody)?;
         let piece = piece.copy_to_bytes(piece.remaining());
-        if (whole.len() + piece.len()) as u64 > MAX_BODY {
+        if (whole.len() + piece.len()) as u64 > limit_bytes {
             return Err(Error::TooLarge {
-                limit_bytes: MAX_BODY,
+                limit_bytes,
                 setting: None,
             });
         }
@@ -194,7 +192,7 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
             let body = stream::iter(pieces.into_iter().map(|piece| Ok(piece.as_bytes())));
-            let read = read(media, &headers, body).await;
+            let read = read(media, 16 * 1024, &headers, body).await;
             let read = read.as_ref().map(Bytes::len).map_err(Error::code);
             assert_eq!(read, expected, "{media:?} {kind}");
         }

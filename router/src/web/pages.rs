@@ -13,6 +13,7 @@ mod instances;
 mod markdown;
 mod news;
 mod publish;
+mod secrets;
 mod sign_in;
 mod signing_out;
 mod tags;
@@ -49,6 +50,7 @@ pub(super) use instance::{Instance, Look};
 pub(super) use instances::Instances;
 pub(super) use news::{Done, News};
 pub(super) use publish::Publish;
+pub(super) use secrets::{Secrets, Written};
 pub(super) use sign_in::SignIn;
 pub(super) use signing_out::SigningOut;
 pub(super) use tags::Tags;
@@ -98,38 +100,24 @@ pub(super) struct Frame<'a> {
     account: Option<AccountBar<'a>>,
 }
 
-/// A page that leads on from every other.
-#[derive(Debug, Clone, Copy)]
-struct Place {
-    path: &'static str,
-    words: &'static str,
-    /// What one has to be allowed to be shown it.
-    action: Action<'static>,
-}
-
-const fn place(path: &'static str, words: &'static str, action: Action<'static>) -> Place {
-    Place {
-        path,
-        words,
-        action,
-    }
-}
-
-const PLACES: [Place; 5] = [
-    place("/publish", "Publish", Action::Publish),
-    place("/instances", "Instances", Action::UseStore),
-    place("/accounts", "Accounts", Action::ManageAccounts),
-    place("/tags", "Tags", Action::ManageTags),
-    place("/audit", "Audit", Action::ReadAudit),
-];
-
 /// Who is signed in, and what is there for them on every page.
 #[derive(Debug)]
 struct AccountBar<'a> {
     name: &'a str,
-    places: Vec<Place>,
+    /// Pages that lead on from every other: address and name.
+    pages: Vec<(&'static str, &'static str)>,
     form_token: &'a FormToken,
 }
+
+/// Pages that lead on from every other, and what one has to be let do there.
+const PAGES: [(Action<'static>, &str, &str); 6] = [
+    (Action::Publish, "/publish", "Publish"),
+    (Action::UseStore, "/instances", "Instances"),
+    (Action::UseSecrets, "/secrets", "Secrets"),
+    (Action::ManageAccounts, "/accounts", "Accounts"),
+    (Action::ManageTags, "/tags", "Tags"),
+    (Action::ReadAudit, "/audit", "Audit"),
+];
 
 impl<'a> Frame<'a> {
     /// For those who need not be signed in.
@@ -148,12 +136,10 @@ impl<'a> Frame<'a> {
         form_token: &'a FormToken,
     ) -> Self {
         let may = |action| decide(Some(viewer), action) == Decision::Allow;
+        let pages = PAGES.into_iter().filter(|(action, ..)| may(*action));
         let account = AccountBar {
             name: &viewer.name,
-            places: PLACES
-                .into_iter()
-                .filter(|place| may(place.action))
-                .collect(),
+            pages: pages.map(|(_, address, name)| (address, name)).collect(),
             form_token,
         };
         Self {

@@ -13,9 +13,9 @@ use super::super::endpoint::Endpoint;
 use super::super::pages::{self, Problem};
 use super::super::{
     Reply, aliases as asked_aliases, apps as asked_apps, instances as asked,
-    preferences as asked_preferences, tags as asked_tags,
+    preferences as asked_preferences, secrets as asked_secrets, tags as asked_tags,
 };
-use super::{Account, Page, aliases, apps, audit, instances, preferences, tags};
+use super::{Account, Page, aliases, apps, audit, instances, preferences, secrets, tags};
 
 static DOCUMENT: LazyLock<String> =
     LazyLock::new(|| serde_json::to_string(&document()).expect("it is plain data"));
@@ -105,8 +105,8 @@ fn document() -> Value {
             "title": "Wavestore",
             "version": env!("CARGO_PKG_VERSION"),
             "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
-            "description": "Apps, instances, aliases and tags of a store. What is made and changed here are WaveApps, WaveInstances and \
-                WaveAliases in Kubernetes. Errors are problems (RFC 9457) with a stable `code`. HEAD is taken wherever GET is.",
+            "description": "Apps, instances, aliases, tags and secrets of a store. What is made and changed here are WaveApps, WaveInstances, \
+                WaveAliases and Secrets in Kubernetes. Errors are problems (RFC 9457) with a stable `code`. HEAD is taken wherever GET is.",
         },
         "servers": [{ "url": "/" }],
         "security": [{ "token": [] }],
@@ -147,6 +147,10 @@ fn describe(endpoint: Endpoint, operation: Operation, problem: &Value) -> Value 
             schema["pattern"] = json!("^[a-z]([-a-z0-9]*[a-z0-9])?$");
             schema["maxLength"] = json!(53);
         }
+        if endpoint == Endpoint::ApiSetSecret {
+            schema["pattern"] = json!(asked_secrets::NAME_PATTERN);
+            schema["maxLength"] = json!(asked_secrets::LONGEST_NAME);
+        }
         if endpoint == Endpoint::ApiSetTag {
             schema["pattern"] = json!(asked_tags::NAME_PATTERN);
             schema["maxLength"] = json!(asked_tags::LONGEST_NAME);
@@ -183,7 +187,10 @@ fn describe(endpoint: Endpoint, operation: Operation, problem: &Value) -> Value 
     if let Some(body) = body {
         described["requestBody"] = body;
     }
-    if matches!(endpoint, Endpoint::ApiSetAlias | Endpoint::ApiSetTag) {
+    if matches!(
+        endpoint,
+        Endpoint::ApiSetAlias | Endpoint::ApiSetTag | Endpoint::ApiSetSecret
+    ) {
         let mut made = described["responses"]["200"].clone();
         made["description"] = json!("It is new.");
         described["responses"]["201"] = made;
@@ -575,6 +582,50 @@ fn operation(endpoint: Endpoint, schemas: &mut Schemas) -> Option<Operation> {
             done: (204, "It is gone.", None),
             tagged: false,
         },
+        Endpoint::ApiSecrets => Operation {
+            id: "listSecrets",
+            of: "secrets",
+            summary: "One's secrets for apps and those for all apps, by name; their values are never told",
+            parameters: vec![limit(), after()],
+            body: None,
+            done: (
+                200,
+                "Some of them.",
+                Some(schemas.answer::<Page<secrets::Told>>()),
+            ),
+            tagged: false,
+        },
+        Endpoint::ApiSecret => Operation {
+            id: "getSecret",
+            of: "secrets",
+            summary: "Which apps read a secret, and what its keys are called",
+            parameters: Vec::new(),
+            body: None,
+            done: (200, "The secret.", Some(schemas.answer::<secrets::Told>())),
+            tagged: true,
+        },
+        Endpoint::ApiSetSecret => Operation {
+            id: "setSecret",
+            of: "secrets",
+            summary: "Make a secret, or replace all of it; one for all apps as an admin",
+            parameters: vec![if_match()],
+            body: Some(schemas.request::<asked_secrets::Wanted>()),
+            done: (
+                200,
+                "The secret as it is now.",
+                Some(schemas.answer::<secrets::Told>()),
+            ),
+            tagged: true,
+        },
+        Endpoint::ApiDeleteSecret => Operation {
+            id: "deleteSecret",
+            of: "secrets",
+            summary: "Delete a secret that no app reads",
+            parameters: vec![if_match()],
+            body: None,
+            done: (204, "It is gone.", None),
+            tagged: false,
+        },
         Endpoint::Home
         | Endpoint::SignInPage
         | Endpoint::SignIn
@@ -600,6 +651,9 @@ fn operation(endpoint: Endpoint, schemas: &mut Schemas) -> Option<Operation> {
         | Endpoint::SetTag
         | Endpoint::DeleteTag
         | Endpoint::Audit
+        | Endpoint::Secrets
+        | Endpoint::SetSecret
+        | Endpoint::DeleteSecret
         | Endpoint::App
         | Endpoint::Run
         | Endpoint::Prefer

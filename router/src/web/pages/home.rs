@@ -216,7 +216,7 @@ mod tests {
         let site = example_site();
         let viewer = Viewer::example("alice", Role::Full);
         let own = Route::example("sales", "alice", Visibility::Private);
-        let others = Route::example("secret", "bob", Visibility::Private);
+        let others = Route::example("classified", "bob", Visibility::Private);
         let routes: HashMap<_, _> = [own, others]
             .map(|route| (route.id.clone(), Arc::new(route)))
             .into();
@@ -250,7 +250,7 @@ mod tests {
         let words = response.body();
         insta::assert_snapshot!(skeleton(words));
         assert!(words.contains("http://sales.localhost:8080/"), "{words}");
-        assert!(!words.contains("secret"), "{words}");
+        assert!(!words.contains("classified"), "{words}");
         assert!(words.contains("/apps/Hello_World/1.0.0#run"), "{words}");
         assert!(words.contains("https://example.com/there"), "{words}");
         assert!(!words.contains("javascript:"), "{words}");

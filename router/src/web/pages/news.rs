@@ -66,6 +66,8 @@ pub(in crate::web) enum Done {
     Deleted,
     TagSet,
     TagDeleted,
+    SecretSet,
+    SecretDeleted,
 }
 
 impl Done {
@@ -89,6 +91,10 @@ impl Done {
             Self::Deleted => "The instance is being deleted.",
             Self::TagSet => "The tag is as you want it, everywhere within seconds.",
             Self::TagDeleted => "The tag is deleted. Apps keep the word.",
+            Self::SecretSet => {
+                "The secret is set. Instances that start from now on get what it has now."
+            }
+            Self::SecretDeleted => "The secret is deleted.",
         }
     }
 }
