@@ -65,6 +65,9 @@ pub(crate) enum Command {
     Tag(TagCommand),
     /// Read what people have done through the store, the latest first, as an admin.
     Audit(AuditArgs),
+    /// Set secrets that apps read. What is set is never shown again.
+    #[command(subcommand)]
+    Secret(SecretCommand),
     /// Print what lets a shell complete this command, such as `source <(wavestore completion bash)`.
     Completion {
         /// The shell.
@@ -157,6 +160,96 @@ pub(crate) struct TagChange {
     /// A role whose visitors see and run the apps that have it; for several, say it again. One that is empty stands for none.
     #[arg(long = "visitor-role")]
     pub(crate) visitor_roles: Option<Vec<String>>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SecretCommand {
+    /// List your secrets and those for all apps: which apps read them, and what their keys are called.
+    List,
+    /// Show one secret, without its values.
+    Get {
+        /// Its name, as app.toml says it (`Secret`).
+        name: String,
+    },
+    /// Make a secret, or replace all keys of one. Values come from files or from standard input, never from arguments, which
+    /// everybody on a machine sees.
+    ///
+    /// Apps name it in app.toml:
+    ///
+    ///     [[Env]]
+    ///     Name = "PASSWORD"
+    ///     Secret = "database"
+    ///     SecretKey = "password"
+    #[command(verbatim_doc_comment)]
+    #[command(after_help = "Examples:
+  printf %s \"$PASSWORD\" | wavestore secret set database --from-stdin password
+  wavestore secret set database --from-env-file database.env --scope app=sales
+  wavestore secret set tls --from-file ca.crt=ca.pem --from-file tls.crt --scope all")]
+    Set {
+        /// Its name, as app.toml says it (`Secret`): a-z, 0-9 and -. between them.
+        name: String,
+        #[command(flatten)]
+        values: SecretValues,
+        /// Which apps read it: `private` (all of its owner's), `app=NAME` (the versions of that app which its owner owns), or `all`
+        /// (every app of the store, as an admin).
+        #[arg(long, default_value = "private", value_parser = secret_scope)]
+        scope: SecretScope,
+        /// Whose it is, as an admin. Default: whose it was, or you.
+        #[arg(long)]
+        owner: Option<String>,
+    },
+    /// Delete a secret that no app reads.
+    Delete {
+        /// Its name.
+        name: String,
+    },
+}
+
+/// Where the values of a secret come from.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
+pub(crate) struct SecretValues {
+    /// A key with the content of a file as its value, as `KEY=PATH`, or `PATH` for a key that is called like the file; for several,
+    /// say it again.
+    #[arg(long = "from-file", value_name = "KEY=PATH", value_parser = file_of_key)]
+    pub(crate) files: Vec<(String, PathBuf)>,
+    /// A key with all of standard input as its value, as it is: `printf %s` adds no line end, `echo` does.
+    #[arg(long = "from-stdin", value_name = "KEY")]
+    pub(crate) stdin: Option<String>,
+    /// The keys of a file with lines `KEY=VALUE`. Values are taken as they are, quotes included; lines that are empty or begin with
+    /// `#` are left out.
+    #[arg(long = "from-env-file", value_name = "FILE")]
+    pub(crate) env_files: Vec<PathBuf>,
+}
+
+/// Which apps read a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum SecretScope {
+    /// All of its owner's.
+    Private,
+    /// The versions of one app that its owner owns.
+    App(String),
+    /// Every app of the store.
+    All,
+}
+
+fn secret_scope(text: &str) -> Result<SecretScope, String> {
+    match (text, text.strip_prefix("app=")) {
+        ("private", _) => Ok(SecretScope::Private),
+        ("all", _) => Ok(SecretScope::All),
+        (_, Some(app)) if !app.is_empty() => Ok(SecretScope::App(app.to_owned())),
+        _ => Err("it is `private`, `app=NAME` or `all`".to_owned()),
+    }
+}
+
+fn file_of_key(text: &str) -> Result<(String, PathBuf), String> {
+    if let Some((key, path)) = text.split_once('=') {
+        return Ok((key.to_owned(), PathBuf::from(path)));
+    }
+    let path = PathBuf::from(text);
+    let name = path.file_name().and_then(|name| name.to_str());
+    let name = name.ok_or("it is no file: write KEY=PATH")?;
+    Ok((name.to_owned(), path))
 }
 
 #[derive(Debug, Subcommand)]
@@ -400,4 +493,49 @@ pub(crate) enum Visibility {
     AllUsers,
     /// Anyone.
     Public,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scope_is_said_in_a_word() {
+        let cases = [
+            ("private", Some(SecretScope::Private)),
+            ("all", Some(SecretScope::All)),
+            ("app=sales", Some(SecretScope::App("sales".to_owned()))),
+            ("app=", None),
+            ("app", None),
+            ("Private", None),
+            ("", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(secret_scope(text).ok(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_called_by_its_key_or_its_name() {
+        let cases = [
+            ("ca.crt=/tmp/x=y.pem", Some(("ca.crt", "/tmp/x=y.pem"))),
+            ("/tmp/tls.key", Some(("tls.key", "/tmp/tls.key"))),
+            ("tls.key", Some(("tls.key", "tls.key"))),
+            ("..", None),
+            ("", None),
+        ];
+        for (text, expected) in cases {
+            let expected = expected.map(|(key, path)| (key.to_owned(), PathBuf::from(path)));
+            assert_eq!(file_of_key(text).ok(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn no_value_is_an_argument() {
+        let refused = Cli::try_parse_from(["wavestore", "secret", "set", "database"]);
+        assert!(refused.is_err(), "a secret without values is taken");
+        let refused =
+            Cli::try_parse_from(["wavestore", "secret", "set", "database", "password=hunter2"]);
+        assert!(refused.is_err(), "a value is taken");
+    }
 }

@@ -64,6 +64,17 @@ pub(crate) enum Error {
     /// An app without a version.
     #[error("`{0}` names no version")]
     NoVersion(String),
+    /// A line of a file of variables that is none.
+    #[error("line {line} of `{}` is not `KEY=VALUE`", file.display())]
+    BadLine {
+        /// The file.
+        file: PathBuf,
+        /// The line, from 1.
+        line: usize,
+    },
+    /// A key of a secret that is given two values.
+    #[error("the key `{0}` is given twice")]
+    KeyTwice(String),
     /// Nobody takes what we print.
     #[error("could not write to standard output")]
     Print(#[source] std::io::Error),
@@ -114,6 +125,10 @@ impl Error {
             Self::NotReady { name, .. } => Some(format!(
                 "see its page in the store, or `wavestore instance get {name}`"
             )),
+            Self::BadLine { .. } => Some(
+                "put what has several lines into a file of its own, for --from-file".to_owned(),
+            ),
+            Self::KeyTwice(_) => Some("say once where its value comes from".to_owned()),
             Self::Slow { name } => Some(format!("look again with `wavestore app get {name}`")),
             Self::Settings { .. } | Self::File { .. } | Self::Print(_) | Self::Import { .. } => {
                 None

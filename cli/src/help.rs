@@ -50,6 +50,7 @@ mod tests {
             "wavestore-instance-logs",
             "wavestore-alias-set",
             "wavestore-tag-set",
+            "wavestore-secret-set",
         ] {
             let page = folder.path().join(format!("{name}.1"));
             let page = std::fs::read_to_string(page).expect("a page");

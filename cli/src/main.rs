@@ -11,6 +11,7 @@ mod help;
 mod instances;
 mod pack;
 mod print;
+mod secrets;
 mod settings;
 mod sign_in;
 mod tags;
@@ -59,6 +60,7 @@ async fn run(cli: Cli) -> Result<(), Error> {
         }
         Command::App(command) => apps::run(&client()?, command, output).await,
         Command::Alias(command) => aliases::run(&client()?, command, output).await,
+        Command::Secret(command) => secrets::run(&client()?, command, output).await,
         Command::Tag(command) => tags::run(&client()?, command, output).await,
         Command::Audit(args) => audit::run(&client()?, args, output).await,
         Command::Instance(command) => instances::run(&client()?, command, output).await,

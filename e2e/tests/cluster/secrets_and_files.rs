@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use crds::{Visibility, WaveApp, WaveInstance};
-use e2e::{Published, Store, condition, eventually, instance, kubectl, pack};
+use e2e::{Published, Store, condition, eventually, instance, kubectl, pack, wavestore};
 
 /// The app, its `WaveApp` and its folder.
 const APP: &str = "secrets-and-files";
@@ -159,4 +159,68 @@ async fn the_stores_own_secrets_are_refused() -> Result<()> {
         store.retract(&published).await?;
     }
     Ok(())
+}
+
+/// The app again, by another name, and with another Secret.
+fn reader(name: &str, secret: &str) -> Result<Vec<u8>> {
+    let toml = include_str!("../../apps/secrets-and-files/app.toml");
+    let toml = toml.replacen(&format!("\"{APP}\""), &format!("\"{name}\""), 1);
+    let toml = toml.replace(SECRET, secret);
+    pack(&[
+        ("app.toml", toml.as_bytes()),
+        file!("server.py"),
+        file!("conf/bundled.txt"),
+        file!("conf/default.txt"),
+    ])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_private_secret_is_for_the_apps_of_its_owner() -> Result<()> {
+    let _store = crate::shared().await;
+    let store = Store::connect().await?;
+    let (own, others, secret) = ("e2e-private-own", "e2e-private-others", "e2e-private");
+    store.delete(own).await?;
+    kubectl(&["delete", "secret", secret, "--ignore-not-found"], None).await?;
+    let url = format!("http://{}", store.host(""));
+    let token = store.token("secrets").await?;
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("private.env");
+    std::fs::write(&file, "token=a token\nkey=a key\n")?;
+    let file = file.to_str().context("a path")?;
+    let set = ["secret", "set", secret, "--from-env-file", file];
+    let made = wavestore(&url, &token, &set).await?;
+    ensure!(made.success, "{made:?}");
+
+    let bundle = reader(own, secret)?;
+    let of_admin = store.submit(own, bundle, Visibility::AllUsers).await?;
+    let bundle = reader(others, secret)?;
+    let namespace = &store.namespace;
+    let of_bob = namespace.submit(others, bundle, "e2e-bob", Visibility::Private);
+    let of_bob = of_bob.await?;
+    let words = [
+        "[[Env]] TOKEN",
+        secret,
+        "private to the apps of another owner",
+    ];
+    says(&store, others, "Stalled", &words).await?;
+    store
+        .apply(own, instance(own, &store.admin, Visibility::Public))
+        .await?;
+    store.ready(own).await?;
+    answers(&store, own).await?;
+    let kept = wavestore(&url, &token, &["secret", "delete", secret]).await?;
+    ensure!(
+        !kept.success && kept.stderr.contains("apps read the secret"),
+        "{kept:?}"
+    );
+
+    store.delete(own).await?;
+    store.retract(&of_admin).await?;
+    store.retract(&of_bob).await?;
+    eventually("the secret to be deleted", async || {
+        let deleted = wavestore(&url, &token, &["secret", "delete", secret]).await?;
+        ensure!(deleted.success, "{deleted:?}");
+        Ok(())
+    })
+    .await
 }

@@ -1,7 +1,9 @@
-//! Secrets of apps: what a router may do to them at all, by the policy and by its own rights.
+//! Secrets of apps: what a router may do to them at all, by the policy and by its own rights, and from a terminal to the app that
+//! reads them, with an operator that tells of them.
 
-use anyhow::{Result, ensure};
-use e2e::{Sandbox, eventually};
+use anyhow::{Context, Result, ensure};
+use crds::{Visibility, WaveApp};
+use e2e::{ADMIN, Sandbox, condition, eventually, pack, wavestore};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::Api;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
@@ -261,6 +263,122 @@ async fn a_router_reads_no_secret_and_sets_those_of_apps_alone() -> Result<()> {
     admin
         .patch("finalized", &PatchParams::default(), &patch)
         .await?;
+    sandbox.passed();
+    Ok(())
+}
+
+/// The bundle of an app that reads the key `password` of the Secret `database`.
+fn reader(name: &str) -> Result<Vec<u8>> {
+    let manifest = format!(
+        "[App]\nName = \"{name}\"\nVersion = \"1.0.0\"\n\n[Runtime]\nModule = \"app\"\n\n\
+         [[Env]]\nName = \"PASSWORD\"\nSecret = \"database\"\nSecretKey = \"password\"\n"
+    );
+    pack(&[("app.toml", manifest.as_bytes()), ("app.py", b"print()")])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_goes_from_a_terminal_to_the_apps_that_it_is_for() -> Result<()> {
+    let sandbox = Sandbox::create("secrets").await?;
+    let mut operator = sandbox.operator().start().await?;
+    let router = sandbox.router().start().await?;
+    let (url, token) = (router.store(""), router.token("secrets").await?);
+    let run = async |args: &[&str]| {
+        let output = wavestore(&url, &token, args).await?;
+        ensure!(output.success, "{args:?}: {output:?}");
+        Ok(output.stdout)
+    };
+    let file = sandbox.folder().join("database.env");
+    std::fs::write(&file, "password=hunter2\nuser=bob\n")?;
+    let file = file.to_str().context("a path")?;
+    let apps = sandbox.api::<WaveApp>();
+    let is_ready =
+        async |name: &str| condition(&apps, name, "Ready", |ready| ready.status == "True").await;
+    let refused = async |name: &str, words: &str| {
+        condition(&apps, name, "Stalled", |stalled| {
+            stalled.message.contains(words)
+        })
+        .await?;
+        let runtime = apps
+            .get(name)
+            .await?
+            .status
+            .and_then(|status| status.runtime);
+        ensure!(runtime.is_none(), "helm users could still run {name}");
+        Ok(())
+    };
+    let set = ["secret", "set", "database", "--from-env-file", file];
+    let shown = run(&set).await?;
+    ensure!(
+        shown.contains("password, user") && !shown.contains("hunter2"),
+        "{shown}"
+    );
+    eventually("the secret to be listed", async || {
+        let listed = run(&["secret", "list", "-o", "json"]).await?;
+        let listed: Value = serde_json::from_str(&listed)?;
+        let first = &listed[0];
+        ensure!(
+            first["name"] == "database" && first["owner"] == ADMIN && first["setAt"].is_string(),
+            "{listed}"
+        );
+        Ok(())
+    })
+    .await?;
+    for (name, owner) in [("own", ADMIN), ("others", "bob"), ("more", ADMIN)] {
+        sandbox
+            .submit(name, reader(name)?, owner, Visibility::Private)
+            .await?;
+    }
+    is_ready("own").await?;
+    is_ready("more").await?;
+    refused("others", "private to the apps of another owner").await?;
+
+    // Who reads it changes with its scope, at once.
+    run(&[&set[..], &["--scope", "app=more"]].concat()).await?;
+    is_ready("more").await?;
+    refused("own", "is for another app").await?;
+    refused("others", "is for another app").await?;
+    let used = run(&["secret", "get", "database"]).await?;
+    ensure!(
+        used.contains("app=more") && used.contains("more:1.0.0"),
+        "{used}"
+    );
+    let kept = wavestore(&url, &token, &["secret", "delete", "database"]).await?;
+    ensure!(
+        !kept.success && kept.stderr.contains("apps read the secret: more 1.0.0"),
+        "{kept:?}"
+    );
+    run(&[&set[..], &["--scope", "all"]].concat()).await?;
+    for name in ["own", "others", "more"] {
+        is_ready(name).await?;
+    }
+
+    // What the operator tells routers has no value.
+    let told = sandbox.api::<ConfigMap>().get(crds::SECRET_INDEX).await?;
+    let told = serde_json::to_string(&told.data)?;
+    ensure!(
+        told.contains("AllUsers") && !told.contains("hunter2") && !told.contains("aHVudGVyMg"),
+        "{told}"
+    );
+    let logs = router.log()? + &operator.log()?;
+    ensure!(
+        !logs.contains("hunter2") && !logs.contains("aHVudGVyMg"),
+        "{logs}"
+    );
+
+    for name in ["own", "others", "more"] {
+        apps.delete(name, &DeleteParams::default()).await?;
+    }
+    eventually("the secret to be read by none, and deleted", async || {
+        let deleted = wavestore(&url, &token, &["secret", "delete", "database"]).await?;
+        ensure!(deleted.success, "{deleted:?}");
+        Ok(())
+    })
+    .await?;
+    ensure!(
+        sandbox.api::<Secret>().get_opt("database").await?.is_none(),
+        "it is there"
+    );
+    operator.terminate().await?;
     sandbox.passed();
     Ok(())
 }
