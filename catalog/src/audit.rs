@@ -38,6 +38,8 @@ pub enum Thing {
     Alias,
     /// A tag.
     Tag,
+    /// A secret of apps.
+    Secret,
     /// An account, with its sessions and tokens.
     Account,
 }

@@ -468,6 +468,8 @@ pub(crate) enum Thing {
     Alias,
     /// A tag.
     Tag,
+    /// A secret of apps.
+    Secret,
     /// An account, with its sessions and tokens.
     Account,
 }

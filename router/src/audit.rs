@@ -20,6 +20,7 @@ pub(crate) async fn note(
         Thing::Instance => info!(instance.id = name, "{account} {done}"),
         Thing::Alias => info!(alias.name = name, "{account} {done}"),
         Thing::Tag => info!(tag.name = name, "{account} {done}"),
+        Thing::Secret => info!(secret.name = name, "{account} {done}"),
         Thing::Account => info!(account.name = name, "{account} {done}"),
     }
     let deed = Deed {

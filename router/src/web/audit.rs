@@ -21,9 +21,9 @@ fn read(parameter: impl Fn(&str) -> Option<String>) -> Result<AuditQuery, Error>
     let before = parameter("after").map(|after| after.parse());
     Ok(AuditQuery {
         account: parameter("account"),
-        thing: thing
-            .transpose()
-            .map_err(|_| Error::BadRequest("`thing` is app, instance, alias, tag or account"))?,
+        thing: thing.transpose().map_err(|_| {
+            Error::BadRequest("`thing` is app, instance, alias, tag, secret or account")
+        })?,
         name: parameter("name"),
         before: before.transpose().map_err(|_| {
             Error::BadRequest("`after` is no place in the audit trail: follow `next`")

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use catalog::Thing;
 use crds::{AppRef, SecretEntry, SecretReaders, SecretScope};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::time::timeout;
-use tracing::info;
 
 use super::if_match::IfMatch;
 use super::{PATIENCE, Store, TRIES, Visitor, apps};
@@ -218,6 +218,15 @@ fn versions<'a>(snapshot: &'a Snapshot, readers: &SecretReaders) -> Vec<App<'a>>
         .collect()
 }
 
+/// Which apps read it, for people.
+pub(super) fn for_whom(readers: &SecretReaders) -> String {
+    match readers {
+        SecretReaders::AllUsers { .. } => "all apps".to_owned(),
+        SecretReaders::Private { owner } => format!("all apps of {owner}"),
+        SecretReaders::App { owner, app } => format!("{app} of {owner}"),
+    }
+}
+
 fn may_see(
     snapshot: &Snapshot,
     visitor: &Visitor,
@@ -262,8 +271,9 @@ pub(super) async fn set(
         let set = store.secrets.set(name, &readers, values.clone(), before);
         match set.await {
             Ok(entry) => {
-                let who = &visitor.signed_in()?.viewer.name;
-                info!("{who} set the secret {name} for {readers:?} with the keys {values:?}");
+                let whom = for_whom(&readers);
+                let done = format!("set the secret {name} for {whom}, with the keys {values:?}");
+                visitor.did(store, (Thing::Secret, name), &done).await?;
                 told(&store.table, name, before).await;
                 let now = found(&snapshot, visitor, name, entry);
                 return Ok((now, before.is_none()));
@@ -338,8 +348,8 @@ pub(super) async fn delete(
         require_unused(&snapshot, name)?;
         match store.secrets.delete(name, seen).await {
             Ok(()) => {
-                let who = &visitor.signed_in()?.viewer.name;
-                info!("{who} deleted the secret {name}");
+                let done = format!("deleted the secret {name}");
+                visitor.did(store, (Thing::Secret, name), &done).await?;
                 told(&store.table, name, Some(seen)).await;
                 return Ok(());
             }

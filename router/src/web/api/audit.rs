@@ -16,7 +16,7 @@ pub(super) struct Told<'a> {
     at: String,
     /// Who: the account's name then.
     account: &'a str,
-    /// What it was done to: `app`, `instance`, `alias`, `tag` or `account`.
+    /// What it was done to: `app`, `instance`, `alias`, `tag`, `secret` or `account`.
     #[schemars(with = "String")]
     thing: Thing,
     /// The name of that.

@@ -542,7 +542,7 @@ fn operation(endpoint: Endpoint, schemas: &mut Schemas) -> Option<Operation> {
                 query(
                     "thing",
                     "Those to things of this kind.",
-                    &json!({ "type": "string", "enum": ["app", "instance", "alias", "tag", "account"] }),
+                    &json!({ "type": "string", "enum": ["app", "instance", "alias", "tag", "secret", "account"] }),
                 ),
                 text("name", "Those to things of this name."),
                 limit(),

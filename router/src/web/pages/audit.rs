@@ -100,6 +100,7 @@ fn words(thing: Thing) -> &'static str {
         Thing::Instance => "Instance",
         Thing::Alias => "Alias",
         Thing::Tag => "Tag",
+        Thing::Secret => "Secret",
         Thing::Account => "Account",
     }
 }

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::policy::{Action, Decision, Secret, decide};
 use crate::site::Site;
 use crate::viewer::Viewer;
-use crate::web::secrets::{Found, LONGEST_KEY, LONGEST_NAME};
+use crate::web::secrets::{Found, LONGEST_KEY, LONGEST_NAME, for_whom};
 
 /// How many keys a form has room for, beside those that are there.
 const ROOM: usize = 3;
@@ -104,7 +104,7 @@ fn words(scope: SecretScope) -> &'static str {
 impl<'a> Row<'a> {
     fn new(secret: &'a Found, written: Option<Written>, may_open: bool) -> Self {
         let readers = &secret.entry.readers;
-        let (owner, app) = (readers.owner().unwrap_or_default(), readers.app());
+        let app = readers.app();
         let shown = || Written {
             name: secret.name.clone(),
             scope: readers.scope(),
@@ -113,11 +113,7 @@ impl<'a> Row<'a> {
         };
         let used_by: Vec<String> = secret.used_by.iter().map(ToString::to_string).collect();
         Self {
-            readers: match app {
-                Some(app) => format!("For {app} of {owner}"),
-                None if readers.scope() == SecretScope::AllUsers => "For all apps".to_owned(),
-                None => format!("For all apps of {owner}"),
-            },
+            readers: format!("For {}", for_whom(readers)),
             used_by: used_by.join(", "),
             is_open: written.is_some(),
             fields: Fields::new(written.unwrap_or_else(shown), may_open),
