@@ -171,8 +171,9 @@ pub(crate) enum SecretCommand {
         /// Its name, as app.toml says it (`Secret`).
         name: String,
     },
-    /// Make a secret, or replace all keys of one. Values come from files or from standard input, never from arguments, which
-    /// everybody on a machine sees.
+    /// Make a secret, or replace all keys of one.
+    ///
+    /// Values come from files or from standard input, never from arguments, which everybody on a machine sees.
     ///
     /// Apps name it in app.toml:
     ///
@@ -191,9 +192,9 @@ pub(crate) enum SecretCommand {
         #[command(flatten)]
         values: SecretValues,
         /// Which apps read it: `private` (all of its owner's), `app=NAME` (the versions of that app which its owner owns), or `all`
-        /// (every app of the store, as an admin).
-        #[arg(long, default_value = "private", value_parser = secret_scope)]
-        scope: SecretScope,
+        /// (every app of the store, as an admin). Default: what it was, and of a new one `private`.
+        #[arg(long, value_parser = secret_scope)]
+        scope: Option<SecretScope>,
         /// Whose it is, as an admin. Default: whose it was, or you.
         #[arg(long)]
         owner: Option<String>,

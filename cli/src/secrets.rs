@@ -61,15 +61,8 @@ pub(crate) async fn run(
             owner,
         } => {
             let mut wanted = document(read(values)?);
-            let (scope, app) = match scope {
-                SecretScope::Private => ("Private", None),
-                SecretScope::App(app) => ("App", Some(app)),
-                SecretScope::All => ("AllUsers", None),
-            };
-            wanted.insert("scope".to_owned(), json!(scope));
-            wanted.extend(app.map(|app| ("app".to_owned(), json!(app))));
             wanted.extend(owner.map(|owner| ("owner".to_owned(), json!(owner))));
-            let secret = set(client, &name, &Value::Object(wanted)).await?;
+            let secret = set(client, &name, wanted, scope).await?;
             print(output, &secret, || rows(std::slice::from_ref(&secret)));
             Ok(())
         }
@@ -82,15 +75,30 @@ pub(crate) async fn run(
     }
 }
 
-/// Replaces the secret that is there, if nobody else does in between, or makes one.
-async fn set(client: &Client, name: &str, wanted: &Value) -> Result<Secret, Error> {
+/// Replaces the secret that is there, if nobody else does in between, or makes one. Which apps read it stays when nothing is said.
+async fn set(
+    client: &Client,
+    name: &str,
+    mut wanted: Map<String, Value>,
+    scope: Option<SecretScope>,
+) -> Result<Secret, Error> {
     let path = format!("secrets/{name}");
     let found = client.request(Method::GET, &path).send().await?;
-    let state = found.headers().get(header::ETAG).cloned();
-    if found.status() != StatusCode::NOT_FOUND {
-        done(found).await?;
-    }
-    let mut request = client.request(Method::PUT, &path).json(wanted);
+    let (known, state) = if found.status() == StatusCode::NOT_FOUND {
+        (None, None)
+    } else {
+        let state = found.headers().get(header::ETAG).cloned();
+        (Some(answer::<Secret>(found).await?), state)
+    };
+    let (scope, app) = match (scope, known) {
+        (Some(SecretScope::Private), _) | (None, None) => ("Private".to_owned(), None),
+        (Some(SecretScope::App(app)), _) => ("App".to_owned(), Some(app)),
+        (Some(SecretScope::All), _) => ("AllUsers".to_owned(), None),
+        (None, Some(known)) => (known.scope, known.app),
+    };
+    wanted.insert("scope".to_owned(), json!(scope));
+    wanted.extend(app.map(|app| ("app".to_owned(), json!(app))));
+    let mut request = client.request(Method::PUT, &path).json(&wanted);
     if let Some(state) = state {
         request = request.header(header::IF_MATCH, state);
     }

@@ -334,6 +334,9 @@ async fn a_secret_goes_from_a_terminal_to_the_apps_that_it_is_for() -> Result<()
 
     // Who reads it changes with its scope, at once.
     run(&[&set[..], &["--scope", "app=more"]].concat()).await?;
+    // It stays so when only its values are set.
+    let shown = run(&set).await?;
+    ensure!(shown.contains("app=more"), "{shown}");
     is_ready("more").await?;
     refused("own", "is for another app").await?;
     refused("others", "is for another app").await?;

@@ -22,6 +22,8 @@ pub(in crate::web) struct Secrets<'a> {
     /// For a new secret, with what was written when it was refused.
     new: Fields,
     rows: Vec<Row<'a>>,
+    /// Whether these are everybody's.
+    are_all: bool,
     longest_name: usize,
     longest_key: usize,
     done: Option<&'static str>,
@@ -151,6 +153,7 @@ impl<'a> Secrets<'a> {
         Self {
             frame,
             rows,
+            are_all: may_open,
             new: Fields::new(refused.unwrap_or_else(empty), may_open),
             longest_name: LONGEST_NAME,
             longest_key: LONGEST_KEY,
