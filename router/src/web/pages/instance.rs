@@ -310,7 +310,7 @@ fn spaced(reason: &str) -> String {
     words
 }
 
-fn moment(at: Timestamp) -> Option<Moment> {
+pub(super) fn moment(at: Timestamp) -> Option<Moment> {
     DateTime::from_timestamp(at.as_second(), 0).map(Moment)
 }
 

@@ -4,6 +4,8 @@ use askama::Template;
 use crds::SecretScope;
 use http::{Response, StatusCode};
 
+use super::account::Moment;
+use super::instance::moment;
 use super::{Frame, Needs, News, html, problem, render};
 use crate::error::Error;
 use crate::policy::{Action, Decision, Secret, decide};
@@ -63,6 +65,7 @@ struct Row<'a> {
     /// Which apps read it, for people.
     readers: String,
     used_by: String,
+    set_at: Option<Moment>,
     fields: Fields,
     /// Whether its form is shown with what was refused.
     is_open: bool,
@@ -117,6 +120,7 @@ impl<'a> Row<'a> {
         Self {
             readers: format!("For {}", for_whom(readers)),
             used_by: used_by.join(", "),
+            set_at: secret.entry.set_at.as_ref().and_then(|at| moment(at.0)),
             is_open: written.is_some(),
             fields: Fields::new(written.unwrap_or_else(shown), may_open),
             secret,
@@ -185,7 +189,7 @@ mod tests {
             is_of_store: is_managed,
             uid: "1".to_owned(),
             resource_version: "7".to_owned(),
-            set_at: None,
+            set_at: serde_json::from_str("\"2026-01-02T03:04:05Z\"").ok(),
         };
         let app = AppRef {
             name: "<b>".to_owned(),
