@@ -189,6 +189,10 @@ pub(crate) struct SiteArgs {
     )]
     pub(crate) termination_log: PathBuf,
 
+    /// Folder in which the kernel tells of the container's memory.
+    #[arg(long, env = "WAVESTORE_CGROUP_DIR", default_value = "/sys/fs/cgroup")]
+    pub(crate) cgroup_dir: PathBuf,
+
     /// How long to try to fetch the bundle.
     #[arg(long, env = "WAVESTORE_FETCH_DEADLINE", default_value = "2m", value_parser = humantime::parse_duration)]
     pub(crate) fetch_deadline: Duration,

@@ -303,11 +303,7 @@ async fn versions(site: &Site, host: &Host) -> Result<String, Error> {
 }
 
 fn failure(ended: &Ended) -> String {
-    if ended.exit.is_kill() {
-        return "uv was killed, most likely because it used more memory than the pod's limit"
-            .to_owned();
-    }
-    reason::of_uv(&ended.tail)
+    reason::of_kill("uv", ended).unwrap_or_else(|| reason::of_uv(&ended.tail))
 }
 
 async fn run(plan: &Plan, host: &Host, on_line: &OnLine) -> Result<Ended, Error> {

@@ -19,6 +19,7 @@ mod fetch;
 mod files;
 mod front;
 mod http1;
+mod memory;
 mod output;
 mod page;
 mod phase;

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::family::Family;
+use crate::memory::{Memory, Shortage};
 use crate::output::{Channel, Output};
 use crate::tail::Tail;
 use crate::variables::Variables;
@@ -46,6 +47,8 @@ pub(crate) type OnLine = Arc<dyn Fn(&str) + Send + Sync>;
 pub(crate) struct Host {
     pub(crate) family: Arc<Family>,
     pub(crate) output: Output,
+    /// Where the kernel tells of the container's memory.
+    pub(crate) cgroups: PathBuf,
 }
 
 /// A running child. Dropping it kills its whole group.
@@ -54,6 +57,7 @@ pub(crate) struct Process {
     child: Child,
     group: Pid,
     family: Arc<Family>,
+    memory: Memory,
     readers: [JoinHandle<Tail>; 2],
     abandon: CancellationToken,
     ended: bool,
@@ -65,6 +69,8 @@ pub(crate) struct Ended {
     pub(crate) exit: Exit,
     /// Of stderr, or of stdout when stderr is empty.
     pub(crate) tail: Vec<String>,
+    /// Whether the kernel has killed for want of memory since it was started.
+    pub(crate) shortage: Shortage,
 }
 
 impl Process {
@@ -86,6 +92,7 @@ impl Process {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+        let memory = Memory::watch(&host.cgroups);
         let (mut child, group) =
             host.family
                 .spawn(&mut command)
@@ -110,6 +117,7 @@ impl Process {
             child,
             group,
             family: Arc::clone(&host.family),
+            memory,
             readers,
             abandon,
             ended: false,
@@ -147,6 +155,7 @@ impl Process {
     /// Waits for its end and its last lines.
     pub(crate) async fn finish(mut self) -> Ended {
         let exit = self.exited().await;
+        let shortage = self.memory.shortage();
         let until = Instant::now() + LAST_LINES;
         let mut tails = Vec::new();
         for reader in &mut self.readers {
@@ -162,7 +171,11 @@ impl Process {
         let stderr = tails.pop().unwrap_or_default();
         let stdout = tails.pop().unwrap_or_default();
         let tail = if stderr.is_empty() { stdout } else { stderr };
-        Ended { exit, tail }
+        Ended {
+            exit,
+            tail,
+            shortage,
+        }
     }
 
     fn signal(&self, signal: Signal) {

@@ -1,6 +1,8 @@
 //! Why a process ended, from how it ended and its last lines.
 
 use crate::exit::Exit;
+use crate::memory::Shortage;
+use crate::process::Ended;
 use crate::tail::cut;
 
 /// Longest text taken from a process.
@@ -30,26 +32,70 @@ impl Who {
 }
 
 /// One line that tells which process ended, how, and its deciding line.
-pub(crate) fn describe(who: Who, exit: Exit, tail: &[String]) -> String {
+pub(crate) fn describe(who: Who, ended: &Ended) -> String {
+    let Ended {
+        exit,
+        tail,
+        shortage,
+    } = ended;
     let name = who.name();
+    if exit.is_kill() {
+        // Whoever killed it, its last lines do not say why.
+        return format!("{name} {}", killed(*exit, *shortage));
+    }
     let words = match (exit, who) {
         (Exit::Code(_), Who::App) => of_python(tail),
         (Exit::Code(_), Who::Server) => of_go(tail),
-        // Whoever killed it, its last lines do not say why.
         (Exit::Signal(_), _) => None,
     };
-    match words {
+    let text = match words {
         Some(words) => format!("{name} {exit}: {}", cut(&words, BYTES)),
-        None if exit.is_kill() => {
-            format!("{name} {exit}, most likely because it used more memory than its limit")
-        }
         None => format!("{name} {exit}"),
+    };
+    match shortage {
+        // Not it, but one that it had started.
+        Shortage::Seen(limit) => format!(
+            "{text}; before that the kernel killed a process, since the container used {limit}"
+        ),
+        Shortage::None | Shortage::Unknown => text,
     }
 }
 
+/// How a process ended that was killed outright, after its name.
+fn killed(exit: Exit, shortage: Shortage) -> String {
+    match shortage {
+        Shortage::Seen(limit) => format!("used {limit}, and the kernel killed it"),
+        Shortage::None => exit.to_string(),
+        Shortage::Unknown => {
+            format!("{exit}, most likely because it used more memory than its limit")
+        }
+    }
+}
+
+/// How a program ended that installs what an app requires, when its last lines do not say why.
+pub(crate) fn of_kill(program: &str, ended: &Ended) -> Option<String> {
+    let Ended { exit, shortage, .. } = ended;
+    if !exit.is_kill() {
+        return None;
+    }
+    let hint = match shortage {
+        Shortage::Seen(_) | Shortage::Unknown => {
+            " (hint: raise `[Runtime] MemoryLimit` in app.toml; for the job that builds an environment, `environments.memory` in \
+             the store's values)"
+        }
+        Shortage::None => "",
+    };
+    Some(format!("{program} {}{hint}", killed(*exit, *shortage)))
+}
+
 /// What the app's author may do about it.
-pub(crate) fn hint(exit: Exit, reason: &str) -> Option<String> {
-    if exit.is_kill() {
+pub(crate) fn hint(ended: &Ended, reason: &str) -> Option<String> {
+    let is_short = match ended.shortage {
+        Shortage::Seen(_) => true,
+        Shortage::None => false,
+        Shortage::Unknown => ended.exit.is_kill(),
+    };
+    if is_short {
         return Some("raise `[Runtime] MemoryLimit` in app.toml".to_owned());
     }
     if reason.contains("OIDC provider") {
@@ -202,9 +248,18 @@ fn of_build(output: &[String]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::memory::Limit;
 
     fn lines(text: &str) -> Vec<String> {
         text.lines().map(str::to_owned).collect()
+    }
+
+    fn ended(exit: Exit, tail: Vec<String>) -> Ended {
+        Ended {
+            exit,
+            tail,
+            shortage: Shortage::None,
+        }
     }
 
     #[test]
@@ -255,10 +310,10 @@ mod tests {
             ),
             ("no words", Exit::Code(3), "", "the app ended with code 3"),
             (
-                "out of memory, whatever it said before",
+                "killed by somebody, whatever it said before",
                 Exit::Signal(9),
                 "ValueError: handled",
-                "the app was killed by SIGKILL, most likely because it used more memory than its limit",
+                "the app was killed by SIGKILL",
             ),
             (
                 "a crash of native code",
@@ -268,8 +323,75 @@ mod tests {
             ),
         ];
         for (name, exit, tail, expected) in cases {
-            assert_eq!(describe(Who::App, exit, &lines(tail)), expected, "{name}");
+            let ended = ended(exit, lines(tail));
+            assert_eq!(describe(Who::App, &ended), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn want_of_memory_is_told_apart_from_a_crash() {
+        let limit = Shortage::Seen(Limit::of(128 << 20));
+        let raise = "raise `[Runtime] MemoryLimit` in app.toml";
+        let cases = [
+            (
+                "the kernel says so",
+                Exit::Signal(9),
+                limit,
+                "the app used more memory than its limit of 128Mi, and the kernel killed it",
+                Some(raise),
+            ),
+            (
+                "the kernel says that it was somebody else",
+                Exit::Signal(9),
+                Shortage::None,
+                "the app was killed by SIGKILL",
+                None,
+            ),
+            (
+                "the kernel says nothing",
+                Exit::Signal(9),
+                Shortage::Unknown,
+                "the app was killed by SIGKILL, most likely because it used more memory than its limit",
+                Some(raise),
+            ),
+            (
+                "a process of the app was killed, and the app gave up",
+                Exit::Code(1),
+                limit,
+                "the app ended with code 1: BrokenProcessPool: a process was terminated abruptly; before that the kernel killed a \
+                 process, since the container used more memory than its limit of 128Mi",
+                Some(raise),
+            ),
+            (
+                "a crash where the kernel says nothing",
+                Exit::Code(1),
+                Shortage::Unknown,
+                "the app ended with code 1: BrokenProcessPool: a process was terminated abruptly",
+                None,
+            ),
+        ];
+        for (name, exit, shortage, expected, next) in cases {
+            let ended = Ended {
+                exit,
+                tail: lines("BrokenProcessPool: a process was terminated abruptly"),
+                shortage,
+            };
+            let reason = describe(Who::App, &ended);
+            assert_eq!(reason, expected, "{name}");
+            assert_eq!(hint(&ended, &reason).as_deref(), next, "{name}");
+        }
+        let uv = Ended {
+            exit: Exit::Signal(9),
+            tail: lines("Resolved 3 packages"),
+            shortage: limit,
+        };
+        assert_eq!(
+            of_kill("uv", &uv).as_deref(),
+            Some(
+                "uv used more memory than its limit of 128Mi, and the kernel killed it (hint: raise `[Runtime] MemoryLimit` in \
+                 app.toml; for the job that builds an environment, `environments.memory` in the store's values)"
+            )
+        );
     }
 
     #[test]
@@ -278,7 +400,7 @@ mod tests {
             lines("Traceback (most recent call last):\n  File \"a\"\nValueError: handled");
         tail.extend((0..20).map(|number| format!("request {number}")));
         assert_eq!(
-            describe(Who::App, Exit::Code(3), &tail),
+            describe(Who::App, &ended(Exit::Code(3), tail)),
             "the app ended with code 3: request 19"
         );
     }
@@ -296,7 +418,8 @@ mod tests {
             ),
         ];
         for (tail, expected) in cases {
-            assert_eq!(describe(Who::Server, Exit::Code(2), &lines(tail)), expected);
+            let ended = ended(Exit::Code(2), lines(tail));
+            assert_eq!(describe(Who::Server, &ended), expected);
         }
     }
 
@@ -341,11 +464,7 @@ mod tests {
     #[test]
     fn hints_name_one_next_step() {
         let cases = [
-            (
-                Exit::Signal(9),
-                "the app was killed",
-                Some("raise `[Runtime] MemoryLimit` in app.toml"),
-            ),
+            (Exit::Signal(9), "the app was killed by SIGKILL", None),
             (
                 Exit::Code(1),
                 "the app ended with code 1: ModuleNotFoundError: No module named 'pandas.core'",
@@ -374,7 +493,8 @@ mod tests {
             (Exit::Code(1), "ValueError: x", None),
         ];
         for (exit, reason, expected) in cases {
-            assert_eq!(hint(exit, reason).as_deref(), expected, "{reason}");
+            let ended = ended(exit, Vec::new());
+            assert_eq!(hint(&ended, reason).as_deref(), expected, "{reason}");
         }
     }
 }

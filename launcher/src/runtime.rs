@@ -106,13 +106,14 @@ struct Attended {
 
 impl Attended {
     /// Listens for signals, and adopts orphans.
-    fn begin() -> Result<Self, Error> {
+    fn begin(site: &Site) -> Result<Self, Error> {
         if let Err(error) = Family::adopt() {
             debug!("Orphans go to another process: {error}");
         }
         let host = Host {
             family: Arc::new(Family::default()),
             output: Output::start(),
+            cgroups: site.cgroups.clone(),
         };
         let signals = StopSignals::listen().map_err(setup("the signals"))?;
         let reaper = Arc::clone(&host.family)
@@ -145,7 +146,7 @@ impl Attended {
 async fn run(settings: &Settings) -> Result<(), Error> {
     info!(instance.id = settings.instance, bundle.digest = %settings.site.digest, "Starting");
     let board = Arc::new(Board::new());
-    let attended = Attended::begin()?;
+    let attended = Attended::begin(&settings.site)?;
     let relay_to = match &settings.app {
         App::Wave { .. } => None,
         App::Python { port, .. } => Some(*port),
@@ -174,7 +175,7 @@ async fn run(settings: &Settings) -> Result<(), Error> {
 
 /// Builds an environment; returns what the operator is to know of it.
 async fn build(site: &Site, key: EnvironmentKey) -> Result<String, Error> {
-    let attended = Attended::begin()?;
+    let attended = Attended::begin(site)?;
     let result = tokio::select! {
         biased;
         () = attended.stop.cancelled() => Err(Error::Stopped),

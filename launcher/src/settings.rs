@@ -131,6 +131,8 @@ pub(crate) struct Site {
     pub(crate) python: PathBuf,
     pub(crate) ca_file: PathBuf,
     pub(crate) termination_log: PathBuf,
+    /// Where the kernel tells of the container's memory.
+    pub(crate) cgroups: PathBuf,
     pub(crate) fetch_deadline: Duration,
     pub(crate) log: EnvFilter,
     /// The environment that the launcher was started with.
@@ -150,6 +152,7 @@ impl Site {
             python,
             ca_file,
             termination_log,
+            cgroup_dir,
             fetch_deadline,
             log,
         } = args;
@@ -169,6 +172,7 @@ impl Site {
             python,
             ca_file,
             termination_log,
+            cgroups: cgroup_dir,
             fetch_deadline,
             log,
             variables,

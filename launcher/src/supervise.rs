@@ -19,7 +19,7 @@ use crate::environment::Places;
 use crate::error::Error;
 use crate::front::Front;
 use crate::phase::{Board, Phase};
-use crate::process::{Ended, Host, OnLine, Process};
+use crate::process::{Host, OnLine, Process};
 use crate::reason::{self, Who};
 use crate::settings::{App, Settings};
 use crate::sockets;
@@ -60,6 +60,16 @@ struct Crash {
     hint: Option<String>,
     code: u8,
     ready_for: Option<Duration>,
+}
+
+impl Crash {
+    /// Cause and fix on one line.
+    fn told(&self) -> String {
+        match &self.hint {
+            Some(hint) => format!("{} (hint: {hint})", self.reason),
+            None => self.reason.clone(),
+        }
+    }
 }
 
 /// What happened to the pair.
@@ -132,7 +142,7 @@ impl Supervisor<'_> {
             Ok(event) => Ok(pair.crash(event, ready_for).await),
         };
         if let Ok(crash) = &crash {
-            self.board.restarting(&crash.reason);
+            self.board.restarting(&crash.told());
         }
         let grace = RESTART_GRACE.min(self.settings.grace);
         pair.stop(Instant::now() + grace).await;
@@ -280,12 +290,12 @@ impl Pair {
             Who::Server => self.server.take(),
             Who::App => self.app.take(),
         };
-        let Ended { exit, tail } = process.expect("what ended was started").finish().await;
-        let reason = reason::describe(who, exit, &tail);
+        let ended = process.expect("what ended was started").finish().await;
+        let reason = reason::describe(who, &ended);
         Crash {
-            hint: reason::hint(exit, &reason),
+            hint: reason::hint(&ended, &reason),
             // An app that ends by itself has failed, whatever it says.
-            code: exit.code().max(1),
+            code: ended.exit.code().max(1),
             reason,
             ready_for,
         }

@@ -9,6 +9,7 @@ mod environments;
 mod failing_apps;
 mod frameworks;
 mod gitops;
+mod greedy_apps;
 mod metrics;
 mod one_truth;
 mod outages;
@@ -17,6 +18,7 @@ mod postgres_and_bucket;
 mod publishing;
 mod secrets_and_files;
 mod sizes;
+mod server_apps;
 mod startup;
 mod waking;
 

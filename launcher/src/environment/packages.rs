@@ -20,6 +20,7 @@ use crate::commands::{self, Apt};
 use crate::error::Error;
 use crate::phase::Board;
 use crate::process::{Ended, Host, Plan};
+use crate::reason;
 use crate::settings::Site;
 pub(crate) use places::Places;
 use union::Union;
@@ -281,9 +282,8 @@ async fn succeed(plan: &Plan, host: &Host) -> Result<(), Error> {
 
 /// The deciding words of a command that has failed: apt's errors begin with `E:`.
 fn words(plan: &Plan, ended: &Ended) -> String {
-    if ended.exit.is_kill() {
-        return "apt was killed, most likely because it used more memory than the pod's limit"
-            .to_owned();
+    if let Some(words) = reason::of_kill("apt", ended) {
+        return words;
     }
     let errors: Vec<&str> = ended
         .tail

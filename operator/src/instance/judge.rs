@@ -8,6 +8,8 @@ use super::workload::{ContainerSeen, DeploymentSeen, End, PodSeen};
 
 /// Restarts after which somebody has to change something.
 const MANY_RESTARTS: u32 = 3;
+/// Code of a container that was killed outright.
+const KILLED: i32 = 137;
 
 /// Most characters of what a pod says.
 const MESSAGE_CHARS: usize = 2048;
@@ -170,8 +172,16 @@ fn waiting(pod: &PodSeen, reason: &str, why: &str) -> Verdict {
 fn failed(pod: &PodSeen, end: &End) -> Verdict {
     let restarts = u32::try_from(pod.restarts).unwrap_or_default();
     let said = clean(&end.message, MESSAGE_CHARS);
-    let message = if end.reason == "OOMKilled" {
-        "the app needed more memory than its limit and was killed; raise `MemoryLimit` in `[Runtime]` of app.toml".to_owned()
+    // The reason stays with a container one of whose processes was killed once, however it ends: by its code its launcher
+    // has something else to say.
+    let message = if end.reason == "OOMKilled" && end.code == KILLED {
+        let limit = pod.memory_limit.as_ref();
+        let limit = limit
+            .map(|limit| format!(" of {limit}"))
+            .unwrap_or_default();
+        format!(
+            "the app used more memory than its limit{limit}, and the kernel killed it (hint: raise `[Runtime] MemoryLimit` in app.toml)"
+        )
     } else if said.is_empty() {
         format!(
             "the container ended with code {} and said nothing",
@@ -242,12 +252,13 @@ mod tests {
             container,
             restarts: 0,
             last_end: None,
+            memory_limit: Some("128Mi".to_owned()),
         }
     }
 
     fn end(reason: &str, message: &str) -> End {
         End {
-            code: 1,
+            code: if reason == "OOMKilled" { KILLED } else { 1 },
             reason: reason.to_owned(),
             message: message.to_owned(),
         }
@@ -383,6 +394,25 @@ mod tests {
             (
                 "killed for memory",
                 Some(crashed(1, end("OOMKilled", ""))),
+                None,
+            ),
+            (
+                "killed for memory, and no limit is known",
+                Some(PodSeen {
+                    memory_limit: None,
+                    ..crashed(1, end("OOMKilled", "the last lines of its log"))
+                }),
+                None,
+            ),
+            (
+                "a process was killed for memory once, and something else came later",
+                Some(crashed(
+                    1,
+                    End {
+                        code: 1,
+                        ..end("OOMKilled", "the app ended with code 1: KeyError: 'x'")
+                    },
+                )),
                 None,
             ),
             ("died in silence", Some(crashed(1, end("Error", ""))), None),

@@ -116,6 +116,8 @@ pub(crate) struct PodSeen {
     pub(crate) restarts: i32,
     /// How its container ended the last time.
     pub(crate) last_end: Option<End>,
+    /// Memory that its container may take, as its app spells it.
+    pub(crate) memory_limit: Option<String>,
 }
 
 /// How a container is.
@@ -151,6 +153,12 @@ fn has_launcher(pod: &Pod) -> bool {
         .any(|port| port.container_port == i32::from(crds::HEALTH_PORT))
 }
 
+fn memory_limit(pod: &Pod) -> Option<String> {
+    let container = pod.spec.as_ref()?.containers.first()?;
+    let limits = container.resources.as_ref()?.limits.as_ref()?;
+    Some(limits.get("memory")?.0.clone())
+}
+
 /// Keeps what is needed of a Deployment.
 pub(crate) fn keep_deployment(deployment: Deployment) -> Option<Kept<DeploymentSeen>> {
     let fingerprint = deployment.fingerprint();
@@ -178,6 +186,7 @@ pub(crate) fn keep_deployment(deployment: Deployment) -> Option<Kept<DeploymentS
 /// Keeps what is needed of a Pod.
 pub(crate) fn keep_pod(pod: Pod) -> Option<Kept<PodSeen>> {
     let launches = has_launcher(&pod);
+    let memory_limit = memory_limit(&pod);
     let status = pod.status.unwrap_or_default();
     let condition = |name: &str| {
         status
@@ -217,6 +226,7 @@ pub(crate) fn keep_pod(pod: Pod) -> Option<Kept<PodSeen>> {
             .and_then(|container| container.last_state.clone())
             .and_then(|state| state.terminated)
             .map(End::from),
+        memory_limit,
     };
     kept(pod.metadata, value)
 }
