@@ -61,7 +61,7 @@ helm upgrade --install wavestore "$REPOSITORY/config/wavestore" --namespace "$NA
     --set "runtimes[0].name=python3.13,runtimes[0].image=$images/instance:$tag-python3.13" \
     --set "customImages[0]=$images/instance" \
     --set-json 'sizes=[{"name": "small", "limits": {"memory": "300Mi"}, "nodeSelector": {"kubernetes.io/os": "linux"}}]' \
-    --set storeUrl="http://localhost:$PORT" --set appsDomain="localhost:$PORT" "${settings[@]}" >/dev/null
+    --set instances.disk=2Gi --set storeUrl="http://localhost:$PORT" --set appsDomain="localhost:$PORT" "${settings[@]}" >/dev/null
 for deployment in wavestore-operator wavestore-router; do
     kubectl -n "$NAMESPACE" rollout status "deployment/$deployment" --timeout=180s || {
         kubectl -n "$NAMESPACE" get pods

@@ -113,6 +113,9 @@ pub struct Runtime {
     /// Size of `/resources`, where the environment lives: a volume when given, else scratch space.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource_volume_size: Option<String>,
+    /// Most that each of the pod's folders `/app`, `/resources` and `/tmp` may take of its node's disk; none: all there is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk: Option<String>,
     /// Mounts a memory file system at `/dev/shm`.
     #[serde(default)]
     pub shared_memory: bool,

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use crate::digest::Digest;
 use crate::fetch;
+use crate::reason;
 
 /// Why the launcher gives up.
 #[derive(Debug, thiserror::Error)]
@@ -140,7 +141,18 @@ impl Error {
             Self::Fetch { source, .. } | Self::Store { source, .. } => {
                 return source.hint().map(str::to_owned);
             }
-            Self::Unpack { source, .. } => return source.hint(),
+            Self::Unpack { source, .. } => {
+                if let bundle::Error::Write { source, .. } = &**source
+                    && is_full(source)
+                {
+                    reason::FULL.to_owned()
+                } else {
+                    return source.hint();
+                }
+            }
+            Self::File { source, .. } | Self::Pack(source) if is_full(source) => {
+                reason::FULL.to_owned()
+            }
             Self::Spawn { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 "the image must have `uv` and `python3` on the PATH, and `apt-get` and `dpkg-deb` for apps with packages.txt"
                     .to_owned()
@@ -190,6 +202,10 @@ impl Error {
     }
 }
 
+fn is_full(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::StorageFull
+}
+
 /// An error and its causes on one line.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -203,9 +219,10 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 
 /// Prints an error with its causes and its hint to stderr, and picks the exit code.
 #[must_use]
-pub fn report(result: Result<(), Error>) -> ExitCode {
-    let Err(error) = result else {
-        return ExitCode::SUCCESS;
+pub fn report(result: Result<ExitCode, Error>) -> ExitCode {
+    let error = match result {
+        Ok(code) => return code,
+        Err(error) => error,
     };
     eprintln!("error: {error}");
     let mut cause = error.source();

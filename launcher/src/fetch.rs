@@ -27,6 +27,7 @@ use crate::backoff;
 use crate::digest::Digest;
 use crate::environment::EnvironmentKey;
 use crate::error::{Error, chain};
+use crate::reason;
 use crate::store_url::StoreUrl;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -148,7 +149,7 @@ impl Failure {
                 Some("is the store's router running, and may this pod reach its internal port?")
             }
             Self::Write { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
-                Some("the pod's scratch space is full")
+                Some(reason::FULL)
             }
             Self::Token { .. }
             | Self::Broken(_)

@@ -98,6 +98,13 @@ pub(crate) fn hint(ended: &Ended, reason: &str) -> Option<String> {
     if is_short {
         return Some("raise `[Runtime] MemoryLimit` in app.toml".to_owned());
     }
+    if is_full(reason) {
+        return Some(
+            "one of its folders is full: let it keep less there, or raise the limit of that one: `VolumeSize` or \
+             `ResourceVolumeSize` in `[Runtime]` of app.toml, for shared memory `MemoryLimit`"
+                .to_owned(),
+        );
+    }
     if reason.contains("OIDC provider") {
         return Some(
             "the Wave server asks the OIDC provider at start: may this pod reach \
@@ -150,6 +157,11 @@ fn of_python(tail: &[String]) -> Option<String> {
         .find_map(|line| line.strip_prefix("ERROR"))
         .map(|text| text.trim_start_matches([':', ' ']).trim_end().to_owned())
         .or_else(|| last(tail))
+}
+
+/// Whether these words tell of a full disk, in those of the system.
+fn is_full(words: &str) -> bool {
+    words.contains("No space left on device")
 }
 
 fn is_outdented(line: &str) -> bool {
@@ -234,6 +246,10 @@ pub(crate) fn of_uv(tail: &[String]) -> String {
     }
     cut(&text, BYTES).to_owned()
 }
+
+/// What to do when the launcher finds a disk full.
+pub(crate) const FULL: &str = "make room on the disk of the pod's node, or raise `ResourceVolumeSize` in `[Runtime]` of app.toml where \
+    `/resources` is a volume";
 
 /// The deciding line of a package's build, all of whose lines are indented by uv.
 fn of_build(output: &[String]) -> Option<String> {
@@ -464,7 +480,14 @@ mod tests {
     #[test]
     fn hints_name_one_next_step() {
         let cases = [
-            (Exit::Signal(9), "the app was killed by SIGKILL", None),
+            (
+                Exit::Code(1),
+                "the app ended with code 1: OSError: [Errno 28] No space left on device: '/data/x'",
+                Some(
+                    "one of its folders is full: let it keep less there, or raise the limit of that one: `VolumeSize` or \
+                     `ResourceVolumeSize` in `[Runtime]` of app.toml, for shared memory `MemoryLimit`",
+                ),
+            ),
             (
                 Exit::Code(1),
                 "the app ended with code 1: ModuleNotFoundError: No module named 'pandas.core'",

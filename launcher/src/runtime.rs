@@ -3,6 +3,7 @@
 use std::env;
 use std::io;
 use std::mem;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,17 +35,23 @@ const THREADS: usize = 2;
 /// Longest wait for what cannot be interrupted, such as unpacking.
 const LEAVE: Duration = Duration::from_secs(1);
 
-/// Does what the launcher is asked to: runs an app until that ends or a signal comes, or builds an environment.
+/// Code of a launcher that was asked to stop: 128 + SIGTERM. With 0 Kubernetes would call a pod that its node has evicted
+/// `Succeeded`, and forget why.
+const STOPPED: u8 = 143;
+
+/// Does what the launcher is asked to: runs an app until that ends or a signal comes, or builds an environment. Returns the
+/// process's exit code.
 ///
 /// # Errors
 /// Whatever keeps it from that. It is in the termination message too.
-pub fn start(task: Task) -> Result<(), Error> {
+pub fn start(task: Task) -> Result<ExitCode, Error> {
     let variables = env::vars_os().collect();
     match task {
         Task::Run(args) => {
             let mut settings = Settings::new(*args, variables)?;
             let result = begin(&mut settings.site).and_then(|()| execute(run(&settings)));
-            end(&settings.site, result)
+            end(&settings.site, result)?;
+            Ok(ExitCode::from(STOPPED))
         }
         Task::Build(args) => {
             let BuildArgs {
@@ -55,7 +62,7 @@ pub fn start(task: Task) -> Result<(), Error> {
             let result = begin(&mut site).and_then(|()| execute(build(&site, environment_key)));
             let report = end(&site, result)?;
             termination::write(&site.termination_log, &report);
-            Ok(())
+            Ok(ExitCode::SUCCESS)
         }
     }
 }

@@ -107,6 +107,10 @@ pub struct Args {
     /// open to apps.
     #[arg(long, value_parser = parse_secret_variable)]
     pub(crate) instance_secret_env: Vec<EnvVar>,
+    /// How much each of an instance's folders `/app`, `/resources` and `/tmp` may take of its node's disk, where it is no volume; the
+    /// node ends a pod that takes more. Default: all there is.
+    #[arg(long, env = "WAVESTORE_INSTANCE_DISK")]
+    pub(crate) instance_disk: Option<Quantity>,
     /// How long an instance may be unused before it is put to sleep, for apps without an `InstanceTimeout`: such as `1h30m`, or
     /// `-1` for never.
     #[arg(

@@ -14,6 +14,7 @@ mod model;
 mod names;
 mod observe;
 mod plan;
+mod pods;
 mod reconcile;
 mod record;
 mod rollout;

@@ -100,3 +100,54 @@ async fn a_container_that_is_killed_for_memory_tells_its_limit() -> Result<()> {
     store.delete(name).await?;
     store.retract(&app).await
 }
+
+/// A web server that takes more than two gibibytes of disk when it is asked to.
+const HOARDER: &str = r#"
+import http.server, os
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        if self.path == "/fill":
+            with open("/tmp/hoard", "w") as file:
+                os.posix_fallocate(file.fileno(), 0, 2200 << 20)
+        self.send_response(204)
+        self.end_headers()
+
+http.server.HTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_that_fills_its_disk_is_told_the_limit_and_leaves_no_pod_behind() -> Result<()> {
+    let _store = crate::shared().await;
+    let store = Store::connect().await?;
+    let name = "e2e-hoarder";
+    let runtime = "AppMode = \"python\"\nMemoryLimit = \"128Mi\"\n";
+    let app = publish(&store, name, runtime, HOARDER).await?;
+    start(&store, name).await?;
+    store.ready(name).await?;
+    let first = of_pods(name, "{..metadata.name}").await?;
+
+    let answer = store.get(&store.host(name), "/fill").await?;
+    ensure!(answer.status() == 204, "it answers {}", answer.status());
+    // The next pod starts within seconds, and then all is well again: what has been wrong is in the Events for an hour.
+    let told = "the pod failed: Evicted: Usage of EmptyDir volume \"tmp\" exceeds the limit \"2Gi\" (hint: let the app keep less there, \
+                give it a volume by `VolumeMount` in app.toml, or raise `instances.disk` in the store's values)";
+    let object =
+        format!("--field-selector=involvedObject.kind=WaveInstance,involvedObject.name={name}");
+    eventually("an Event that says why", async || {
+        let notes = "--output=jsonpath={range .items[*]}{.message}{\"\\n\"}{end}";
+        let events = kubectl(&["get", "events", &object, notes], None).await?;
+        ensure!(events.lines().any(|note| note == told), "{events}");
+        Ok(())
+    })
+    .await?;
+    store.ready(name).await?;
+    eventually("one pod, another one", async || {
+        let pods = of_pods(name, "{..metadata.name}").await?;
+        ensure!(!pods.contains(' ') && pods != first, "{first}, then {pods}");
+        Ok(())
+    })
+    .await?;
+    store.delete(name).await?;
+    store.retract(&app).await
+}

@@ -102,7 +102,9 @@ fn a_full_disk_is_named() {
     assert_eq!(launcher.exit_code(), Some(1), "{}", launcher.log());
     let told = pod.termination();
     assert!(
-        told.contains("app.py") && told.contains("No space left on device"),
+        told.contains("app.py")
+            && told.contains("No space left on device")
+            && told.contains("hint: make room on the disk of the pod's node"),
         "{told}"
     );
 }

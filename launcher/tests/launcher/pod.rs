@@ -20,6 +20,9 @@ use crate::processes;
 /// A test's patience. The machine may be busy.
 const PATIENCE: Duration = Duration::from_mins(1);
 
+/// Code of a launcher that was asked to stop.
+pub(crate) const STOPPED: i32 = 143;
+
 /// The folders of a pod, and its ports.
 pub(crate) struct Pod {
     folder: tempfile::TempDir,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::signal::Signal;
 
-use crate::pod::{Launcher, Pod, bundle, eventually, get, signal_to};
+use crate::pod::{Launcher, Pod, STOPPED, bundle, eventually, get, signal_to};
 use crate::processes;
 use crate::store::{Store, digest};
 
@@ -90,7 +90,7 @@ fn an_app_is_fetched_installed_and_started() {
     );
 
     launcher.send(Signal::SIGTERM);
-    assert_eq!(launcher.exit_code(), Some(0));
+    assert_eq!(launcher.exit_code(), Some(STOPPED));
     assert_eq!(pod.termination(), "");
 }
 
@@ -284,7 +284,7 @@ fn a_stop_while_dependencies_are_installed_leaves_nothing() {
     let sleep = launcher.eventually("asleep", || processes::children(uv, "sleep").pop());
     assert_eq!(launcher.phase()["message"], "Resolved 1 package in 1ms");
     launcher.send(Signal::SIGTERM);
-    assert_eq!(launcher.exit_code(), Some(0));
+    assert_eq!(launcher.exit_code(), Some(STOPPED));
     let gone = eventually(|| (![uv, sleep].iter().any(|pid| processes::lives(*pid))).then_some(()));
     assert!(gone.is_some(), "uv or its child still lives");
 }
@@ -356,7 +356,7 @@ fn the_next_container_of_a_pod_starts_without_store_and_uv() {
     let (mut launcher, store) = start(&pod, APP, &[]);
     launcher.wait_until_ready();
     launcher.send(Signal::SIGTERM);
-    assert_eq!(launcher.exit_code(), Some(0));
+    assert_eq!(launcher.exit_code(), Some(STOPPED));
 
     let digest = store.asked.lock().unwrap()[0].0.replace("/v1/bundles/", "");
     let command = pod.command(&digest, "http://127.0.0.1:9", Path::new("/no/uv"));
@@ -407,7 +407,7 @@ fn an_instance_starts_from_the_environment_that_was_built_and_from_no_other() {
     let lock = fs::read_to_string(pod.path("resources/venv/requirements.lock")).unwrap();
     assert_eq!(lock, "h2o-wave==1.8.16\n");
     launcher.send(Signal::SIGTERM);
-    assert_eq!(launcher.exit_code(), Some(0));
+    assert_eq!(launcher.exit_code(), Some(STOPPED));
     let log = start(&pod).log();
     assert!(log.contains("there already"), "{log}");
 
@@ -492,7 +492,7 @@ fn files_from_outside_the_bundle_are_there_in_the_next_container_too() {
         let log = launcher.log();
         assert!(log.contains("the app reads the key"), "{log}");
         launcher.send(Signal::SIGTERM);
-        assert_eq!(launcher.exit_code(), Some(0));
+        assert_eq!(launcher.exit_code(), Some(STOPPED));
     }
 }
 
@@ -533,7 +533,7 @@ fn nothing_is_left_after_a_stop_even_of_a_stubborn_app() {
     assert!(left.iter().all(|pid| processes::lives(*pid)), "{left:?}");
 
     launcher.send(Signal::SIGTERM);
-    assert_eq!(launcher.exit_code(), Some(0));
+    assert_eq!(launcher.exit_code(), Some(STOPPED));
     let gone = eventually(|| (!left.iter().any(|pid| processes::lives(*pid))).then_some(()));
     assert!(gone.is_some(), "of {left:?} some still live");
 }
@@ -578,5 +578,5 @@ fn a_python_app_is_reached_through_the_pods_port() {
     );
     launcher.wait_until_ready();
     launcher.send(Signal::SIGINT);
-    assert_eq!(launcher.exit_code(), Some(0));
+    assert_eq!(launcher.exit_code(), Some(STOPPED));
 }

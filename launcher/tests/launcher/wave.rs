@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 
 use nix::sys::signal::Signal;
 
-use crate::pod::{Pod, bundle, eventually, get, signal_to};
+use crate::pod::{Pod, STOPPED, bundle, eventually, get, signal_to};
 use crate::processes;
 use crate::store::{Store, digest};
 
@@ -77,7 +77,7 @@ fn a_real_wave_app_runs_heals_and_stops() {
 
     let left = [launcher.child("uvicorn"), launcher.child("/waved")];
     launcher.send(Signal::SIGTERM);
-    assert_eq!(launcher.exit_code(), Some(0));
+    assert_eq!(launcher.exit_code(), Some(STOPPED));
     let gone = eventually(|| (!left.iter().any(|pid| processes::lives(*pid))).then_some(()));
     assert!(gone.is_some(), "of {left:?} some still live");
     let log = launcher.log();

@@ -43,6 +43,8 @@ pub(crate) struct StoreSettings {
     pub(crate) env: Vec<EnvVar>,
     /// How apps with `EnableOIDC` sign people in; they get nothing of it when there is none.
     pub(crate) oidc: Option<AppOidc>,
+    /// Most that each folder of a pod may take of its node's disk.
+    pub(crate) disk: Option<Quantity>,
     /// How long instances may be unused whose app says nothing of it.
     pub(crate) idle_timeout: InstanceTimeout,
 }
@@ -150,6 +152,7 @@ pub(crate) fn resolve(
             .as_ref()
             .filter(|_| mode != crds::AppMode::Container)
             .map(ToString::to_string),
+        disk: store.disk.as_ref().map(ToString::to_string),
         shared_memory: *enable_shm,
         ca_config_map: store.ca_config_map.clone(),
         environment: None,
@@ -361,6 +364,7 @@ mod tests {
                 value: Some("https://pypi.example.com/simple".to_owned()),
                 value_from: None,
             }],
+            disk: "10Gi".parse().ok(),
             idle_timeout: InstanceTimeout::Never,
             oidc: None,
         }

@@ -4,10 +4,14 @@ use crds::SUSPENDED_PHASE;
 
 use super::idle::Rest;
 use super::launcher::{Answer, clean};
+use super::pods::Pods;
 use super::workload::{ContainerSeen, DeploymentSeen, End, PodSeen};
 
 /// Restarts after which somebody has to change something.
 const MANY_RESTARTS: u32 = 3;
+/// Reasons of a pod that nothing is wrong with so far.
+const ON_ITS_WAY: [&str; 3] = ["Scheduling", "Pulling", "Starting"];
+
 /// Code of a container that was killed outright.
 const KILLED: i32 = 137;
 
@@ -49,22 +53,27 @@ impl Verdict {
     }
 }
 
-/// The pod that counts: the newest that stays, else the newest.
-pub(crate) fn current(pods: &[PodSeen]) -> Option<&PodSeen> {
-    pods.iter().max_by_key(|pod| (!pod.deleting, pod.created))
-}
-
 /// Judges an instance whose release is as wanted.
 pub(crate) fn judge(
     rest: Option<Rest>,
     deployment: Option<DeploymentSeen>,
-    pod: Option<&PodSeen>,
+    pods: &Pods,
     launcher: Option<&Answer>,
 ) -> Verdict {
     if let Some(rest) = rest {
         return resting(rest);
     }
-    let verdict = judge_pod(deployment, pod, launcher);
+    let mut verdict = judge_pod(deployment, pods.current.as_ref(), launcher);
+    // A new pod is no news of the app until it is ready, or cannot be.
+    if let Some(why) = pods.failure()
+        && ON_ITS_WAY.contains(&verdict.reason.as_str())
+    {
+        let phase = verdict.phase;
+        verdict = Verdict {
+            phase,
+            ..pod_failed(why)
+        };
+    }
     let is_new = deployment.is_some_and(|deployment| deployment.rolled_out);
     if verdict.state == State::Stalled && !is_new {
         // It is the old pod that cannot go on; the new one may.
@@ -109,8 +118,7 @@ fn judge_pod(
         return Verdict::new(State::Reconciling, "Unschedulable", message, "Scheduling");
     }
     if let Some(why) = &pod.failed {
-        let message = format!("the pod failed: {}", clean(why, MESSAGE_CHARS));
-        return Verdict::new(State::Reconciling, "AppFailed", message, "Scheduling");
+        return pod_failed(why);
     }
     match &pod.container {
         ContainerSeen::Unknown if !pod.scheduled => Verdict::new(
@@ -124,6 +132,38 @@ fn judge_pod(
         ContainerSeen::Ended(end) => failed(pod, end),
         ContainerSeen::Running => running(pod, launcher),
     }
+}
+
+/// Kubernetes has ended a pod, and starts another.
+fn pod_failed(why: &str) -> Verdict {
+    let said = clean(why, MESSAGE_CHARS);
+    let said = said.trim_end_matches('.');
+    let hint = remedy(said);
+    let hint = hint.map(|hint| format!(" (hint: {hint})"));
+    let message = format!("the pod failed: {said}{}", hint.unwrap_or_default());
+    Verdict::new(State::Reconciling, "AppFailed", message, "Scheduling")
+}
+
+/// What to do when a node has ended a pod, by the node's words.
+fn remedy(said: &str) -> Option<&'static str> {
+    // The node's own want comes first: it names disk, too.
+    if said.contains("low on resource: memory") || said.contains("MemoryPressure") {
+        return Some(
+            "its node has too little memory for all its pods: raise `[Runtime] MemoryReservation` in app.toml, or add nodes",
+        );
+    }
+    if said.contains("low on resource") || said.contains("DiskPressure") {
+        return Some(
+            "its node has too little disk for all its pods: make room there, or lower `instances.disk` in the store's values",
+        );
+    }
+    if said.contains("exceeds the limit") || said.contains("ephemeral") {
+        return Some(
+            "let the app keep less there, give it a volume by `VolumeMount` in app.toml, or raise `instances.disk` in the store's \
+             values",
+        );
+    }
+    None
 }
 
 fn pulling() -> Verdict {
@@ -243,11 +283,13 @@ mod tests {
 
     fn pod(container: ContainerSeen) -> PodSeen {
         PodSeen {
+            name: "sales-1".to_owned(),
             created: None,
             deleting: false,
             launcher: Some("10.0.0.1".to_owned()),
             unschedulable: None,
             scheduled: true,
+            ready: false,
             failed: None,
             container,
             restarts: 0,
@@ -425,7 +467,12 @@ mod tests {
                     reason,
                     message,
                     phase,
-                } = judge(None, Some(unready), pod.as_ref(), answer.as_ref());
+                } = judge(
+                    None,
+                    Some(unready),
+                    &Pods::of(pod.as_slice()),
+                    answer.as_ref(),
+                );
                 format!(
                     "{name}: {state:?} {reason} [{}] {message}",
                     phase.unwrap_or_default()
@@ -444,7 +491,7 @@ mod tests {
             ready: true,
             environment: None,
         };
-        let verdict = judge(None, Some(ready), None, None);
+        let verdict = judge(None, Some(ready), &Pods::default(), None);
         assert_eq!(
             (verdict.state, verdict.phase.as_deref()),
             (State::Ready, Some("Running"))
@@ -455,7 +502,12 @@ mod tests {
     fn an_instance_at_rest_is_as_wanted_and_says_why() {
         for (rest, reason) in [(Rest::Suspended, "Suspended"), (Rest::Asleep, "Asleep")] {
             // The last pod may still be ending.
-            let verdict = judge(Some(rest), None, Some(&pod(ContainerSeen::Running)), None);
+            let verdict = judge(
+                Some(rest),
+                None,
+                &Pods::of(&[pod(ContainerSeen::Running)]),
+                None,
+            );
             assert_eq!(
                 (
                     verdict.state,
@@ -486,7 +538,12 @@ mod tests {
                 ready: false,
                 environment: None,
             };
-            let verdict = judge(None, Some(deployment), Some(&crashed), None);
+            let verdict = judge(
+                None,
+                Some(deployment),
+                &Pods::of(std::slice::from_ref(&crashed)),
+                None,
+            );
             assert_eq!(
                 (verdict.state, verdict.message.as_str()),
                 (expected, "no"),
@@ -496,15 +553,69 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_pod_that_stays_counts() {
-        let at = |second, deleting| PodSeen {
-            created: k8s_openapi::jiff::Timestamp::from_second(second).ok(),
-            deleting,
-            ..pod(ContainerSeen::Running)
+    fn why_a_pod_was_evicted_is_told_until_the_next_one_is_ready_or_cannot_be() {
+        let evicted = |why: &str| PodSeen {
+            failed: Some(format!("Evicted: {why}")),
+            ..pod(ContainerSeen::Unknown)
         };
-        let pods = [at(1, false), at(2, false), at(3, true)];
-        assert_eq!(current(&pods), Some(&pods[1]));
-        assert_eq!(current(&pods[2..]), Some(&pods[2]));
-        assert_eq!(current(&[]), None);
+        let next = |pod: PodSeen| PodSeen {
+            name: "sales-2".to_owned(),
+            created: k8s_openapi::jiff::Timestamp::from_second(9).ok(),
+            ..pod
+        };
+        let full = r#"Usage of EmptyDir volume "tmp" exceeds the limit "10Gi". "#;
+        let told = "the pod failed: Evicted: Usage of EmptyDir volume \"tmp\" exceeds the limit \"10Gi\" (hint: let the app keep less \
+                    there, give it a volume by `VolumeMount` in app.toml, or raise `instances.disk` in the store's values)";
+        let waiting =
+            |reason: &str, why: &str| next(pod(ContainerSeen::Waiting(reason.into(), why.into())));
+        let cases = [
+            ("there is no other yet", full, None, told, "Scheduling"),
+            (
+                "another one starts",
+                full,
+                Some(next(pod(ContainerSeen::Running))),
+                told,
+                "Starting",
+            ),
+            (
+                "another one is prepared",
+                full,
+                Some(waiting("ContainerCreating", "")),
+                told,
+                "Pulling The Image",
+            ),
+            (
+                "another one cannot start",
+                full,
+                Some(waiting("ErrImagePull", "no such image")),
+                "no such image",
+                "Pulling The Image",
+            ),
+            (
+                "the node has no memory",
+                "The node was low on resource: memory. Threshold quantity: 100Mi, available: 90Mi. ",
+                None,
+                "the pod failed: Evicted: The node was low on resource: memory. Threshold quantity: 100Mi, available: 90Mi (hint: its \
+                 node has too little memory for all its pods: raise `[Runtime] MemoryReservation` in app.toml, or add nodes)",
+                "Scheduling",
+            ),
+            (
+                "the node has no disk",
+                "The node had condition: [DiskPressure]. ",
+                None,
+                "the pod failed: Evicted: The node had condition: [DiskPressure] (hint: its node has too little disk for all its pods: \
+                 make room there, or lower `instances.disk` in the store's values)",
+                "Scheduling",
+            ),
+        ];
+        for (name, why, other, message, phase) in cases {
+            let pods: Vec<PodSeen> = [Some(evicted(why)), other].into_iter().flatten().collect();
+            let verdict = judge(None, None, &Pods::of(&pods), None);
+            assert_eq!(
+                (verdict.message.as_str(), verdict.phase.as_deref()),
+                (message, Some(phase)),
+                "{name}"
+            );
+        }
     }
 }

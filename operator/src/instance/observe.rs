@@ -12,9 +12,9 @@ use tokio::time::Instant;
 use super::context::Context;
 use super::drift;
 use super::idle::{self, Rest, Use};
-use super::judge;
 use super::plan::{AppState, Objects, Observed};
-use super::workload::{DeploymentSeen, PodSeen};
+use super::pods::Pods;
+use super::workload::DeploymentSeen;
 use crate::attempts::Failed;
 use crate::helm::releases::{self, Content, Release};
 use crate::index::Kept;
@@ -85,7 +85,7 @@ pub(super) struct Seen {
     pub(super) deployment: Option<DeploymentSeen>,
     /// Whether it is in use.
     pub(super) used: Use,
-    pub(super) pod: Option<PodSeen>,
+    pub(super) pods: Pods,
     /// Runs of Helm that failed.
     pub(super) failed: Option<Failed>,
     /// Repairs after which the objects were changed again.
@@ -205,7 +205,7 @@ pub(super) fn observe(ctx: &Context, instance: &WaveInstance) -> Seen {
         app,
         deployment,
         used,
-        pod: judge::current(&pods).cloned(),
+        pods: Pods::of(&pods),
         failed,
         repaired,
         fingerprint,

@@ -23,6 +23,7 @@ use super::launcher::Answer;
 use super::memos::Compared;
 use super::observe::{Seen, observe};
 use super::plan::{self, Plan, Reason};
+use super::pods;
 use super::status;
 use super::torn_out;
 use super::workload::{self, ContainerSeen, DeploymentSeen};
@@ -265,22 +266,12 @@ async fn publish(
         return Ok(None);
     }
     let answer = ask_launcher(ctx, &seen).await;
-    let mut verdict = judge(
-        seen.rest(),
-        seen.deployment,
-        seen.pod.as_ref(),
-        answer.as_ref(),
-    );
+    let mut verdict = judge(seen.rest(), seen.deployment, &seen.pods, answer.as_ref());
     let name = instance.name_any();
     let rollout = &ctx.settings.rollout;
     if verdict.state != State::Reconciling && (is_news(instance) || rollout.waits_for(&name)) {
         seen.deployment = deployment_now(ctx, &name).await?;
-        verdict = judge(
-            seen.rest(),
-            seen.deployment,
-            seen.pod.as_ref(),
-            answer.as_ref(),
-        );
+        verdict = judge(seen.rest(), seen.deployment, &seen.pods, answer.as_ref());
     }
     match verdict.state {
         State::Ready => rollout.done(&name),
@@ -288,6 +279,8 @@ async fn publish(
         State::Reconciling => {}
     }
     ctx.publish(instance, &seen, &verdict).await?;
+    // What they say is told now.
+    pods::clear(ctx, &name, &seen.pods, seen.rest().is_some()).await?;
     if is_starting(&seen) {
         return Ok(Some(PHASE_INTERVAL));
     }
@@ -354,7 +347,8 @@ fn needs_helm(plan: Plan) -> bool {
 fn is_starting(seen: &Seen) -> bool {
     let ready = seen.deployment.is_some_and(|deployment| deployment.ready);
     let running = seen
-        .pod
+        .pods
+        .current
         .as_ref()
         .is_some_and(|pod| !pod.deleting && pod.container == ContainerSeen::Running);
     !ready && running
@@ -364,7 +358,7 @@ async fn ask_launcher(ctx: &Context, seen: &Seen) -> Option<Answer> {
     if !is_starting(seen) {
         return None;
     }
-    let address = seen.pod.as_ref()?.launcher.as_ref()?;
+    let address = seen.pods.current.as_ref()?.launcher.as_ref()?;
     ctx.launchers.ask(address).await
 }
 

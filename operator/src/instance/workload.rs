@@ -5,7 +5,8 @@ use crds::ENVIRONMENT_ANNOTATION;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec};
 use k8s_openapi::api::core::v1::{
-    ConfigMap, ContainerState, ContainerStateTerminated, PersistentVolumeClaim, Pod, Service,
+    ConfigMap, ContainerState, ContainerStateTerminated, PersistentVolumeClaim, Pod, PodStatus,
+    Service,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
@@ -98,6 +99,8 @@ pub(crate) struct DeploymentSeen {
 /// A Pod, cut down.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PodSeen {
+    /// Its own name.
+    pub(crate) name: String,
     /// When it was made.
     pub(crate) created: Option<Timestamp>,
     /// It is being deleted.
@@ -108,6 +111,8 @@ pub(crate) struct PodSeen {
     pub(crate) unschedulable: Option<String>,
     /// It has a node.
     pub(crate) scheduled: bool,
+    /// It serves.
+    pub(crate) ready: bool,
     /// Why the pod as a whole failed, such as an eviction.
     pub(crate) failed: Option<String>,
     /// How its container is.
@@ -151,6 +156,29 @@ fn has_launcher(pod: &Pod) -> bool {
     containers
         .flat_map(|container| container.ports.iter().flatten())
         .any(|port| port.container_port == i32::from(crds::HEALTH_PORT))
+}
+
+/// Why a pod as a whole has ended, which none is to do by itself.
+fn failed(metadata: &ObjectMeta, status: &PodStatus) -> Option<String> {
+    // A pod is called so, and the reason is forgotten, when it was evicted and its container ended with code 0 over that.
+    let has_ended = matches!(status.phase.as_deref(), Some("Failed" | "Succeeded"));
+    if !has_ended {
+        return None;
+    }
+    let said: Vec<&str> = [&status.reason, &status.message]
+        .into_iter()
+        .flatten()
+        .map(String::as_str)
+        .filter(|text| !text.is_empty())
+        .collect();
+    Some(if said.is_empty() {
+        let name = metadata.name.as_deref().unwrap_or_default();
+        format!(
+            "its node has ended it (hint: `kubectl get events --field-selector involvedObject.name={name}` may say why)"
+        )
+    } else {
+        said.join(": ")
+    })
 }
 
 fn memory_limit(pod: &Pod) -> Option<String> {
@@ -201,6 +229,7 @@ pub(crate) fn keep_pod(pod: Pod) -> Option<Kept<PodSeen>> {
         .as_ref()
         .and_then(|containers| containers.first());
     let value = PodSeen {
+        name: pod.metadata.name.clone().unwrap_or_default(),
         created: pod.metadata.creation_timestamp.as_ref().map(|time| time.0),
         deleting: pod.metadata.deletion_timestamp.is_some(),
         launcher: status.pod_ip.clone().filter(|_| launches),
@@ -208,15 +237,8 @@ pub(crate) fn keep_pod(pod: Pod) -> Option<Kept<PodSeen>> {
             .filter(|condition| condition.status == "False")
             .map(|condition| condition.message.clone().unwrap_or_default()),
         scheduled: scheduling.is_some_and(|condition| condition.status == "True"),
-        failed: (status.phase.as_deref() == Some("Failed")).then(|| {
-            let reason = status.reason.clone().unwrap_or_default();
-            let message = status.message.clone().unwrap_or_default();
-            [reason, message]
-                .into_iter()
-                .filter(|text| !text.is_empty())
-                .collect::<Vec<_>>()
-                .join(": ")
-        }),
+        ready: condition("Ready").is_some_and(|condition| condition.status == "True"),
+        failed: failed(&pod.metadata, &status),
         container: container
             .and_then(|container| container.state.clone())
             .map(ContainerSeen::from)
@@ -263,6 +285,42 @@ impl From<ContainerStateTerminated> for End {
             code: ended.exit_code,
             reason: ended.reason.unwrap_or_default(),
             message: ended.message.unwrap_or_default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_pod_that_its_node_has_ended_says_why() {
+        let cases = [
+            (json!({"phase": "Running"}), None),
+            (
+                json!({"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory."}),
+                Some("Evicted: The node was low on resource: memory."),
+            ),
+            (
+                json!({"phase": "Failed", "message": "Pod Node didn't have enough resource: cpu"}),
+                Some("Pod Node didn't have enough resource: cpu"),
+            ),
+            (
+                json!({"phase": "Succeeded"}),
+                Some(
+                    "its node has ended it (hint: `kubectl get events --field-selector involvedObject.name=sales-1` may say why)",
+                ),
+            ),
+        ];
+        for (status, expected) in cases {
+            let pod = json!({
+                "metadata": {"name": "sales-1", "labels": {crds::INSTANCE_LABEL: "sales"}},
+                "status": status,
+            });
+            let kept = keep_pod(serde_json::from_value(pod).expect("a pod")).expect("kept");
+            assert_eq!(kept.value.failed.as_deref(), expected, "{status}");
         }
     }
 }
