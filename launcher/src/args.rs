@@ -119,6 +119,14 @@ pub struct Args {
     /// How often in a row the app may fail to start, before it ever was ready, until the launcher gives up.
     #[arg(long, env = "WAVESTORE_START_ATTEMPTS", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) start_attempts: u32,
+
+    /// How long to wait before an app is started again that has ended. It doubles with every failure in a row.
+    #[arg(long, env = "WAVESTORE_RESTART_DELAY", default_value = "1s", value_parser = humantime::parse_duration)]
+    pub(crate) restart_delay: Duration,
+
+    /// The longest of these waits.
+    #[arg(long, env = "WAVESTORE_LONGEST_RESTART_DELAY", default_value = "1m", value_parser = humantime::parse_duration)]
+    pub(crate) longest_restart_delay: Duration,
 }
 
 /// Makes the environment of an app once, and stores it for all its instances.

@@ -212,6 +212,8 @@ pub(crate) struct Settings {
     pub(crate) slow_start: Duration,
     pub(crate) silence: Duration,
     pub(crate) start_attempts: u32,
+    pub(crate) restart_delay: Duration,
+    pub(crate) longest_restart_delay: Duration,
 }
 
 impl Settings {
@@ -235,6 +237,8 @@ impl Settings {
             slow_start,
             silence,
             start_attempts,
+            restart_delay,
+            longest_restart_delay,
         } = args;
 
         let module = module_name(&app_module);
@@ -278,6 +282,8 @@ impl Settings {
             slow_start,
             silence,
             start_attempts,
+            restart_delay,
+            longest_restart_delay,
         })
     }
 }

@@ -84,6 +84,8 @@ impl Supervisor<'_> {
     pub(crate) async fn run(&self, front: &mut Front) -> Result<(), Error> {
         let policy = Policy {
             start_attempts: self.settings.start_attempts,
+            first_delay: self.settings.restart_delay,
+            longest_delay: self.settings.longest_restart_delay,
             ..Policy::default()
         };
         let mut history = History::default();

@@ -1,9 +1,10 @@
 //! What goes wrong around the launcher: each ends healed, or with one sentence that names the cause and the fix.
 
+use std::fs;
 use std::process::Command;
 use std::thread;
 
-use crate::pod::{Launcher, Pod};
+use crate::pod::{Launcher, Pod, bundle};
 use crate::processes;
 use crate::stand_ins::{APP, KEY, build, start, uv, wave_bundle};
 use crate::store::{Store, digest};
@@ -116,6 +117,82 @@ fn an_app_that_ends_by_itself_has_failed_whatever_it_says() {
     let code = launcher.exit_code();
     assert_eq!(code, Some(1), "{}", launcher.log());
     assert_eq!(pod.termination(), "the app ended with code 0");
+}
+
+/// Of a launcher: its memory in KiB, open files, threads, children.
+fn burden(pid: u32) -> Option<[usize; 4]> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let number = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        line.split_whitespace().next()?.parse().ok()
+    };
+    let files = fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count();
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+    let children = tasks
+        .filter_map(|task| fs::read_to_string(task.ok()?.path().join("children")).ok())
+        .map(|children| children.split_whitespace().count())
+        .sum();
+    Some([number("VmRSS:")?, files, number("Threads:")?, children])
+}
+
+/// Watches a launcher until it has started its app `restarts` times again, or has ended; returns the most of everything that it had.
+fn watch(launcher: &Launcher, restarts: u64) -> [usize; 4] {
+    let mut most = [0; 4];
+    launcher.eventually(&format!("restart {restarts}"), || {
+        let status = launcher.phase();
+        let Some(seen) = status["restarts"].as_u64() else {
+            return (most[0] > 0).then_some(());
+        };
+        let told = status["message"].as_str().unwrap_or_default();
+        assert!(told.len() < 2_000, "{} bytes", told.len());
+        if let Some(burden) = burden(launcher.pid()) {
+            most = std::array::from_fn(|index| burden[index].max(most[index]));
+        }
+        (seen >= restarts).then_some(())
+    });
+    most
+}
+
+#[test]
+fn a_hundred_restarts_leave_nothing_behind() {
+    let pod = Pod::new();
+    // It says much, and leaves an orphan each time.
+    let app = "import subprocess\nsubprocess.Popen(['sleep', '600'], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)\n\
+               raise RuntimeError('x' * 5_000)\n";
+    let body = bundle(&[("server.py", app)]);
+    let store = Store::start(body.clone(), &[]);
+    let mut command = pod.command(&digest(&body), &format!("http://{}", store.address), &uv());
+    command
+        .args([
+            "--app-mode=Python",
+            "--start-attempts=101",
+            "--restart-delay=1ms",
+            "--longest-restart-delay=5ms",
+        ])
+        .env("WAVESTORE_APP_MODULE", "server")
+        .env("WAVESTORE_APP_PORT", pod.internal_port.to_string());
+    let mut launcher = pod.start(command);
+    watch(&launcher, 10);
+    let early = watch(&launcher, 40);
+    watch(&launcher, 70);
+    let late = watch(&launcher, 100);
+    assert_eq!(launcher.exit_code(), Some(1));
+    let told = pod.termination();
+    assert!(
+        told.starts_with("the app ended with code 1: RuntimeError: xxx") && told.len() < 2_000,
+        "{told}"
+    );
+    let log = launcher.log();
+    assert_eq!(log.matches("Starting again in").count(), 100);
+    assert!(log.contains("Giving up after 101 attempts"));
+    // A little is chance: what was under way when it was looked at.
+    let room = [4096, 4, 2, 3];
+    for (index, room) in room.into_iter().enumerate() {
+        assert!(
+            late[index] <= early[index] + room,
+            "memory, files, threads, children: {early:?}, then {late:?}"
+        );
+    }
 }
 
 #[test]
