@@ -217,6 +217,15 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// An error, its causes and its hint on one line.
+pub(crate) fn told(error: &Error) -> String {
+    let text = chain(error);
+    match error.hint() {
+        Some(hint) => format!("{text} (hint: {hint})"),
+        None => text,
+    }
+}
+
 /// Prints an error with its causes and its hint to stderr, and picks the exit code.
 #[must_use]
 pub fn report(result: Result<ExitCode, Error>) -> ExitCode {

@@ -26,7 +26,7 @@ use tracing::{info, warn};
 use crate::backoff;
 use crate::digest::Digest;
 use crate::environment::EnvironmentKey;
-use crate::error::{Error, chain};
+use crate::error::{Error, told};
 use crate::reason;
 use crate::store_url::StoreUrl;
 
@@ -264,7 +264,7 @@ impl Store<'_> {
             let Some(delay) = delay else {
                 return Err(error);
             };
-            let text = chain(&error);
+            let text = told(&error);
             warn!("Trying again in {delay:.1?}: {text}");
             tell(&text);
             backoff::pause(delay).await;

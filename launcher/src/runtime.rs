@@ -15,7 +15,7 @@ use crate::args::{BuildArgs, Task};
 use crate::build;
 use crate::certificates;
 use crate::environment::{self, EnvironmentKey};
-use crate::error::{Error, chain};
+use crate::error::{Error, told};
 use crate::family::Family;
 use crate::front::Front;
 use crate::http1;
@@ -173,7 +173,7 @@ async fn run(settings: &Settings) -> Result<(), Error> {
 
     match &result {
         Ok(()) => board.stopping(),
-        Err(error) => board.failed(&chain(error)),
+        Err(error) => board.failed(&told(error)),
     }
     front.close().await;
     attended.end().await;

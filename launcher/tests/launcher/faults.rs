@@ -2,9 +2,12 @@
 
 use std::fs;
 use std::process::Command;
+use std::sync::mpsc::Sender;
 use std::thread;
 
-use crate::pod::{Launcher, Pod, bundle};
+use nix::sys::signal::Signal;
+
+use crate::pod::{Launcher, Pod, bundle, signal_to};
 use crate::processes;
 use crate::stand_ins::{APP, KEY, build, start, uv, wave_bundle};
 use crate::store::{Store, digest};
@@ -76,6 +79,68 @@ fn a_store_that_refuses_for_a_while_still_gives_the_environment() {
         "{log}"
     );
     assert!(log.contains(RESTORED), "{log}");
+}
+
+/// Waits until the launcher has found the store away a few times, then lets it come back.
+fn come_back(launcher: &Launcher, store: &Sender<()>) {
+    launcher.eventually("three tries", || {
+        let tries = launcher.log().matches("Trying again").count();
+        (tries >= 3).then_some(())
+    });
+    store.send(()).unwrap();
+}
+
+#[test]
+fn a_store_that_goes_away_at_any_time_is_waited_for() {
+    let body = wave_bundle(APP, "h2o-wave\n");
+    let model = Store::start(body.clone(), &[]);
+    let built = build(&body, &model);
+    let environments = model.environments.lock().unwrap().clone();
+    for (phase, answers) in [
+        ("Sourcing The Wave Application", 0),
+        ("Installing Application Dependencies", 1),
+    ] {
+        let (store, back) = Store::leaving(body.clone(), answers);
+        store.environments.lock().unwrap().clone_from(&environments);
+        let pod = Pod::new();
+        let launcher = start_prepared(&pod, &body, &store, &built);
+        launcher.eventually(phase, || {
+            let status = launcher.phase();
+            let message = status["message"].as_str()?;
+            (status["phase"] == phase && message.contains("could not connect: Connection refused"))
+                .then_some(())
+        });
+        come_back(&launcher, &back);
+        launcher.wait_until_ready();
+        let log = launcher.log();
+        assert!(log.contains(RESTORED), "{phase}: {log}");
+        assert_eq!(launcher.phase()["message"], serde_json::Value::Null);
+    }
+
+    // The job that has built an environment, and cannot store it.
+    let (store, back) = Store::leaving(body.clone(), 1);
+    let job = Pod::new();
+    let address = format!("http://{}", store.address);
+    let mut builder = job.start(job.build(&digest(&body), &address, &uv(), KEY));
+    come_back(&builder, &back);
+    assert_eq!(builder.exit_code(), Some(0), "{}", builder.log());
+    assert_eq!(*store.environments.lock().unwrap(), environments);
+}
+
+#[test]
+fn an_app_that_runs_does_not_need_the_store() {
+    let body = wave_bundle(APP, "h2o-wave\n");
+    let (store, _back) = Store::leaving(body.clone(), 1);
+    let pod = Pod::new();
+    let address = format!("http://{}", store.address);
+    let launcher = pod.start(pod.command(&digest(&body), &address, &uv()));
+    launcher.wait_until_ready();
+    let app = launcher.child("uvicorn");
+    signal_to(app, Signal::SIGKILL);
+    launcher.eventually("another app", || {
+        (launcher.is_ready() && launcher.phase()["restarts"] == 1).then_some(())
+    });
+    assert_eq!(store.asked.lock().unwrap().len(), 1);
 }
 
 #[test]
