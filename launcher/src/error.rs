@@ -153,6 +153,9 @@ impl Error {
             Self::File { source, .. } | Self::Pack(source) if is_full(source) => {
                 reason::FULL.to_owned()
             }
+            Self::Environment(words) | Self::Install(words) => {
+                return reason::hint_of_uv(words).map(str::to_owned);
+            }
             Self::Spawn { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 "the image must have `uv` and `python3` on the PATH, and `apt-get` and `dpkg-deb` for apps with packages.txt"
                     .to_owned()
@@ -171,9 +174,7 @@ impl Error {
             | Self::Pack(_)
             | Self::Stopped
             | Self::Spawn { .. }
-            | Self::Environment(_)
-            | Self::Packages(_)
-            | Self::Install(_) => return None,
+            | Self::Packages(_) => return None,
         };
         Some(hint)
     }

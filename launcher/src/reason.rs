@@ -247,6 +247,43 @@ pub(crate) fn of_uv(tail: &[String]) -> String {
     cut(&text, BYTES).to_owned()
 }
 
+/// What to do about what uv says, as [`of_uv`] tells it.
+pub(crate) fn hint_of_uv(words: &str) -> Option<&'static str> {
+    // The first that fits: an index that refuses also seems to lack the package, and then there is no solution either.
+    const HINTS: [(&[&str], &str); 7] = [
+        (&["No space left on device"], FULL),
+        (
+            &["401 Unauthorized", "403 Forbidden"],
+            "give pods the user and password of the index by `instances.env` in the store's values",
+        ),
+        (
+            &["was not found in the package registry"],
+            "is its name right, and does the index have it that `instances.env` in the store's values names?",
+        ),
+        (
+            &["there is no version of"],
+            "let requirements.txt name a version that the index has",
+        ),
+        (
+            &["No solution found"],
+            "let requirements.txt name versions that go together",
+        ),
+        (
+            &["build backend"],
+            "it has no wheel for this Python, so it is built, and that fails: name a version that has one",
+        ),
+        (
+            &["Failed to fetch", "Failed to download", "Request failed"],
+            "does the index of packages answer, and may this pod reach it? `instances.env` in the store's values names it",
+        ),
+    ];
+    let fits = |marks: &[&str]| marks.iter().any(|mark| words.contains(mark));
+    HINTS
+        .iter()
+        .find(|(marks, _)| fits(marks))
+        .map(|(_, hint)| *hint)
+}
+
 /// What to do when the launcher finds a disk full.
 pub(crate) const FULL: &str = "make room on the disk of the pod's node, or raise `ResourceVolumeSize` in `[Runtime]` of app.toml where \
     `/resources` is a volume";

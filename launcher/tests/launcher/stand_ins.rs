@@ -269,7 +269,8 @@ fn requirements_that_cannot_be_installed_end_the_container_with_uvs_words() {
     assert_eq!(
         pod.termination(),
         "could not install `requirements.txt`: No solution found when resolving dependencies: \
-         Because no-such-package was not found in the package registry, no."
+         Because no-such-package was not found in the package registry, no.\nhint: is its name right, and does the index have it \
+         that `instances.env` in the store's values names?"
     );
 }
 
@@ -454,7 +455,8 @@ fn a_build_that_fails_leaves_uvs_words_and_stores_nothing() {
     assert_eq!(
         job.termination(),
         "could not install `requirements.txt`: No solution found when resolving dependencies: \
-         Because no-such-package was not found in the package registry, no."
+         Because no-such-package was not found in the package registry, no.\nhint: is its name right, and does the index have it \
+         that `instances.env` in the store's values names?"
     );
     assert!(store.environments.lock().unwrap().is_empty());
 }

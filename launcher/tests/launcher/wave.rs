@@ -184,6 +184,10 @@ fn an_index_with_a_password_gets_it_and_nobody_else_does() {
                 told.contains("401") || told.contains("Unauthorized"),
                 "{told}"
             );
+            assert!(
+                told.contains("hint: give pods the user and password of the index"),
+                "{told}"
+            );
         }
     }
 }
@@ -192,35 +196,47 @@ fn an_index_with_a_password_gets_it_and_nobody_else_does() {
 fn what_is_wrong_with_an_index_or_requirements_is_said_in_one_sentence() {
     let index = Index::start("wavestore", "secret");
     let at = |path: &str| format!("http://wavestore:secret@127.0.0.1:{}{path}", index.port);
+    let reach = "does the index of packages answer, and may this pod reach it?";
     let cases = [
         (
             "away",
             "ours",
             "http://127.0.0.1:9/simple".to_owned(),
             "onnection refused",
+            reach,
         ),
-        ("silent", "ours", at("/silent"), "timed out"),
-        ("broken", "ours", at("/broken"), "500"),
+        ("silent", "ours", at("/silent"), "timed out", reach),
+        ("broken", "ours", at("/broken"), "500", reach),
+        (
+            "without the file that it names",
+            "ours",
+            at("/gone/simple"),
+            "404",
+            reach,
+        ),
         (
             "not there",
             "theirs",
             at("/simple"),
             "theirs was not found in the package registry",
+            "is its name right, and does the index have it",
         ),
         (
             "no such version",
             "ours==3.0",
             at("/simple"),
             "there is no version of ours==3.0",
+            "let requirements.txt name a version that the index has",
         ),
         (
             "a conflict",
             "ours==1.0\nours==2.0",
             at("/simple"),
             "you require ours==1.0 and ours==2.0",
+            "let requirements.txt name versions that go together",
         ),
     ];
-    for (name, requirements, url, words) in cases {
+    for (name, requirements, url, words, next) in cases {
         let body = bundle(&[("app.py", ""), ("requirements.txt", requirements)]);
         let store = Store::start(body.clone(), &[]);
         let address = format!("http://{}", store.address);
@@ -238,7 +254,28 @@ fn what_is_wrong_with_an_index_or_requirements_is_said_in_one_sentence() {
             "{name}: {told}"
         );
         assert!(told.contains(words), "{name}: {told}");
+        assert!(told.contains(&format!("\nhint: {next}")), "{name}: {told}");
         assert!(!told.contains("secret"), "{name}: {told}");
+    }
+}
+
+#[test]
+fn an_index_that_is_slow_or_fails_for_a_moment_still_serves() {
+    let index = Index::start("wavestore", "secret");
+    for path in ["/slow/simple", "/flaky/simple"] {
+        let body = bundle(&[("app.py", ""), ("requirements.txt", "ours")]);
+        let store = Store::start(body.clone(), &[]);
+        let address = format!("http://{}", store.address);
+        let pod = Pod::new();
+        let mut command = pod.build(&digest(&body), &address, &uv(), &"ab".repeat(20));
+        let url = format!("http://wavestore:secret@127.0.0.1:{}{path}", index.port);
+        command
+            .env("UV_DEFAULT_INDEX", url)
+            .env("UV_HTTP_TIMEOUT", "5");
+        let mut builder = pod.start(command);
+        assert_eq!(builder.exit_code(), Some(0), "{path}: {}", builder.log());
+        let lock = fs::read_to_string(pod.path("resources/venv/requirements.lock")).unwrap();
+        assert_eq!(lock, "ours==1.0\n", "{path}");
     }
 }
 

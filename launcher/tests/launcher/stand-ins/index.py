@@ -1,6 +1,7 @@
-"""A package index with one package, `ours`, for those who know the password: index.py USER PASSWORD. Prints its port.
+"""A package index with one package, `ours`, for those who know the password: index.py USER PASSWORD [ADDRESS]. Prints its port.
 
-Below /broken it fails, below /silent it never answers.
+Below /broken it fails, below /silent it never answers; below /slow it takes a second for each answer, below /flaky it fails twice, and
+below /gone it does not have the file that it names.
 """
 
 import base64
@@ -8,6 +9,7 @@ import http.server
 import io
 import sys
 import threading
+import time
 import zipfile
 
 INFO = "ours-1.0.dist-info"
@@ -27,9 +29,11 @@ def wheel() -> bytes:
 class Index(http.server.BaseHTTPRequestHandler):
     allowed = "Basic " + base64.b64encode(":".join(sys.argv[1:3]).encode()).decode()
     answers = {
-        "/simple/ours/": ("text/html", f'<a href="/files/{WHEEL}">{WHEEL}</a>'.encode()),
+        "/simple/ours/": ("text/html", f'<a href="../../files/{WHEEL}">{WHEEL}</a>'.encode()),
         f"/files/{WHEEL}": ("application/octet-stream", wheel()),
     }
+
+    failures = 2
 
     def do_HEAD(self):
         self.do_GET()
@@ -37,12 +41,22 @@ class Index(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         if self.path.startswith("/silent"):
             threading.Event().wait()
-        kind, body = self.answers.get(self.path, ("text/plain", b""))
+        path = self.path
+        for prefix in ("/slow", "/flaky", "/gone"):
+            path = path.removeprefix(prefix)
+        kind, body = self.answers.get(path, ("text/plain", b""))
+        if self.path.startswith("/slow"):
+            time.sleep(1)
+        if self.path.startswith("/gone/files"):
+            kind, body = "text/plain", b""
         code = 200 if body else 404
         if self.headers.get("Authorization") != self.allowed:
             code, kind, body = 401, "text/plain", b"who are you?"
         if self.path.startswith("/broken"):
             code, kind, body = 500, "text/plain", b"out of order"
+        if self.path.startswith("/flaky") and Index.failures > 0:
+            Index.failures -= 1
+            code, kind, body = 503, "text/plain", b"not now"
         self.send_response(code)
         if code == 401:
             self.send_header("WWW-Authenticate", 'Basic realm="index"')
@@ -56,6 +70,6 @@ class Index(http.server.BaseHTTPRequestHandler):
         pass
 
 
-server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Index)
+server = http.server.ThreadingHTTPServer((sys.argv[3] if len(sys.argv) > 3 else "127.0.0.1", 0), Index)
 print(server.server_address[1], flush=True)
 server.serve_forever()
