@@ -16,6 +16,7 @@ mod outages;
 mod packages;
 mod postgres_and_bucket;
 mod publishing;
+mod resources;
 mod secrets_and_files;
 mod sizes;
 mod server_apps;
