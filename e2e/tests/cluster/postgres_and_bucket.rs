@@ -1,7 +1,8 @@
 //! A second store in the cluster, as companies have it: its database is a Postgres, its bundles are in an S3 bucket, both behind TLS by an
-//! authority of the site. Either goes away, and comes back.
+//! authority of the site. Either goes away, and comes back. Its index of packages asks for a password.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, ensure};
@@ -17,6 +18,8 @@ use kube::ResourceExt;
 use kube::api::ListParams;
 use serde_json::{Value, json};
 use test_postgres::Postgres;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
 use tokio::time::{Duration, interval};
 
 const NAMESPACE: &str = "e2e-postgres-and-bucket";
@@ -37,8 +40,36 @@ class Handler(http.server.BaseHTTPRequestHandler):
 http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
 "#;
 
+/// An index with the package `ours`, for those who know the password alone. It ends with the test.
+struct Index {
+    _process: Child,
+    url: String,
+}
+
+impl Index {
+    const USER: &str = "wavestore";
+    const PASSWORD: &str = "the password of the index";
+
+    async fn start(machine: IpAddr) -> Result<Self> {
+        let mut process = Command::new("python3")
+            .arg("../launcher/tests/launcher/stand-ins/index.py")
+            .args([Self::USER, Self::PASSWORD, &machine.to_string()])
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()?;
+        let out = process.stdout.take().context("its output")?;
+        let port = BufReader::new(out).lines().next_line().await?;
+        let port = port.context("the index names no port")?;
+        Ok(Self {
+            _process: process,
+            url: format!("http://{machine}:{port}/simple"),
+        })
+    }
+}
+
 /// The store, and what is outside of the cluster.
 struct Site {
+    _index: Index,
     store: Store,
     postgres: Postgres,
     bucket: Bucket,
@@ -73,6 +104,7 @@ impl Site {
                 .map_err(anyhow::Error::msg)?;
         }
         let bucket = Bucket::start(address()?, &identity).await?;
+        let index = Index::start(machine).await?;
 
         namespace
             .kubectl(&["create", "namespace", NAMESPACE], None)
@@ -97,6 +129,8 @@ impl Site {
             { "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "bucket" }, "stringData": {
                 "AWS_ACCESS_KEY_ID": Bucket::ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": Bucket::SECRET_KEY,
             } },
+            { "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "index", "labels": { "wavestore.io/app-secret": "true" } },
+                "stringData": { "password": Index::PASSWORD } },
         ] });
         // Server-side: the authorities of a machine are too many for the annotation of the other way.
         let apply = ["apply", "--server-side", "-f", "-"];
@@ -110,7 +144,11 @@ impl Site {
             "storeUrl": format!("http://localhost:{port}"),
             "appsDomain": format!("localhost:{port}"),
             "images": values["images"],
-            "instances": { "caConfigMap": "site-ca" },
+            "instances": { "caConfigMap": "site-ca", "env": [
+                { "name": "UV_INDEX", "value": format!("ours={}", index.url) },
+                { "name": "UV_INDEX_OURS_USERNAME", "value": Index::USER },
+                { "name": "UV_INDEX_OURS_PASSWORD", "secretKeyRef": { "name": "index", "key": "password" } },
+            ] },
             "database": { "urlSecretRef": { "name": "database", "key": "url" } },
             "blobs": {
                 "url": format!("s3://{}/store", Bucket::NAME),
@@ -135,6 +173,7 @@ impl Site {
         let exposed = run(EXPOSE, &args, None).await?;
         ensure!(exposed.success, "{exposed:?}");
         Ok(Self {
+            _index: index,
             store: Store::of(namespace, port).await?,
             postgres,
             bucket,
@@ -152,7 +191,10 @@ impl Site {
         );
         std::fs::write(folder.path().join("app.toml"), manifest)?;
         std::fs::write(folder.path().join("server.py"), SERVER)?;
-        std::fs::write(folder.path().join("requirements.txt"), "iniconfig==2.0.0\n")?;
+        std::fs::write(
+            folder.path().join("requirements.txt"),
+            "iniconfig==2.0.0\nours==1.0\n",
+        )?;
         let folder = folder.path().to_str().context("a path")?;
         wavestore(&self.url, token, &["bundle", "deploy", folder]).await
     }
@@ -192,6 +234,22 @@ impl Site {
             format!("{} {restarts}", pod.name_any())
         });
         Ok(told.collect())
+    }
+
+    /// Whether nothing of the store, of its jobs or of its instances has the index's password in its log, or in its object.
+    async fn keeps_the_password(&self) -> Result<()> {
+        let namespace = &self.store.namespace;
+        for pod in self.store.api::<Pod>().list(&ListParams::default()).await? {
+            let name = pod.name_any();
+            let log = namespace.kubectl(&["logs", &name], None).await?;
+            ensure!(!log.contains(Index::PASSWORD), "{name} says: {log}");
+        }
+        let kinds = "pods,jobs,deployments,waveapps,waveinstances,events";
+        let said = namespace
+            .kubectl(&["get", kinds, "--output=yaml"], None)
+            .await?;
+        ensure!(!said.contains(Index::PASSWORD), "{said}");
+        Ok(())
     }
 
     async fn take_down(self) -> Result<()> {
@@ -303,6 +361,7 @@ async fn a_store_on_postgres_and_a_bucket_outlives_both() -> Result<()> {
     site.run(&token, "first", "runs").await?;
     site.store.ready("runs").await?;
     let pods = site.pods().await?;
+    site.keeps_the_password().await?;
 
     meanwhile(&site, "runs", async || {
         site.postgres.stop().map_err(anyhow::Error::msg)?;
