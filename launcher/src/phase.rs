@@ -34,6 +34,10 @@ pub(crate) enum Phase {
     #[serde(rename = "Restarting The Application")]
     #[strum(serialize = "Restarting The Application")]
     Restarting,
+    /// It runs, and lets nobody in.
+    #[serde(rename = "Not Responding")]
+    #[strum(serialize = "Not Responding")]
+    Hanging,
     /// The pod ends.
     #[serde(rename = "Stopping")]
     #[strum(serialize = "Stopping")]
@@ -120,6 +124,12 @@ impl Board {
             status.message = Some(reason.to_owned());
             status.ready = false;
         });
+    }
+
+    /// The app listens, and lets nobody in.
+    pub(crate) fn hanging(&self, reason: &str) {
+        self.lost(reason);
+        self.0.send_modify(|status| status.phase = Phase::Hanging);
     }
 
     /// The app died and will be started again.

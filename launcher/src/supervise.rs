@@ -202,7 +202,7 @@ impl Supervisor<'_> {
     }
 
     /// Tells, again and again, whether the app answers, until it was silent for too long. One that is still starting may take
-    /// its time.
+    /// its time, and so may one that hangs: it may be at work.
     async fn tell_readiness(
         &self,
         mut registered: watch::Receiver<bool>,
@@ -216,15 +216,28 @@ impl Supervisor<'_> {
         let begun = Instant::now();
         let mut is_slow = false;
         let mut was_up = false;
+        let mut was_hanging = false;
         let mut silent_since = None;
+        let mut queue = Queue::default();
         loop {
             let is_registered = *registered.borrow_and_update();
-            let is_up = is_registered && sockets::is_listening(port);
+            let is_there = is_registered && sockets::is_listening(port);
+            let wait = queue.longest_wait(&sockets::waiting(port), Instant::now());
+            let hangs = is_there && ready_since.is_some() && wait >= self.settings.silence;
+            let is_up = is_there && !hangs;
             if is_up && !was_up {
                 ready_since.get_or_insert_with(Instant::now);
                 self.board.running();
                 info!(instance.id = self.settings.instance, "The app is ready");
-            } else if was_up && !is_up {
+            } else if was_up && hangs {
+                let message = format!(
+                    "the app has let somebody wait for {:?}, though it runs: it hangs, or is busy without a pause (hint: let long work \
+                     run beside, in a thread or by `q.run` of h2o_wave)",
+                    self.settings.silence
+                );
+                self.board.hanging(&message);
+                warn!("{message}");
+            } else if !is_there && (was_up || was_hanging) {
                 self.board.lost("the app does not answer any more");
                 warn!("The app does not answer any more");
                 silent_since = Some(Instant::now());
@@ -241,18 +254,39 @@ impl Supervisor<'_> {
                 self.board.slow(&message);
                 warn!("{message}");
             }
-            if is_up {
+            if is_there {
                 silent_since = None;
             } else if silent_since.is_some_and(|since| since.elapsed() >= self.settings.silence) {
                 return;
             }
             was_up = is_up;
-            let look = backoff::pause(if is_up { LOOK_LATER } else { LOOK_EARLY });
+            was_hanging = hangs;
+            let look = backoff::pause(if is_there { LOOK_LATER } else { LOOK_EARLY });
             tokio::select! {
                 () = look => {}
                 Ok(()) = registered.changed() => {}
             }
         }
+    }
+}
+
+/// Those who wait to be let in by the app.
+#[derive(Default)]
+struct Queue {
+    /// One of them, and since when. They are let in one after the other, so as long as this one waits nobody is.
+    first: Option<(String, Instant)>,
+}
+
+impl Queue {
+    /// How long one has been waiting at least, of those who are `waiting` now.
+    fn longest_wait(&mut self, waiting: &[String], now: Instant) -> Duration {
+        self.first = self
+            .first
+            .take()
+            .filter(|(who, _)| waiting.contains(who))
+            .or_else(|| Some((waiting.first()?.clone(), now)));
+        let since = self.first.as_ref().map_or(now, |(_, since)| *since);
+        now - since
     }
 }
 
@@ -330,5 +364,40 @@ async fn end_of(process: &mut Option<Process>) {
 async fn until_listening(port: u16) {
     while !sockets::is_listening(port) {
         backoff::pause(LOOK_EARLY).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_not_let_in_waits_longer_and_longer() {
+        let start = Instant::now();
+        let mut queue = Queue::default();
+        let cases = [
+            ("nobody", 0, vec![], 0),
+            ("the first comes", 1, vec!["a"], 0),
+            ("another behind", 11, vec!["b", "a"], 10),
+            (
+                "the first is let in, the other counts anew",
+                12,
+                vec!["b"],
+                0,
+            ),
+            (
+                "a busy app: always somebody, always another",
+                13,
+                vec!["c"],
+                0,
+            ),
+            ("it hangs", 73, vec!["d", "c"], 60),
+            ("it goes on", 74, vec![], 0),
+        ];
+        for (name, second, waiting, expected) in cases {
+            let waiting: Vec<String> = waiting.into_iter().map(str::to_owned).collect();
+            let wait = queue.longest_wait(&waiting, start + Duration::from_secs(second));
+            assert_eq!(wait, Duration::from_secs(expected), "{name}");
+        }
     }
 }

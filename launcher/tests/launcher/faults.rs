@@ -7,7 +7,7 @@ use std::thread;
 
 use nix::sys::signal::Signal;
 
-use crate::pod::{Launcher, Pod, bundle, signal_to};
+use crate::pod::{Launcher, Pod, bundle, get, signal_to};
 use crate::processes;
 use crate::stand_ins::{APP, KEY, build, start, uv, wave_bundle};
 use crate::store::{Store, digest};
@@ -141,6 +141,64 @@ fn an_app_that_runs_does_not_need_the_store() {
         (launcher.is_ready() && launcher.phase()["restarts"] == 1).then_some(())
     });
     assert_eq!(store.asked.lock().unwrap().len(), 1);
+}
+
+/// A web server that hangs while there is a file `hang`.
+const HANGING: &str = r#"
+import http.server, os, time
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        while os.path.exists("hang"):
+            time.sleep(0.02)
+        self.send_response(204)
+        self.end_headers()
+http.server.HTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
+"#;
+
+#[test]
+fn an_app_that_hangs_is_told_so_and_left_alone() {
+    let pod = Pod::new();
+    let body = bundle(&[("server.py", HANGING)]);
+    let store = Store::start(body.clone(), &[]);
+    let mut command = pod.command(&digest(&body), &format!("http://{}", store.address), &uv());
+    command
+        .args(["--app-mode=Python", "--silence=300ms"])
+        .env("WAVESTORE_APP_MODULE", "server")
+        .env("WAVESTORE_APP_PORT", pod.internal_port.to_string());
+    let launcher = pod.start(command);
+    launcher.wait_until_ready();
+    let app = launcher.child("-m server");
+    fs::write(pod.path("app/hang"), "").unwrap();
+    let visit = || {
+        thread::spawn({
+            let port = pod.port;
+            move || get(port, "/")
+        })
+    };
+    // One is let in and waits for an answer; nobody knows but this one. The other is not let in.
+    let visits = [visit(), visit()];
+    let told = launcher.eventually("told", || {
+        let status = launcher.phase();
+        (status["phase"] == "Not Responding").then_some(status)
+    });
+    assert_eq!(told["ready"], false);
+    let message = told["message"].as_str().unwrap_or_default();
+    assert!(
+        message.starts_with("the app has let somebody wait for 300ms, though it runs")
+            && message.contains("hint: "),
+        "{message}"
+    );
+    fs::remove_file(pod.path("app/hang")).unwrap();
+    launcher.wait_until_ready();
+    for visit in visits {
+        assert_eq!(visit.join().unwrap().map(|answer| answer.code), Some(204));
+    }
+    assert_eq!(launcher.child("-m server"), app, "{}", launcher.log());
+    let status = launcher.phase();
+    assert_eq!(
+        (&status["restarts"], &status["message"]),
+        (&0.into(), &serde_json::Value::Null)
+    );
 }
 
 #[test]

@@ -9,6 +9,10 @@ use super::workload::{ContainerSeen, DeploymentSeen, End, PodSeen};
 
 /// Restarts after which somebody has to change something.
 const MANY_RESTARTS: u32 = 3;
+
+/// The launcher's word for an app that runs and lets nobody in.
+const HANGING: &str = "Not Responding";
+
 /// Reasons of a pod that nothing is wrong with so far.
 const ON_ITS_WAY: [&str; 3] = ["Scheduling", "Pulling", "Starting"];
 
@@ -256,7 +260,7 @@ fn running(pod: &PodSeen, launcher: Option<&Answer>) -> Verdict {
         &answer.phase
     };
     match (&answer.message, &pod.last_end) {
-        (Some(message), _) if answer.restarts > 0 => {
+        (Some(message), _) if answer.restarts > 0 || phase == HANGING => {
             Verdict::new(restarted(answer.restarts), "AppFailed", message, phase)
         }
         // A new try is no news of the app until it is ready.
@@ -415,6 +419,19 @@ mod tests {
                     "Restarting The Application",
                     Some("ModuleNotFoundError: No module named 'x'"),
                     3,
+                )),
+            ),
+            (
+                "the app hangs, and another container was killed long ago",
+                Some(PodSeen {
+                    restarts: 1,
+                    last_end: Some(end("OOMKilled", "")),
+                    ..pod(ContainerSeen::Running)
+                }),
+                Some(answer(
+                    HANGING,
+                    Some("the app has let somebody wait for 60s"),
+                    0,
                 )),
             ),
             (
