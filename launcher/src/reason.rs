@@ -96,7 +96,9 @@ pub(crate) fn hint(ended: &Ended, reason: &str) -> Option<String> {
         Shortage::Unknown => ended.exit.is_kill(),
     };
     if is_short {
-        return Some("raise `[Runtime] MemoryLimit` in app.toml".to_owned());
+        return Some(
+            "raise `[Runtime] MemoryLimit` in app.toml, or choose a larger size".to_owned(),
+        );
     }
     if is_full(reason) {
         return Some(
@@ -384,7 +386,7 @@ mod tests {
     #[test]
     fn want_of_memory_is_told_apart_from_a_crash() {
         let limit = Shortage::Seen(Limit::of(128 << 20));
-        let raise = "raise `[Runtime] MemoryLimit` in app.toml";
+        let raise = "raise `[Runtime] MemoryLimit` in app.toml, or choose a larger size";
         let cases = [
             (
                 "the kernel says so",

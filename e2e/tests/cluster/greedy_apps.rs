@@ -55,7 +55,7 @@ async fn an_app_that_eats_memory_is_told_its_limit_by_the_launcher_that_survives
 
     // It dies over this; how the router puts that is its own matter.
     let _ = store.get(&store.host(name), "/eat").await;
-    let told = "the app used more memory than its limit of 128Mi, and the kernel killed it (hint: raise `[Runtime] MemoryLimit` in app.toml)";
+    let told = "the app used more memory than its limit of 128Mi, and the kernel killed it (hint: raise `[Runtime] MemoryLimit` in app.toml, or choose a larger size)";
     fails_with(&store, name, told).await?;
     let restarts = of_pods(name, "{..restartCount}").await?;
     ensure!(
@@ -95,7 +95,7 @@ async fn a_container_that_is_killed_for_memory_tells_its_limit() -> Result<()> {
     );
     let app = publish(&store, name, &runtime, "").await?;
     start(&store, name).await?;
-    let told = "the app used more memory than its limit of 64Mi, and the kernel killed it (hint: raise `[Runtime] MemoryLimit` in app.toml)";
+    let told = "the app used more memory than its limit of 64Mi, and the kernel killed it (hint: raise `[Runtime] MemoryLimit` in app.toml, or choose a larger size)";
     fails_with(&store, name, told).await?;
     store.delete(name).await?;
     store.retract(&app).await

@@ -18,8 +18,8 @@ mod postgres_and_bucket;
 mod publishing;
 mod resources;
 mod secrets_and_files;
-mod sizes;
 mod server_apps;
+mod sizes;
 mod startup;
 mod waking;
 

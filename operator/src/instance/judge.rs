@@ -224,7 +224,7 @@ fn failed(pod: &PodSeen, end: &End) -> Verdict {
             .map(|limit| format!(" of {limit}"))
             .unwrap_or_default();
         format!(
-            "the app used more memory than its limit{limit}, and the kernel killed it (hint: raise `[Runtime] MemoryLimit` in app.toml)"
+            "the app used more memory than its limit{limit}, and the kernel killed it (hint: raise `[Runtime] MemoryLimit` in app.toml, or choose a larger size)"
         )
     } else if said.is_empty() {
         format!(
