@@ -7,7 +7,7 @@ use bundle::Quantity;
 use crds::RuntimeSize;
 use k8s_openapi::api::core::v1::{ResourceRequirements, Toleration};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Amount;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 /// Most sizes: each stands in the status of every app, and in Helm's record of every instance.
 const MOST: usize = 20;
@@ -26,14 +26,36 @@ struct Size {
     name: String,
     #[serde(default)]
     description: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "amounts")]
     requests: BTreeMap<String, Amount>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "amounts")]
     limits: BTreeMap<String, Amount>,
     #[serde(default)]
     node_selector: BTreeMap<String, String>,
     #[serde(default)]
     tolerations: Vec<Toleration>,
+}
+
+/// Quantities as YAML has them: `cpu: 2` is a number.
+fn amounts<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, Amount>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        Text(String),
+        Number(serde_json::Number),
+    }
+
+    let written: BTreeMap<String, Written> = BTreeMap::deserialize(deserializer)?;
+    let amounts = written.into_iter().map(|(resource, written)| {
+        let text = match written {
+            Written::Text(text) => text,
+            Written::Number(number) => number.to_string(),
+        };
+        (resource, Amount(text))
+    });
+    Ok(amounts.collect())
 }
 
 impl Sizes {
@@ -167,13 +189,13 @@ mod tests {
                 json!({ "memory": "2Gi", "nvidia.com/gpu": "1" }),
             ),
             (
-                json!({ "name": "a", "requests": { "cpu": "2" }, "limits": { "cpu": "4", "memory": "8Gi" } }),
+                json!({ "name": "a", "requests": { "cpu": 2 }, "limits": { "cpu": "4", "memory": "8Gi" } }),
                 json!({ "memory": "512Mi", "cpu": "2" }),
                 json!({ "memory": "8Gi", "cpu": "4", "nvidia.com/gpu": "1" }),
             ),
             // A limit takes the app's request along, and a request the app's limit.
             (
-                json!({ "name": "a", "limits": { "memory": "256Mi", "cpu": "0.1" } }),
+                json!({ "name": "a", "limits": { "memory": "256Mi", "cpu": 0.1 } }),
                 json!({ "memory": "256Mi", "cpu": "0.1" }),
                 json!({ "memory": "256Mi", "cpu": "0.1", "nvidia.com/gpu": "1" }),
             ),
