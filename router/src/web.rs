@@ -541,6 +541,12 @@ fn to_sign_in(endpoint: Endpoint, call: &Call) -> Result<Reply, Error> {
     redirect(StatusCode::FOUND, &format!("/sign-in?{next}"))
 }
 
+/// Shows a page again that tells what a form has done.
+fn back_to(path: &str, done: pages::Done) -> Result<Reply, Error> {
+    let joint = if path.contains('?') { '&' } else { '?' };
+    redirect(StatusCode::SEE_OTHER, &format!("{path}{joint}done={done}"))
+}
+
 /// Refuses forms that another site's page sends, or that no browser sends.
 fn require_own_page(call: &Call) -> Result<(), Error> {
     match sender(&call.headers, &call.authority) {

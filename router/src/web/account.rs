@@ -4,12 +4,11 @@ use std::collections::BTreeSet;
 
 use catalog::{NewToken, Scope, Thing, TokenId};
 use chrono::{TimeDelta, Utc};
-use http::StatusCode;
 use tokio::time::timeout;
 
 use super::form::Form;
 use super::pages::{self, Done, News};
-use super::{Call, PATIENCE, Reply, Store, Visitor, redirect};
+use super::{Call, PATIENCE, Reply, Store, Visitor, back_to};
 use crate::error::Error;
 
 /// Longest name of a token, in characters.
@@ -55,7 +54,7 @@ pub(super) async fn change_password(
         )
         .await;
     match changed {
-        Ok(()) => back(Done::PasswordChanged),
+        Ok(()) => back_to("/account", Done::PasswordChanged),
         Err(
             error @ (Error::WrongPassword
             | Error::TooManyAttempts { .. }
@@ -81,7 +80,7 @@ pub(super) async fn end_session(
     store.sessions.forget(&key);
     let to = (Thing::Account, &*signed_in.viewer.name);
     visitor.did(store, to, "ended a session").await?;
-    back(Done::SessionEnded)
+    back_to("/account", Done::SessionEnded)
 }
 
 /// Ends all sessions of the visitor but this one.
@@ -94,7 +93,7 @@ pub(super) async fn end_other_sessions(store: &Store, visitor: &Visitor) -> Resu
     timeout(PATIENCE, end).await??;
     let to = (Thing::Account, &*signed_in.viewer.name);
     visitor.did(store, to, "ended all other sessions").await?;
-    back(Done::OthersEnded)
+    back_to("/account", Done::OthersEnded)
 }
 
 /// Makes a token, which is shown in the answer itself, and never again.
@@ -171,9 +170,5 @@ pub(super) async fn revoke_token(
     timeout(PATIENCE, store.catalog.revoke_token(account, &key)).await??;
     let to = (Thing::Account, &**account);
     visitor.did(store, to, "revoked a token").await?;
-    back(Done::TokenRevoked)
-}
-
-fn back(done: Done) -> Result<Reply, Error> {
-    redirect(StatusCode::SEE_OTHER, &format!("/account?done={done}"))
+    back_to("/account", Done::TokenRevoked)
 }

@@ -1,12 +1,11 @@
 //! Everybody's accounts, for admins.
 
 use catalog::{Role, Thing};
-use http::StatusCode;
 use tokio::time::timeout;
 
 use super::form::Form;
 use super::pages::{self, Done};
-use super::{Call, PATIENCE, Reply, Store, Visitor, redirect};
+use super::{Call, PATIENCE, Reply, Store, Visitor, back_to};
 use crate::error::Error;
 
 /// The page, with what was done last.
@@ -59,9 +58,7 @@ pub(super) async fn change(
         visitor.did(store, (Thing::Account, name), &done).await?;
     }
     match performed {
-        Ok(Outcome::Done(done)) => {
-            redirect(StatusCode::SEE_OTHER, &format!("/accounts?done={done}"))
-        }
+        Ok(Outcome::Done(done)) => back_to("/accounts", done),
         Ok(Outcome::Password(password)) => {
             let news = pages::News::Secret {
                 name,

@@ -110,6 +110,24 @@ fn rest_of(path: &str, after: &str, limit: usize, asked: &[(&str, Option<&str>)]
     format!("{path}?{}", query.finish())
 }
 
+/// So many of a list that is sorted by names, after the one that the request names.
+fn page_by_name<'a, X, T>(
+    call: &Call,
+    limit: usize,
+    all: &'a [X],
+    name: impl Fn(&X) -> &str,
+    told: impl Fn(&'a X) -> T,
+) -> Page<T> {
+    let after = call.parameter("after").unwrap_or_default();
+    let rest = &all[all.partition_point(|it| *name(it) <= *after)..];
+    let found = &rest[..limit.min(rest.len())];
+    let last = found.last().filter(|_| found.len() < rest.len());
+    Page {
+        next: last.map(|last| rest_of(call.path.as_str(), name(last), limit, &[])),
+        items: found.iter().map(told).collect(),
+    }
+}
+
 /// Reads the document that a request has brought, which has no list in it.
 fn document<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
     document_with_lists(body, &[])

@@ -1,14 +1,13 @@
 //! The page of one app, and the form by which it is run.
 
 use crds::{AppRef, Visibility};
-use http::StatusCode;
 use tokio::time::timeout;
 
 use super::form::Form;
 use super::instances::{self, NewInstance};
-use super::pages::{self, Chosen, News};
+use super::pages::{self, Chosen, Done, News};
 use super::preferences::Opinions;
-use super::{Call, PATIENCE, Reply, Store, Visitor, redirect};
+use super::{Call, PATIENCE, Reply, Store, Visitor, back_to};
 use crate::error::Error;
 use crate::policy::Action;
 
@@ -86,10 +85,7 @@ pub(super) async fn run(
     match instances::create(store, visitor, new, None).await {
         Ok(made) => {
             let name = made.metadata.name.unwrap_or_default();
-            redirect(
-                StatusCode::SEE_OTHER,
-                &format!("/instances/{name}?done=made"),
-            )
+            back_to(&format!("/instances/{name}"), Done::Made)
         }
         Err(
             error @ (Error::BadInstanceName

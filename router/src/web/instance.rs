@@ -1,13 +1,12 @@
 //! The pages of one instance and of all that one manages, and the forms there and on the first page.
 
-use http::StatusCode;
 use tracing::warn;
 
 use super::form::Form;
 use super::if_match::IfMatch;
 use super::instances::{self, Change, ChangedApp};
 use super::pages::{self, Done, News};
-use super::{Call, Reply, Store, Visitor, redirect};
+use super::{Call, Reply, Store, Visitor, back_to};
 use crate::error::Error;
 use crate::session::LocalPath;
 use crate::waiting::Rights;
@@ -151,6 +150,5 @@ fn back(form: &Form, path: &str, done: Done) -> Result<Reply, Error> {
         || path.to_owned(),
         |list| LocalPath::or_root(list).to_string(),
     );
-    let joint = if path.contains('?') { '&' } else { '?' };
-    redirect(StatusCode::SEE_OTHER, &format!("{path}{joint}done={done}"))
+    back_to(&path, done)
 }

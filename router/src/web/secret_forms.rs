@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 
 use crds::SecretScope;
-use http::StatusCode;
 
 use super::form::Form;
 use super::if_match::IfMatch;
 use super::pages::{self, Done, News, Written};
 use super::secrets::{self, Sensitive, Wanted};
-use super::{Call, Reply, Store, Visitor, redirect};
+use super::{Call, Reply, Store, Visitor, back_to};
 use crate::error::Error;
 
 /// The page, with what was done last.
@@ -82,7 +81,7 @@ pub(super) async fn set(
         (error, _) => error,
     });
     match set {
-        Ok(_) => done(Done::SecretSet),
+        Ok(_) => back_to("/secrets", Done::SecretSet),
         Err(error) if call.asked.navigation && error.status().is_client_error() => {
             show(store, visitor, News::Failed(&error), Some(written))
         }
@@ -99,14 +98,10 @@ pub(super) async fn delete(
 ) -> Result<Reply, Error> {
     let shown = IfMatch::state(form.field("state"));
     match secrets::delete(store, visitor, form.field("name"), &shown).await {
-        Ok(()) => done(Done::SecretDeleted),
+        Ok(()) => back_to("/secrets", Done::SecretDeleted),
         Err(error) if call.asked.navigation && error.status().is_client_error() => {
             show(store, visitor, News::Failed(&error), None)
         }
         Err(error) => Err(error),
     }
-}
-
-fn done(done: Done) -> Result<Reply, Error> {
-    redirect(StatusCode::SEE_OTHER, &format!("/secrets?done={done}"))
 }

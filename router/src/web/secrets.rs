@@ -15,7 +15,7 @@ use serde::Deserialize;
 use tokio::time::timeout;
 
 use super::if_match::IfMatch;
-use super::{PATIENCE, Store, TRIES, Visitor, apps};
+use super::{PATIENCE, Store, TRIES, Visitor, apps, tags};
 use crate::error::Error;
 use crate::policy::{Action, App, Secret};
 use crate::secrets::Values;
@@ -119,7 +119,7 @@ impl Wanted {
         Ok(match (self.scope, &self.app) {
             (SecretScope::Private, None) => SecretReaders::Private { owner },
             (SecretScope::AllUsers, None) => SecretReaders::AllUsers { owner: Some(owner) },
-            (SecretScope::App, Some(app)) if is_app_name(app) => SecretReaders::App {
+            (SecretScope::App, Some(app)) if tags::is_name(app) => SecretReaders::App {
                 owner,
                 app: app.clone(),
             },
@@ -143,16 +143,6 @@ fn is_key(key: &str) -> bool {
         && rest
             .bytes()
             .all(|letter| letter.is_ascii_alphanumeric() || matches!(letter, b'-' | b'_' | b'.'))
-}
-
-fn is_app_name(name: &str) -> bool {
-    let ends = |letter: Option<u8>| letter.is_some_and(|letter| letter.is_ascii_alphanumeric());
-    name.len() <= 63
-        && name
-            .bytes()
-            .all(|letter| letter.is_ascii_alphanumeric() || matches!(letter, b'-' | b'_' | b'.'))
-        && ends(name.bytes().next())
-        && ends(name.bytes().next_back())
 }
 
 /// A secret that the visitor sees.

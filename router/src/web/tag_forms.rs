@@ -1,13 +1,12 @@
 //! The page of all tags, and its forms.
 
-use http::StatusCode;
 use tokio::time::timeout;
 
 use super::form::Form;
 use super::if_match::IfMatch;
 use super::pages::{self, Done, News};
 use super::tags::{self, Wanted};
-use super::{Call, PATIENCE, Reply, Store, Visitor, redirect};
+use super::{Call, PATIENCE, Reply, Store, Visitor, back_to};
 use crate::error::Error;
 
 /// The page, with what was done last.
@@ -60,7 +59,7 @@ pub(super) async fn set(
         (error, _) => error,
     });
     match set {
-        Ok(_) => done(Done::TagSet),
+        Ok(_) => back_to("/tags", Done::TagSet),
         Err(
             error @ (Error::BadTag(_)
             | Error::TagExists(_)
@@ -82,14 +81,10 @@ pub(super) async fn delete(
 ) -> Result<Reply, Error> {
     let shown = IfMatch::state(form.field("state"));
     match tags::delete(store, visitor, form.field("name"), &shown).await {
-        Ok(()) => done(Done::TagDeleted),
+        Ok(()) => back_to("/tags", Done::TagDeleted),
         Err(error @ Error::Changed) if call.asked.navigation => {
             show(store, visitor, News::Failed(&error), None).await
         }
         Err(error) => Err(error),
     }
-}
-
-fn done(done: Done) -> Result<Reply, Error> {
-    redirect(StatusCode::SEE_OTHER, &format!("/tags?done={done}"))
 }

@@ -125,7 +125,8 @@ fn is_line(text: &str, longest: usize) -> bool {
     text.chars().count() <= longest && !text.chars().any(char::is_control)
 }
 
-fn is_name(name: &str) -> bool {
+/// Whether a tag that the store knows can have this name. An app can have the same ones.
+pub(super) fn is_name(name: &str) -> bool {
     let ends = |letter: Option<&u8>| letter.is_some_and(u8::is_ascii_alphanumeric);
     let bytes = name.as_bytes();
     name.len() <= LONGEST_NAME

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use super::super::preferences::{self, Change};
 use super::super::{Call, PATIENCE, Reply, Store, Visitor};
-use super::{Page, document, json, limit, rest_of};
+use super::{document, json, limit, page_by_name};
 use crate::error::Error;
 
 /// What somebody thinks of an app, with all its versions.
@@ -34,20 +34,18 @@ pub(in crate::web) async fn list(
     call: &Call,
 ) -> Result<Reply, Error> {
     let limit = limit(call)?;
-    let after = call.parameter("after").unwrap_or_default();
     let own = store
         .catalog
         .preferences_of(&visitor.signed_in()?.viewer.name);
     let own = timeout(PATIENCE, own).await??;
-    let mut rest = own.iter().filter(|(app, _)| **app > after);
-    let items: Vec<Told<'_>> = rest
-        .by_ref()
-        .take(limit)
-        .map(|(app, preference)| Told::new(app, *preference))
-        .collect();
-    let last = items.last().filter(|_| rest.next().is_some());
-    let next = last.map(|last| rest_of("/api/v1/preferences", last.app, limit, &[]));
-    json(&Page { items, next })
+    let own: Vec<(String, Preference)> = own.into_iter().collect();
+    json(&page_by_name(
+        call,
+        limit,
+        &own,
+        |(app, _)| app,
+        |(app, preference)| Told::new(app, *preference),
+    ))
 }
 
 /// Changes what the visitor thinks of an app.

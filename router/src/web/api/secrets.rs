@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::super::if_match::{self, IfMatch};
 use super::super::secrets::{self, Found, Wanted};
 use super::super::{Call, Reply, Store, Visitor};
-use super::{Page, document, done, json, limit, of_kubernetes, rest_of, set_at};
+use super::{document, done, json, limit, of_kubernetes, page_by_name, set_at};
 use crate::error::Error;
 
 /// What is told of a secret.
@@ -58,17 +58,8 @@ impl<'a> Told<'a> {
 /// The secrets that the visitor sees, by name.
 pub(in crate::web) fn list(store: &Store, visitor: &Visitor, call: &Call) -> Result<Reply, Error> {
     let limit = limit(call)?;
-    let after = call.parameter("after");
     let all = secrets::all(store, visitor);
-    let begin = after.map_or(0, |after| all.partition_point(|it| it.name <= after));
-    let rest = &all[begin..];
-    let found = &rest[..limit.min(rest.len())];
-    let last = found.last().filter(|_| found.len() < rest.len());
-    let next = last.map(|last| rest_of("/api/v1/secrets", &last.name, limit, &[]));
-    json(&Page {
-        items: found.iter().map(Told::new).collect(),
-        next,
-    })
+    json(&page_by_name(call, limit, &all, |it| &it.name, Told::new))
 }
 
 /// One secret.

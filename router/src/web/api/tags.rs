@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use super::super::if_match::{self, IfMatch};
 use super::super::tags::{self, Wanted};
 use super::super::{Call, PATIENCE, Reply, Store, Visitor};
-use super::{Page, document_with_lists, done, json, limit, rest_of, set_at};
+use super::{document_with_lists, done, json, limit, page_by_name, set_at};
 use crate::error::Error;
 
 /// What the store knows of a tag.
@@ -50,17 +50,8 @@ impl<'a> Told<'a> {
 /// The tags that the store knows, by name.
 pub(in crate::web) async fn list(store: &Store, call: &Call) -> Result<Reply, Error> {
     let limit = limit(call)?;
-    let after = call.parameter("after");
     let all = timeout(PATIENCE, store.catalog.tags()).await??;
-    let begin = after.map_or(0, |after| all.partition_point(|tag| tag.name <= after));
-    let rest = &all[begin..];
-    let found = &rest[..limit.min(rest.len())];
-    let last = found.last().filter(|_| found.len() < rest.len());
-    let next = last.map(|last| rest_of("/api/v1/tags", &last.name, limit, &[]));
-    json(&Page {
-        items: found.iter().map(Told::new).collect(),
-        next,
-    })
+    json(&page_by_name(call, limit, &all, |tag| &tag.name, Told::new))
 }
 
 /// One tag.
