@@ -1,5 +1,5 @@
 //! `Blobs`: bundles and their pictures in an object store, under the bundle's digest, and environments under their keys.
-//! What is there never changes, so writing it twice is the same as once.
+//! What is there never changes, so writing it twice is the same as once; but a lock is replaced when its versions cannot be had any more.
 
 mod backend;
 mod garbage;
@@ -258,12 +258,40 @@ impl Blobs {
             .map_err(|error| blob_error("list", &folder, error))
     }
 
-    /// Deletes an environment. Deleting what is gone is no error.
+    /// Deletes an environment, and not its lock: the next one is to have the same in it. Deleting what is gone is no error.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn delete_environment(&self, key: &EnvironmentKey) -> Result<(), Error> {
         self.delete(&ObjectKey::Environment(key).path()?).await
+    }
+
+    /// Stores the exact versions that are in an environment, in place of others.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn put_lock(&self, key: &EnvironmentKey, lock: Bytes) -> Result<(), Error> {
+        let path = ObjectKey::Lock(key).path()?;
+        let stored = self.store.put(&path, lock.into()).await;
+        stored
+            .map(drop)
+            .map_err(|error| blob_error("write", &path, error))
+    }
+
+    /// The exact versions that are in an environment, or were, if they are there.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn lock(&self, key: &EnvironmentKey) -> Result<Option<Blob>, Error> {
+        self.get(ObjectKey::Lock(key)).await
+    }
+
+    /// Deletes the lock of an environment. Deleting what is gone is no error.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn delete_lock(&self, key: &EnvironmentKey) -> Result<(), Error> {
+        self.delete(&ObjectKey::Lock(key).path()?).await
     }
 
     /// The size of an object, if it is there.

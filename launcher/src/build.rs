@@ -26,7 +26,7 @@ pub(crate) async fn build(site: &Site, key: &EnvironmentKey, host: &Host) -> Res
     // Nobody reads it: the log tells the same.
     let board = Arc::new(Board::new());
     sourcing::bring(site, &board).await?;
-    let built = environment::build(site, host, &board).await?;
+    let built = environment::build(site, key, host, &board).await?;
     let upload = Upload {
         store: site.store(),
         key,

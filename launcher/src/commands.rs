@@ -81,8 +81,8 @@ pub(crate) enum Bytecode {
     Ahead,
 }
 
-/// Installs what the app requires.
-pub(crate) fn install(site: &Site, bytecode: Bytecode) -> Plan {
+/// Installs what the app requires, in the versions of `constraints` if there are any.
+pub(crate) fn install(site: &Site, bytecode: Bytecode, constraints: Option<&Path>) -> Plan {
     let mut args = words(["pip", "install", "--no-config", "--python"]);
     args.push(site.folders.venv.join("bin/python").into());
     let mut variables = variables::for_uv(&site.variables, &site.folders.cache);
@@ -92,6 +92,9 @@ pub(crate) fn install(site: &Site, bytecode: Bytecode) -> Plan {
         set(&mut variables, "PYC_INVALIDATION_MODE", "UNCHECKED_HASH");
     }
     args.extend(words(["--requirements", Requirements::FILE]));
+    if let Some(constraints) = constraints {
+        args.extend(["--constraints".into(), constraints.into()]);
+    }
     Plan {
         program: site.uv.clone(),
         args,
@@ -103,7 +106,7 @@ pub(crate) fn install(site: &Site, bytecode: Bytecode) -> Plan {
 /// Finds out why an installation has failed. uv tells what an index has refused only when it may not look for packages in the
 /// next one.
 pub(crate) fn explain(site: &Site) -> Plan {
-    let mut plan = install(site, Bytecode::AtImport);
+    let mut plan = install(site, Bytecode::AtImport, None);
     plan.args.push("--dry-run".into());
     set(&mut plan.variables, "UV_INDEX_STRATEGY", "first-index");
     plan
@@ -301,10 +304,14 @@ mod tests {
         let waved = waved(&settings, base_url, &keys);
         let app = app(&settings, &keys, &Places::default());
         let site = &settings.site;
-        let ahead = install(site, Bytecode::Ahead);
+        let ahead = install(
+            site,
+            Bytecode::Ahead,
+            Some(Path::new("/tmp/constraints.txt")),
+        );
         let lines = [
             &venv(site),
-            &install(site, Bytecode::AtImport),
+            &install(site, Bytecode::AtImport, None),
             &ahead,
             &waved,
             &app,
@@ -319,7 +326,7 @@ mod tests {
             [
                 "/$ uv venv --quiet --no-config --no-project --clear --relocatable --python python3 /resources/venv",
                 "/app$ uv pip install --no-config --python /resources/venv/bin/python --requirements requirements.txt",
-                "/app$ uv pip install --no-config --python /resources/venv/bin/python --compile-bytecode --requirements requirements.txt",
+                "/app$ uv pip install --no-config --python /resources/venv/bin/python --compile-bytecode --requirements requirements.txt --constraints /tmp/constraints.txt",
                 "/resources/venv$ /resources/venv/waved",
                 "/app$ /resources/venv/bin/python -m uvicorn app:main --host 127.0.0.1 --port 10103",
             ]

@@ -4,6 +4,7 @@
 mod archive;
 mod fingerprint;
 mod key;
+mod lock;
 mod packages;
 mod restore;
 
@@ -23,6 +24,7 @@ use crate::backoff;
 use crate::commands::{self, Bytecode};
 use crate::digest::Digest;
 use crate::error::{Error, chain};
+use crate::fetch::GivenUp;
 use crate::phase::Board;
 use crate::process::{Ended, Host, OnLine, Plan, Process};
 use crate::reason;
@@ -30,13 +32,14 @@ use crate::settings::{App, Prepared, Settings, Site};
 
 use fingerprint::fingerprint;
 pub(crate) use key::EnvironmentKey;
+pub(crate) use lock::Lock;
 pub(crate) use packages::Places;
 
 /// Holds the fingerprint of what the environment was made from, or the digest of the one that it was brought from, once it is
 /// complete.
 const MARKER: &str = ".wavestore-environment";
 
-/// The exact versions of all that is in an environment, for who looks into it.
+/// What is in an environment, for who looks into it.
 const LOCK: &str = "requirements.lock";
 
 /// Of what is written of a packed environment at a time.
@@ -95,8 +98,13 @@ pub(crate) async fn prepare(
             Some(prepared) if restore(site, host, board, prepared, &python).await? => {
                 prepared.digest.to_string()
             }
-            Some(_) | None => {
-                install(site, host, board, &wanted, Bytecode::AtImport).await?;
+            prepared => {
+                let lock = match prepared {
+                    Some(prepared) => known_lock(site, &prepared.key).await,
+                    None => None,
+                };
+                let lock = lock.as_ref();
+                install(site, host, board, &wanted, Bytecode::AtImport, lock).await?;
                 own
             }
         };
@@ -154,19 +162,35 @@ async fn restore(
     }
 }
 
+/// The versions that were built at import, if the store tells them. That it did not give the environment itself was waited for.
+async fn known_lock(site: &Site, key: &EnvironmentKey) -> Option<Lock> {
+    match site.store().lock(key).await {
+        Ok(lock) => lock,
+        Err(failure) => {
+            warn!(
+                "The versions that were built at import, {key}, cannot be asked for, so they may be others here: {}",
+                chain(&failure)
+            );
+            None
+        }
+    }
+}
+
 /// What an environment that is made here can be used for.
 fn made_for(python: &str) -> String {
     format!("{python} {} {}", env::consts::OS, env::consts::ARCH)
 }
 
-/// Installs what the app requires into an environment of its own.
+/// Installs what the app requires into an environment of its own, in the versions of `lock` if they can all be had. Answers
+/// whether they could.
 async fn install(
     site: &Site,
     host: &Host,
     board: &Arc<Board>,
     wanted: &Wanted,
     bytecode: Bytecode,
-) -> Result<(), Error> {
+    lock: Option<&Lock>,
+) -> Result<bool, Error> {
     let on_line: OnLine = Arc::new({
         let board = Arc::clone(board);
         move |line: &str| {
@@ -179,8 +203,24 @@ async fn install(
         }
     });
     make_venv(site, host, &on_line).await?;
+    let mut is_locked = lock.is_some();
     if wanted.requirements.is_some() {
-        let installed = run(&commands::install(site, bytecode), host, &on_line).await?;
+        let constraints = match lock {
+            Some(lock) => Some(lock.write(&site.folders.scratch).await?),
+            None => None,
+        };
+        let plan = commands::install(site, bytecode, constraints.as_deref());
+        let mut installed = run(&plan, host, &on_line).await?;
+        // Nothing else that may go wrong is a reason for other versions.
+        if is_locked && !installed.exit.is_success() && reason::is_unsolvable(&installed.tail) {
+            warn!(
+                "The versions of the last time cannot all be had any more, so others are looked for: {}",
+                failure(&installed)
+            );
+            is_locked = false;
+            let plan = commands::install(site, bytecode, None);
+            installed = run(&plan, host, &on_line).await?;
+        }
         if !installed.exit.is_success() {
             let failure = failure(&installed);
             let hint = refusal(site, host, &failure).await?;
@@ -194,7 +234,7 @@ async fn install(
     }
     // Only ours: a shared cache (UV_CACHE_DIR) is not there. The environment has links to the same files.
     let _ = tokio::fs::remove_dir_all(&site.folders.cache).await;
-    Ok(())
+    Ok(is_locked)
 }
 
 /// What uv knows of an index that has refused to answer, where a package seems not to be there.
@@ -227,19 +267,37 @@ pub(crate) struct Packed {
     pub(crate) size: u64,
 }
 
-/// Makes the environment of the bundle that is there, and packs it, with the exact versions of all that is in it.
-pub(crate) async fn build(site: &Site, host: &Host, board: &Arc<Board>) -> Result<Packed, Error> {
+/// Makes the environment of the bundle that is there, and packs it, with the exact versions of all that is in it. The store keeps
+/// these, too, for the next time.
+pub(crate) async fn build(
+    site: &Site,
+    key: &EnvironmentKey,
+    host: &Host,
+    board: &Arc<Board>,
+) -> Result<Packed, Error> {
     let folders = &site.folders;
     let wanted = Wanted::read(&folders.app).await?;
     let python = python_version(site, host).await?;
-    install(site, host, board, &wanted, Bytecode::Ahead).await?;
-    let lock = folders.venv.join(LOCK);
+    let store = site.store();
+    let known = store.persist(|_| {}, async || store.lock(key).await, not_locked);
+    let known = known.await?;
+    let is_locked = install(site, host, board, &wanted, Bytecode::Ahead, known.as_ref()).await?;
     let versions = versions(site, host).await?;
-    tokio::fs::write(&lock, versions)
+    if !is_locked {
+        let lock = Lock::of(&versions);
+        let stored = store.persist(
+            |_| {},
+            async || store.put_lock(key, &lock).await,
+            not_locked,
+        );
+        stored.await?;
+    }
+    let path = folders.venv.join(LOCK);
+    tokio::fs::write(&path, versions)
         .await
         .map_err(|source| Error::File {
             verb: "write",
-            path: lock,
+            path,
             source,
         })?;
     let packing = tokio::task::spawn_blocking({
@@ -248,6 +306,15 @@ pub(crate) async fn build(site: &Site, host: &Host, board: &Arc<Board>) -> Resul
     });
     let packed = packing.await.expect("packing does not panic");
     packed.map_err(Error::Pack)
+}
+
+fn not_locked((store, tries, seconds, source): GivenUp) -> Error {
+    Error::Lock {
+        store,
+        tries,
+        seconds,
+        source,
+    }
 }
 
 fn pack(venv: &Path, made_for: &str, into: &Path) -> io::Result<Packed> {

@@ -48,6 +48,21 @@ pub enum Error {
         #[source]
         source: Box<fetch::Failure>,
     },
+    /// The exact versions that are in the environment could not be asked for, or stored.
+    #[error(
+        "could not get or keep the versions of packages at `{store}` ({tries} tries in {seconds} s)"
+    )]
+    Lock {
+        /// Address of the store.
+        store: String,
+        /// How often it was tried.
+        tries: u32,
+        /// Seconds from the first try to the last.
+        seconds: u64,
+        /// Why the last try failed.
+        #[source]
+        source: Box<fetch::Failure>,
+    },
     /// The environment that was built could not be stored.
     #[error("could not store the environment at `{store}` ({tries} tries in {seconds} s)")]
     Store {
@@ -138,7 +153,7 @@ impl Error {
             Self::Listen { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
                 "another process in the pod listens there; choose another port".to_owned()
             }
-            Self::Fetch { source, .. } | Self::Store { source, .. } => {
+            Self::Fetch { source, .. } | Self::Lock { source, .. } | Self::Store { source, .. } => {
                 return source.hint().map(str::to_owned);
             }
             Self::Unpack { source, .. } => {
@@ -188,6 +203,7 @@ impl Error {
             Self::Setup { .. }
             | Self::Listen { .. }
             | Self::Fetch { .. }
+            | Self::Lock { .. }
             | Self::Store { .. }
             | Self::Pack(_)
             | Self::Stopped

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures::TryStreamExt as _;
 use http::{HeaderValue, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt as _, Empty, Limited, StreamBody};
+use http_body_util::{BodyExt as _, Empty, Full, Limited, StreamBody};
 use hyper::body::{Body, Bytes, Frame, Incoming};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -25,7 +25,7 @@ use tracing::{info, warn};
 
 use crate::backoff;
 use crate::digest::Digest;
-use crate::environment::EnvironmentKey;
+use crate::environment::{EnvironmentKey, Lock};
 use crate::error::{Error, told};
 use crate::reason;
 use crate::store_url::StoreUrl;
@@ -46,6 +46,8 @@ const WRITE_BUFFER: usize = 256 << 10;
 const TOKEN_BYTES: usize = 64 << 10;
 /// More than a digest has.
 const DIGEST_BYTES: usize = 256;
+/// What the store takes of a lock, too.
+const LOCK_BYTES: u64 = 256 << 10;
 
 const USER_AGENT: &str = "wavestore-launcher";
 
@@ -148,6 +150,9 @@ impl Failure {
             Self::Connect(_) | Self::Silent(_) => {
                 Some("is the store's router running, and may this pod reach its internal port?")
             }
+            Self::WrongDigest { .. } => Some(
+                "it was damaged on its way or in the blob store: if it comes again, publish the app again",
+            ),
             Self::Write { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 Some(reason::FULL)
             }
@@ -155,7 +160,6 @@ impl Failure {
             | Self::Broken(_)
             | Self::Refused(_)
             | Self::TooLarge { .. }
-            | Self::WrongDigest { .. }
             | Self::Answer
             | Self::Read { .. }
             | Self::Write { .. } => None,
@@ -190,7 +194,7 @@ pub(crate) struct Store<'a> {
 }
 
 /// How often something was tried: the store's address, tries, seconds, and why the last one failed.
-type GivenUp = (String, u32, u64, Box<Failure>);
+pub(crate) type GivenUp = (String, u32, u64, Box<Failure>);
 
 impl Store<'_> {
     /// Asks for what is at `path`, once. No more than `limit` bytes of it are taken.
@@ -208,6 +212,33 @@ impl Store<'_> {
             hasher: Sha256::new(),
             _connection: connection,
         })
+    }
+
+    /// The exact versions that were in an environment the last time that it was built; nothing if it never was.
+    pub(crate) async fn lock(&self, key: &EnvironmentKey) -> Result<Option<Lock>, Failure> {
+        let answer = self.get(&StoreUrl::lock_path(key), LOCK_BYTES).await;
+        let mut answer = match answer {
+            Err(Failure::Refused(StatusCode::NO_CONTENT)) => return Ok(None),
+            answer => answer?,
+        };
+        let mut bytes = Vec::new();
+        while let Some(piece) = answer.next().await? {
+            bytes.extend_from_slice(&piece);
+        }
+        Ok(Some(Lock::of(&String::from_utf8_lossy(&bytes))))
+    }
+
+    /// Stores the exact versions that are in an environment.
+    pub(crate) async fn put_lock(&self, key: &EnvironmentKey, lock: &Lock) -> Result<(), Failure> {
+        let request = Request::put(StoreUrl::lock_path(key))
+            .body(Full::new(Bytes::from(lock.as_str().to_owned())))
+            .expect("our own paths are valid");
+        let (response, _connection) = self.ask(request, ANSWER_TIMEOUT).await?;
+        if response.status() == StatusCode::CREATED {
+            Ok(())
+        } else {
+            Err(Failure::Refused(response.status()))
+        }
     }
 
     /// Sends a request; what comes after the head of the answer comes as long as the connection is held.
@@ -243,7 +274,7 @@ impl Store<'_> {
     }
 
     /// Tries again until the deadline what may pass. `tell` hears why a try failed.
-    async fn persist<T>(
+    pub(crate) async fn persist<T>(
         &self,
         tell: impl Fn(&str),
         attempt: impl AsyncFn() -> Result<T, Failure>,

@@ -11,6 +11,9 @@ const BYTES: usize = 1_500;
 /// Lines that may follow a traceback's last line for it to be the reason still.
 const AFTERMATH: usize = 10;
 
+/// uv's word for requirements that no versions meet.
+const UNSOLVABLE: &str = "No solution found";
+
 const TRACEBACK: &str = "Traceback (most recent call last):";
 
 /// A process that the launcher watches.
@@ -199,6 +202,11 @@ fn last(tail: &[String]) -> Option<String> {
         .map(str::to_owned)
 }
 
+/// Whether uv says that no versions fit together, or are there at all: not that it could not ask.
+pub(crate) fn is_unsolvable(tail: &[String]) -> bool {
+    tail.iter().any(|line| line.contains(UNSOLVABLE))
+}
+
 /// What uv says of a failure: its error and the causes, without the frame and the colour.
 ///
 /// ```text
@@ -267,7 +275,7 @@ pub(crate) fn hint_of_uv(words: &str) -> Option<&'static str> {
             "let requirements.txt name a version that the index has",
         ),
         (
-            &["No solution found"],
+            &[UNSOLVABLE],
             "let requirements.txt name versions that go together",
         ),
         (

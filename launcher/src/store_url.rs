@@ -39,6 +39,11 @@ impl StoreUrl {
     pub(crate) fn environment_path(key: &EnvironmentKey) -> String {
         format!("/v1/environments/{key}")
     }
+
+    /// Path of the exact versions that are in an environment.
+    pub(crate) fn lock_path(key: &EnvironmentKey) -> String {
+        format!("/v1/environments/{key}/lock")
+    }
 }
 
 impl FromStr for StoreUrl {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use catalog::{Blob, Blobs, Digest, EnvironmentKey, Upload};
 use futures::StreamExt;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, StreamBody};
+use http_body_util::{BodyExt, LengthLimitError, Limited, StreamBody};
 use hyper::body::{Body as _, Frame, Incoming};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
@@ -27,9 +27,6 @@ use crate::table::health::Health;
 pub(crate) use caller::Pods;
 use caller::{Caller, Object};
 
-const BUNDLES: &str = "/v1/bundles/";
-const ENVIRONMENTS: &str = "/v1/environments/";
-
 /// Bundles that are sent at once, and of them to one instance: each takes up to a MiB for as long as its reader takes.
 const MAX_SENDING: usize = 64;
 const MAX_SENDING_TO_ONE: usize = 4;
@@ -39,6 +36,9 @@ const MAX_STORING: usize = 4;
 
 /// Most bytes of an environment.
 const ENVIRONMENT_BYTES: u64 = 4 << 30;
+
+/// Most bytes of the versions that are in one: thousands of packages.
+const LOCK_BYTES: usize = 256 << 10;
 
 /// Longest silence of a job that sends its environment.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -118,16 +118,25 @@ impl Internal {
     pub(crate) async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
         let path = request.uri().path().to_owned();
         let method = request.method().clone();
-        let read = method == Method::GET || method == Method::HEAD;
-        let bundle = path.strip_prefix(BUNDLES);
-        let environment = path.strip_prefix(ENVIRONMENTS);
-        let answer = match (read, path.as_str(), bundle, environment) {
-            (true, "/livez", ..) => Ok(text(StatusCode::OK, "ok\n".to_owned())),
-            (true, "/readyz", ..) => Ok(self.readyz()),
-            (true, "/metrics", ..) => Ok(self.metrics()),
-            (true, _, Some(digest), _) => self.bundle(digest, request.headers()).await,
-            (true, _, _, Some(key)) => self.environment(key, request.headers()).await,
-            (false, _, _, Some(key)) if method == Method::PUT => self.store(key, request).await,
+        let segments: Vec<&str> = path.split('/').skip(1).collect();
+        let headers = request.headers();
+        let answer = match (method, &segments[..]) {
+            (Method::GET | Method::HEAD, ["livez"]) => Ok(text(StatusCode::OK, "ok\n".to_owned())),
+            (Method::GET | Method::HEAD, ["readyz"]) => Ok(self.readyz()),
+            (Method::GET | Method::HEAD, ["metrics"]) => Ok(self.metrics()),
+            (Method::GET | Method::HEAD, ["v1", "bundles", digest]) => {
+                self.bundle(digest, headers).await
+            }
+            (Method::GET | Method::HEAD, ["v1", "environments", key]) => {
+                self.environment(key, headers).await
+            }
+            (Method::GET | Method::HEAD, ["v1", "environments", key, "lock"]) => {
+                self.lock(key, headers).await
+            }
+            (Method::PUT, ["v1", "environments", key]) => self.store(key, request).await,
+            (Method::PUT, ["v1", "environments", key, "lock"]) => {
+                self.store_lock(key, request).await
+            }
             _ => Err(Error::NotFound),
         };
         answer.unwrap_or_else(|error| {
@@ -214,6 +223,45 @@ impl Internal {
         }
     }
 
+    /// The versions that were in an environment when it was built first. That there are none yet is an answer, too: a pod asks
+    /// again when something is not found, since it may not be known yet.
+    async fn lock(&self, key: &str, headers: &HeaderMap) -> Result<Response<Body>, Error> {
+        let caller = self.pods.caller(headers).await?;
+        let key: EnvironmentKey = key.parse().map_err(|_| Error::NotFound)?;
+        self.permit(&caller, &Object::Lock(key))?;
+        let turn = self.sending.turn(&caller).await?;
+        let blob = self.blobs.lock(&key).await.map_err(away)?;
+        Ok(blob.map_or_else(
+            || text(StatusCode::NO_CONTENT, String::new()),
+            |blob| send(blob, turn, "text/plain; charset=utf-8"),
+        ))
+    }
+
+    /// Stores the versions that are in an environment, for the next time that it is built.
+    async fn store_lock(
+        &self,
+        key: &str,
+        request: Request<Incoming>,
+    ) -> Result<Response<Body>, Error> {
+        let caller = self.pods.caller(request.headers()).await?;
+        let key: EnvironmentKey = key.parse().map_err(|_| Error::NotFound)?;
+        self.permit(&caller, &Object::NewLock(key))?;
+        let body = Limited::new(request.into_body(), LOCK_BYTES);
+        let lock = timeout(SILENCE, body.collect())
+            .await
+            .map_err(|_| Error::ClientTimeout { limit: SILENCE })?
+            .map_err(|error| {
+                if error.is::<LengthLimitError>() {
+                    too_large(LOCK_BYTES as u64)
+                } else {
+                    Error::ClientBody
+                }
+            })?;
+        let lock = lock.to_bytes();
+        self.blobs.put_lock(&key, lock).await.map_err(away)?;
+        Ok(text(StatusCode::CREATED, String::new()))
+    }
+
     fn permit(&self, caller: &Caller, object: &Object) -> Result<(), Error> {
         let route = match caller {
             Caller::Instance { name, .. } => self.table.route(name),
@@ -267,10 +315,14 @@ fn check_size(size: u64) -> Result<(), Error> {
     if size <= ENVIRONMENT_BYTES {
         return Ok(());
     }
-    Err(Error::TooLarge {
-        limit_bytes: ENVIRONMENT_BYTES,
+    Err(too_large(ENVIRONMENT_BYTES))
+}
+
+fn too_large(limit_bytes: u64) -> Error {
+    Error::TooLarge {
+        limit_bytes,
         setting: None,
-    })
+    }
 }
 
 fn text(status: StatusCode, words: String) -> Response<Body> {

@@ -29,7 +29,7 @@ pub(super) const REFRESH: Duration = LEAST_GRACE.checked_div(2).expect("two is n
 pub struct Names {
     /// Bundles, with their pictures.
     pub bundles: HashSet<Digest>,
-    /// Environments.
+    /// Environments, with their locks.
     pub environments: HashSet<EnvironmentKey>,
 }
 
@@ -193,6 +193,8 @@ mod tests {
             ("of that very moment", bundle(other), 2, Verdict::Garbage),
             ("a picture of nobody", picture(other), 1, Verdict::Garbage),
             ("one unused", environment(unused), 1, Verdict::Garbage),
+            ("a used lock", format!("locks/{used}"), 1, Verdict::Named),
+            ("one unused", format!("locks/{unused}"), 1, Verdict::Garbage),
             ("a bundle just stored", bundle(other), 3, Verdict::Young),
             ("a picture just stored", picture(other), 3, Verdict::Young),
             ("one just stored", environment(unused), 3, Verdict::Young),
@@ -217,6 +219,7 @@ mod tests {
             format!("assets/sha256/{hex}/icon.png/x"),
             "envs/probe".to_owned(),
             format!("envs/{}/x", "ab".repeat(20)),
+            "locks/probe".to_owned(),
         ];
         for path in paths {
             let found = verdict(&path, &Names::default(), 1);
@@ -230,6 +233,7 @@ mod tests {
         let cases = [
             (ObjectKey::Bundle(&digest), Belonging::Bundle(digest)),
             (ObjectKey::Environment(&key), Belonging::Environment(key)),
+            (ObjectKey::Lock(&key), Belonging::Environment(key)),
             (
                 ObjectKey::Asset(&digest, "icon.png"),
                 Belonging::Picture(digest),

@@ -11,6 +11,9 @@ const LONGEST_NAME: usize = 200;
 /// The folder with all environments.
 pub(crate) const ENVIRONMENTS: &str = "envs";
 
+/// The folder with the exact versions that are in environments.
+const LOCKS: &str = "locks";
+
 /// What an object is.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum ObjectKey<'a> {
@@ -22,6 +25,8 @@ pub(crate) enum ObjectKey<'a> {
     Assets(&'a Digest),
     /// An environment.
     Environment(&'a EnvironmentKey),
+    /// The exact versions that are in an environment.
+    Lock(&'a EnvironmentKey),
 }
 
 /// What an object that is there belongs to, as its path says.
@@ -31,7 +36,7 @@ pub(crate) enum Belonging {
     Bundle(Digest),
     /// It is a picture of this bundle.
     Picture(Digest),
-    /// It is this environment.
+    /// It is this environment, or its lock.
     Environment(EnvironmentKey),
 }
 
@@ -43,7 +48,7 @@ impl Belonging {
         match parts[..] {
             ["bundles", "sha256", name] => digest(name.strip_suffix(".wave")?).map(Self::Bundle),
             ["assets", "sha256", hex, _] => digest(hex).map(Self::Picture),
-            [ENVIRONMENTS, key] => key.parse().ok().map(Self::Environment),
+            [ENVIRONMENTS | LOCKS, key] => key.parse().ok().map(Self::Environment),
             _ => None,
         }
     }
@@ -62,6 +67,7 @@ impl ObjectKey<'_> {
             }
             Self::Assets(digest) => Path::from_iter(["assets", "sha256", &digest.hex()]),
             Self::Environment(key) => Path::from_iter([ENVIRONMENTS, &key.to_string()]),
+            Self::Lock(key) => Path::from_iter([LOCKS, &key.to_string()]),
             Self::Asset(digest, name) => {
                 let invalid = |reason| Error::InvalidAssetName {
                     name: name.to_owned(),

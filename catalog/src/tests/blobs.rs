@@ -331,6 +331,26 @@ async fn an_environment_is_stored_once_and_as_a_whole() {
 }
 
 #[tokio::test]
+async fn a_lock_outlives_its_environment_and_is_replaced() {
+    let test = TestBlobs::open();
+    let key = EnvironmentKey::from_sha256([0xab; 32]);
+    assert!(test.blobs.lock(&key).await.expect("look").is_none());
+    for lock in ["pandas==2.0.0\n", "pandas==2.1.0\n"] {
+        let stored = test
+            .blobs
+            .put_lock(&key, Bytes::from_static(lock.as_bytes()));
+        stored.await.expect("store");
+        test.blobs.delete_environment(&key).await.expect("delete");
+        let read = read(test.blobs.lock(&key).await.expect("look")).await;
+        assert_eq!(read, lock.as_bytes());
+    }
+    for _ in 0..2 {
+        test.blobs.delete_lock(&key).await.expect("delete");
+    }
+    assert_eq!(test.stored(), Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn garbage_goes_and_what_was_stored_again_meanwhile_stays() {
     let test = TestBlobs::open();
     let key = EnvironmentKey::from_sha256([7; 32]);

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod faults;
+mod lock;
 mod pod;
 mod processes;
 mod stand_ins;

@@ -18,6 +18,8 @@ pub(crate) struct Store {
     pub(crate) asked: Asked,
     /// By their paths.
     pub(crate) environments: Environments,
+    /// By the paths of their environments.
+    pub(crate) locks: Environments,
     /// How many bytes of the next answers' bodies come before the connection breaks, the last one first.
     pub(crate) cuts: Cuts,
 }
@@ -44,6 +46,7 @@ impl Store {
             address: listener.local_addr().unwrap(),
             asked: Asked::default(),
             environments: Environments::default(),
+            locks: Environments::default(),
             cuts: Cuts::default(),
         };
         let answers = Answers {
@@ -51,6 +54,7 @@ impl Store {
             refusals: refusals.iter().rev().copied().collect(),
             asked: Arc::clone(&store.asked),
             environments: Arc::clone(&store.environments),
+            locks: Arc::clone(&store.locks),
             cuts: Arc::clone(&store.cuts),
         };
         let address = store.address;
@@ -81,6 +85,7 @@ struct Answers {
     refusals: Vec<u16>,
     asked: Asked,
     environments: Environments,
+    locks: Environments,
     cuts: Cuts,
 }
 
@@ -103,13 +108,17 @@ impl Answers {
         let length = header("content-length: ").map_or(0, |length| length.parse().unwrap());
         let mut sent = vec![0; length];
         stream.read_exact(&mut sent).unwrap();
-        let mut environments = self.environments.lock().unwrap();
+        let (of, missing, path) = match path.strip_suffix("/lock") {
+            Some(path) => (&self.locks, 204, path),
+            None => (&self.environments, 404, path),
+        };
+        let mut environments = of.lock().unwrap();
         let is_put = lines[0].starts_with("PUT ");
         let (code, body) = match (self.refusals.pop(), environments.get(path)) {
             (Some(code), _) => (code, Vec::new()),
             (None, _) if is_put => (201, digest(&sent).into_bytes()),
             (None, Some(environment)) => (200, environment.clone()),
-            (None, None) if path.starts_with("/v1/environments/") => (404, Vec::new()),
+            (None, None) if path.starts_with("/v1/environments/") => (missing, Vec::new()),
             (None, None) => (200, self.body.clone()),
         };
         if is_put && code == 201 {

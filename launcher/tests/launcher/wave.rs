@@ -14,7 +14,7 @@ use crate::pod::{Pod, STOPPED, bundle, eventually, get, signal_to};
 use crate::processes;
 use crate::store::{Store, digest};
 
-fn uv() -> PathBuf {
+pub(crate) fn uv() -> PathBuf {
     let on_path = env::var_os("PATH").unwrap_or_default();
     let builds = fs::read_dir(cache().join("cluster")).into_iter().flatten();
     env::var_os("UV")

@@ -450,6 +450,7 @@ pub(super) async fn sweep(ctx: &Context, apps: &Store<WaveApp>) -> Result<(), Er
         let asked_for = |deployment: &DeploymentSeen| deployment.environment == Some(key);
         if !used.contains(&key) && ctx.world.deployments.find(asked_for).is_none() {
             blobs.delete_environment(&key).await?;
+            blobs.delete_lock(&key).await?;
             info!("Deleted environment {key}, which nobody uses");
         }
     }

@@ -47,13 +47,19 @@ pub(super) enum Object {
     Environment(EnvironmentKey),
     /// To write an environment.
     NewEnvironment(EnvironmentKey),
+    /// To read which versions are in one.
+    Lock(EnvironmentKey),
+    /// To write that.
+    NewLock(EnvironmentKey),
 }
 
 impl Object {
     pub(super) fn refusal(&self) -> Error {
         match self {
             Self::Bundle(_) => Error::ForeignBundle,
-            Self::Environment(_) | Self::NewEnvironment(_) => Error::ForeignEnvironment,
+            Self::Environment(_) | Self::NewEnvironment(_) | Self::Lock(_) | Self::NewLock(_) => {
+                Error::ForeignEnvironment
+            }
         }
     }
 }
@@ -73,16 +79,17 @@ impl Caller {
         let is = |told: Option<&str>, asked: String| told == Some(asked.as_str());
         match (self, object) {
             (Self::Instance { .. }, Object::Bundle(digest)) => is(runs, digest.to_string()),
-            (Self::Instance { environment, .. }, Object::Environment(key)) => {
+            (Self::Instance { environment, .. }, Object::Environment(key) | Object::Lock(key)) => {
                 is(environment.as_deref(), key.to_string())
             }
             (Self::Build { bundle, .. }, Object::Bundle(digest)) => {
                 is(bundle.as_deref(), digest.to_string())
             }
-            (Self::Build { environment, .. }, Object::NewEnvironment(key)) => {
-                is(Some(environment), key.to_string())
-            }
-            (Self::Instance { .. }, Object::NewEnvironment(_))
+            (
+                Self::Build { environment, .. },
+                Object::NewEnvironment(key) | Object::Lock(key) | Object::NewLock(key),
+            ) => is(Some(environment), key.to_string()),
+            (Self::Instance { .. }, Object::NewEnvironment(_) | Object::NewLock(_))
             | (Self::Build { .. }, Object::Environment(_)) => false,
         }
     }
@@ -227,6 +234,9 @@ mod tests {
             ("another's", Some(1), O::Environment(key(2)), runs, false),
             ("none was given", None, O::Environment(key(1)), runs, false),
             ("it writes", Some(1), O::NewEnvironment(key(1)), runs, false),
+            ("its own lock", Some(1), O::Lock(key(1)), runs, true),
+            ("another's lock", Some(1), O::Lock(key(2)), runs, false),
+            ("it locks", Some(1), O::NewLock(key(1)), runs, false),
         ];
         for (name, environment, object, runs, expected) in cases {
             let caller = Caller::Instance {
@@ -248,6 +258,10 @@ mod tests {
             ("its environment", None, O::NewEnvironment(key(1)), true),
             ("another's", None, O::NewEnvironment(key(2)), false),
             ("it reads", None, O::Environment(key(1)), false),
+            ("its lock", None, O::Lock(key(1)), true),
+            ("another's lock", None, O::Lock(key(2)), false),
+            ("it locks", None, O::NewLock(key(1)), true),
+            ("it locks another's", None, O::NewLock(key(2)), false),
         ];
         for (name, bundle, object, expected) in cases {
             let caller = Caller::Build {

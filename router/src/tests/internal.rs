@@ -345,6 +345,45 @@ async fn a_job_stores_its_environment_once_and_the_instance_that_was_given_it_re
 }
 
 #[tokio::test]
+async fn a_job_keeps_the_versions_of_its_environment_for_the_next_one() {
+    let cluster = Cluster::start(Health::synced()).await;
+    let path = format!("/v1/environments/{KEY}/lock");
+    let other = format!(
+        "/v1/environments/{}/lock",
+        EnvironmentKey::from_sha256([1; 32])
+    );
+    for token in ["builder", "good"] {
+        let answer = cluster.get(&path, Some(token)).await;
+        assert_eq!(answer.status(), 204, "{token}");
+        assert_eq!(
+            cluster.get(&other, Some(token)).await.status(),
+            403,
+            "{token}"
+        );
+    }
+    let lock = b"pandas==2.0.0\n";
+    let refused = [
+        ("an instance", path.as_str(), "good", lock.to_vec(), 403),
+        ("another environment", &other, "builder", lock.to_vec(), 403),
+        ("no token", &path, "bad", lock.to_vec(), 401),
+        ("too much", &path, "builder", vec![b'x'; 300 << 10], 413),
+    ];
+    for (name, path, token, lock, status) in refused {
+        let answer = cluster.put(path, token, lock).await;
+        assert_eq!(answer.status(), status, "{name}");
+    }
+    assert_eq!(cluster.get(&path, Some("good")).await.status(), 204);
+    for lock in ["pandas==2.0.0\n", "pandas==2.1.0\n"] {
+        let answer = cluster.put(&path, "builder", lock.into()).await;
+        assert_eq!(answer.status(), 201);
+        for token in ["builder", "good"] {
+            let answer = cluster.get(&path, Some(token)).await;
+            assert_eq!(answer.text().await.expect("a body"), lock, "{token}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_environment_that_breaks_off_leaves_nothing() {
     let cluster = Cluster::start(Health::synced()).await;
     let path = format!("/v1/environments/{KEY}");
