@@ -1,5 +1,6 @@
 //! What goes wrong around the launcher: each ends healed, or with one sentence that names the cause and the fix.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 use std::sync::mpsc::Sender;
@@ -117,8 +118,8 @@ fn a_store_that_goes_away_at_any_time_is_waited_for() {
         assert_eq!(launcher.phase()["message"], serde_json::Value::Null);
     }
 
-    // The job that has built an environment, and cannot store it.
-    let (store, back) = Store::leaving(body.clone(), 1);
+    // The job that has built an environment, and cannot store it: it has got the bundle, found no lock, and stored one.
+    let (store, back) = Store::leaving(body.clone(), 3);
     let job = Pod::new();
     let address = format!("http://{}", store.address);
     let mut builder = job.start(job.build(&digest(&body), &address, &uv(), KEY));
@@ -330,4 +331,55 @@ fn children_that_an_app_leaves_behind_are_buried() {
         let dead = children.filter(|seen| seen.parent == launcher.pid() && seen.is_zombie);
         (dead.count() == 0).then_some(())
     });
+}
+
+/// Debian's package libfaketime.
+const FAKETIME: [&str; 2] = [
+    "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1",
+    "/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1",
+];
+
+#[test]
+fn a_clock_that_steps_by_an_hour_disturbs_nothing() {
+    let library = FAKETIME.into_iter().find(|file| fs::exists(file).unwrap());
+    let library = library.expect("there is no libfaketime: run `make prerequisites`");
+    let pod = Pod::new();
+    let step = |offset: &str| fs::write(pod.path("offset"), offset).unwrap();
+    step("+0");
+    let body = wave_bundle(APP, "h2o-wave\n");
+    let (store, back) = Store::leaving(body.clone(), 0);
+    let mut command = pod.command(&digest(&body), &format!("http://{}", store.address), &uv());
+    command
+        .env("LD_PRELOAD", library)
+        .env("FAKETIME_TIMESTAMP_FILE", pod.path("offset"))
+        .env("FAKETIME_NO_CACHE", "1")
+        // As a step of the real clock, which leaves the monotonic one alone.
+        .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    let launcher = pod.start(command);
+    let tries = |count: usize| {
+        launcher.eventually("tries", || {
+            (launcher.log().matches("Trying again").count() >= count).then_some(())
+        });
+    };
+    // While it waits for the store, with a deadline of minutes.
+    tries(1);
+    step("+3600");
+    tries(2);
+    step("-3600");
+    tries(3);
+    back.send(()).unwrap();
+    launcher.wait_until_ready();
+    // While the app runs, and is started again.
+    for (restarts, offset) in [(1, "+3600"), (2, "-3600"), (3, "+0")] {
+        step(offset);
+        signal_to(launcher.child("uvicorn"), Signal::SIGKILL);
+        launcher.eventually("another app", || {
+            (launcher.is_ready() && launcher.phase()["restarts"] == restarts).then_some(())
+        });
+    }
+    let log = launcher.log();
+    let is_time = |text: &&str| text.starts_with("20") && text.as_bytes().get(10) == Some(&b'T');
+    let hours = log.lines().filter_map(|line| line.get(..13));
+    let hours: BTreeSet<&str> = hours.filter(is_time).collect();
+    assert!(hours.len() > 2, "the clock did not step: {hours:?}");
 }

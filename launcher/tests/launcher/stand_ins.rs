@@ -291,19 +291,25 @@ fn a_stop_while_dependencies_are_installed_leaves_nothing() {
 }
 
 #[test]
-fn a_bundle_with_another_digest_is_refused() {
-    let pod = Pod::new();
-    let store = Store::start(wave_bundle(APP, ""), &[]);
-    let wanted = digest(b"another");
-    let store = format!("http://{}", store.address);
-    let mut launcher = pod.start(pod.command(&wanted, &store, &uv()));
-    assert_eq!(launcher.exit_code(), Some(1));
-    let message = pod.termination();
-    assert!(
-        message.contains(&format!("instead of `{wanted}`")),
-        "{message}"
-    );
-    assert!(!pod.path("app/app.py").exists());
+fn a_bundle_with_one_other_bit_is_refused() {
+    let body = wave_bundle(APP, "");
+    let wanted = digest(&body);
+    for bit in [0, body.len() * 4, body.len() * 8 - 1] {
+        let pod = Pod::new();
+        let mut damaged = body.clone();
+        damaged[bit / 8] ^= 1 << (bit % 8);
+        let store = Store::start(damaged, &[]);
+        let store = format!("http://{}", store.address);
+        let mut launcher = pod.start(pod.command(&wanted, &store, &uv()));
+        assert_eq!(launcher.exit_code(), Some(1));
+        let message = pod.termination();
+        assert!(
+            message.contains(&format!("instead of `{wanted}`"))
+                && message.contains("hint: it was damaged on its way or in the blob store"),
+            "{bit}: {message}"
+        );
+        assert!(!pod.path("app/app.py").exists());
+    }
 }
 
 #[test]
