@@ -74,7 +74,7 @@ GPUType = "a100"
 EnableOIDC = true
 EnableSHM = true
 RoutingMode = "base_url"
-AppMode = "Python"
+AppMode = "Container"
 Port = 8000
 CustomImage = "example.com/image:1"
 AppArgs = ["--flag", "a b"]
@@ -224,6 +224,9 @@ Colour = "blue"
 Module = "app"
 VolumeSize = "1Gi"
 Port = 80
+AppArgs = ["--flag"]
+CustomImage = "example.com/image:1"
+AppEntryPoint = "python -m start"
 [[Env]]
 Name = "A"
 Value = "1"
@@ -236,17 +239,20 @@ Region = "eu"
 "#,
     )
     .expect("only warnings");
-    insta::assert_snapshot!(warnings.join("\n"), @r"
+    insta::assert_snapshot!(warnings.join("\n"), @r#"
     app.toml: key `App.Colour` is unknown and ignored
     app.toml: key `App.title` is unknown and ignored; `Title` is the one with a meaning
     app.toml: key `Runtime.VolumeSize` is ignored, since there is no `VolumeMount`
     app.toml: key `Runtime.Port` is ignored: a Wave app is reached through waved
+    app.toml: key `Runtime.AppArgs` is ignored: a Wave app is started by uvicorn
+    app.toml: key `Runtime.CustomImage` is ignored: only `AppMode = "container"` uses it
+    app.toml: key `Runtime.AppEntryPoint` is ignored: only `AppMode = "container"` uses it
     app.toml: `Optional` of `[[Env]] #1` is ignored, since it has a `Value`
     app.toml: key `Env.1.Comment` is unknown and ignored
     app.toml: table `Link` is ignored, since `InstanceLifecycle` is not `LINK`
     app.toml: table `Deploy` is unknown and ignored
     app.toml: key `Title` is unknown and ignored
-    ");
+    "#);
 }
 
 #[test]

@@ -66,6 +66,31 @@ pub(super) fn read(
     let args = section.words("AppArgs", findings);
     let entry_point = section.words("AppEntryPoint", findings);
     section.finish(findings);
+    let of_container = "only `AppMode = \"container\"` uses it";
+    for (key, is_there, is_used, why) in [
+        (
+            "AppArgs",
+            !args.is_empty(),
+            mode != AppMode::Wave,
+            "a Wave app is started by uvicorn",
+        ),
+        (
+            "CustomImage",
+            custom_image.is_some(),
+            mode == AppMode::Container,
+            of_container,
+        ),
+        (
+            "AppEntryPoint",
+            !entry_point.is_empty(),
+            mode == AppMode::Container,
+            of_container,
+        ),
+    ] {
+        if is_there && !is_used {
+            findings.warn(format!("key `Runtime.{key}` is ignored: {why}"));
+        }
+    }
     Some(Runtime {
         module: module?,
         runtime_version,
