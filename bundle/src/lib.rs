@@ -32,4 +32,4 @@ pub use quantity::Quantity;
 pub use read::{Bundle, read};
 pub use requirements::Requirements;
 pub use timeout::InstanceTimeout;
-pub use unpack::{Folder, unpack};
+pub use unpack::{Folder, Place, unpack};

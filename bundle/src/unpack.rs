@@ -37,11 +37,12 @@ pub fn unpack(file: impl Read + Seek, into: &Path, limits: &Limits) -> Result<()
             folder.make(&name)?;
             continue;
         }
-        let path = into.join(&name);
-        if let Some(mut out) = folder.create(&name, is_executable)? {
-            archive.copy(index, &mut out, |source| write_error(&path, source))?;
+        let place = folder.place(&name, is_executable)?;
+        let path = place.path();
+        if let Some(mut out) = place.create()? {
+            archive.copy(index, &mut out, |source| write_error(path, source))?;
         } else {
-            archive.copy(index, &mut io::sink(), |source| write_error(&path, source))?;
+            archive.copy(index, &mut io::sink(), |source| write_error(path, source))?;
         }
     }
     Ok(())
@@ -65,35 +66,18 @@ impl Folder {
         }
     }
 
-    /// Opens a new file, in place of what has that name; `None` when something is mounted there. `name` has plain parts
-    /// only, with `/` between them.
+    /// Makes room for a file: the folders above it. `name` has plain parts only, with `/` between them.
     ///
     /// # Errors
     /// [`Error::Write`]; also when a folder on the way is a link.
-    pub fn create(&mut self, name: &str, is_executable: bool) -> Result<Option<fs::File>, Error> {
+    pub fn place(&mut self, name: &str, is_executable: bool) -> Result<Place, Error> {
         if let Some((folder, _)) = name.rsplit_once('/') {
             self.make(folder)?;
         }
-        let path = self.root.join(name);
-        match fs::remove_file(&path) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => return Ok(None),
-            Err(source) => return Err(write_error(&path, source)),
-        }
-        let mode = if is_executable {
-            PROGRAM_MODE
-        } else {
-            FILE_MODE
-        };
-        // `create_new` never follows a link.
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(mode)
-            .open(&path)
-            .map_err(|source| write_error(&path, source))?;
-        Ok(Some(file))
+        Ok(Place {
+            path: self.root.join(name),
+            is_executable,
+        })
     }
 
     /// Makes the folder `name` and those above it; refuses to pass through links.
@@ -121,6 +105,54 @@ impl Folder {
             self.known.insert(path.clone());
         }
         Ok(())
+    }
+}
+
+/// Where a file is to be made, in a [`Folder`]. Any thread can make it.
+#[derive(Debug)]
+pub struct Place {
+    path: PathBuf,
+    is_executable: bool,
+}
+
+impl Place {
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Opens a new file, in place of what has that name; `None` when something is mounted there.
+    ///
+    /// # Errors
+    /// [`Error::Write`].
+    pub fn create(&self) -> Result<Option<fs::File>, Error> {
+        let mode = if self.is_executable {
+            PROGRAM_MODE
+        } else {
+            FILE_MODE
+        };
+        // `create_new` never follows a link.
+        let open = || {
+            OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(mode)
+                .open(&self.path)
+        };
+        let mut opened = open();
+        if let Err(error) = &opened
+            && error.kind() == io::ErrorKind::AlreadyExists
+        {
+            match fs::remove_file(&self.path) {
+                Ok(()) => opened = open(),
+                Err(error) if error.kind() == io::ErrorKind::ResourceBusy => return Ok(None),
+                Err(source) => return Err(write_error(&self.path, source)),
+            }
+        }
+        opened
+            .map(Some)
+            .map_err(|source| write_error(&self.path, source))
     }
 }
 

@@ -7,6 +7,7 @@ mod key;
 mod lock;
 mod packages;
 mod restore;
+mod writers;
 
 use std::env;
 use std::fs::File;

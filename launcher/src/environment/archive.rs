@@ -7,9 +7,12 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Component, Path, PathBuf};
+use std::thread;
 
-use bundle::Folder;
+use bundle::{Folder, Place};
 use tar::{Builder, EntryType, Header};
+
+use super::writers::{self, Gone, PIECE_BYTES, Writers};
 
 /// The first entry: what the environment was made for.
 const MADE_FOR: &str = ".wavestore-made-for";
@@ -65,16 +68,12 @@ pub(crate) enum Error {
     /// Too many bytes.
     #[error("it unpacks to more than {limit} bytes")]
     TooLarge { limit: u64 },
+    /// A folder could not be made.
+    #[error(transparent)]
+    Folder(#[from] bundle::Error),
     /// A file could not be made.
     #[error(transparent)]
-    Write(#[from] bundle::Error),
-    /// A file could not be filled.
-    #[error("could not unpack `{path}`")]
-    Copy {
-        path: String,
-        #[source]
-        source: io::Error,
-    },
+    Write(#[from] writers::Error),
 }
 
 /// Packs the environment in `venv`, which was made for `made_for`.
@@ -131,12 +130,28 @@ pub(crate) fn unpack(
     made_for: &str,
     limits: Limits,
 ) -> Result<(), Error> {
+    thread::scope(|scope| {
+        let mut writers = Writers::start(scope);
+        let read = read(packed, Folder::new(venv), made_for, limits, &mut writers);
+        // If one of them is gone, what was read says nothing.
+        writers.finish()?;
+        read
+    })
+}
+
+/// Passes on to `writers` what is in the archive, until one of them is gone.
+fn read(
+    packed: impl Read,
+    mut folder: Folder,
+    made_for: &str,
+    limits: Limits,
+    writers: &mut Writers,
+) -> Result<(), Error> {
     let mut packed = zstd::Decoder::new(packed).map_err(Error::Read)?;
     packed.window_log_max(WINDOW_LOG).map_err(Error::Read)?;
     let mut archive = tar::Archive::new(packed);
     // As it is: else the names of entries are read into memory, whatever their size.
     let entries = archive.entries().map_err(Error::Read)?.raw(true);
-    let mut folder = Folder::new(venv);
     let (mut count, mut bytes) = (0, 0_u64);
     let mut long_name = None;
     for entry in entries {
@@ -183,16 +198,31 @@ pub(crate) fn unpack(
             return Err(Error::TooLarge { limit });
         }
         let is_executable = entry.header().mode().unwrap_or_default() & 0o111 != 0;
-        // Nothing is mounted in an environment.
-        if let Some(mut file) = folder.create(&path, is_executable)? {
-            let copied = io::copy(&mut entry, &mut file);
-            copied.map_err(|source| Error::Copy { path, source })?;
+        if pass_on(&mut entry, folder.place(&path, is_executable)?, writers)?.is_err() {
+            return Ok(());
         }
     }
     if count == 0 {
         return Err(Error::Read(io::ErrorKind::UnexpectedEof.into()));
     }
     Ok(())
+}
+
+fn pass_on(
+    content: &mut impl Read,
+    place: Place,
+    writers: &mut Writers,
+) -> Result<Result<(), Gone>, Error> {
+    let mut passed_on = writers.begin(place);
+    while passed_on.is_ok() {
+        let mut piece = Vec::new();
+        let size = content.take(PIECE_BYTES).read_to_end(&mut piece);
+        if size.map_err(Error::Read)? == 0 {
+            break;
+        }
+        passed_on = writers.piece(piece);
+    }
+    Ok(passed_on)
 }
 
 fn read_text(entry: &mut impl Read, size: u64) -> Result<String, Error> {
