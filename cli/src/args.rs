@@ -455,6 +455,28 @@ pub(crate) enum BundleCommand {
         #[arg(long, value_enum, default_value_t)]
         visibility: Visibility,
     },
+    /// Try an app in a pod of the store: publish it for yourself, run it, wait until it is ready, and take both away again.
+    ///
+    /// It gets a version of its own, such as 1.0.0-test.1795828500, so the same app can be tried again and again. It fails with the
+    /// last lines of the app's log when the app does not come up.
+    Test(Trial),
+}
+
+/// An app that is tried.
+#[derive(Debug, Args)]
+pub(crate) struct Trial {
+    /// The folder that holds app.toml.
+    #[arg(default_value = ".")]
+    pub(crate) folder: PathBuf,
+    /// Size of its pod, one of the store's; without one, what the app asks for.
+    #[arg(long)]
+    pub(crate) size: Option<String>,
+    /// Print its log when it is ready, and let it run until Ctrl-C.
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+    /// Take nothing away at the end: neither the instance nor the app.
+    #[arg(long)]
+    pub(crate) keep: bool,
 }
 
 /// What people do something to.

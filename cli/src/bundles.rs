@@ -25,10 +25,23 @@ const IMPORT_PATIENCE: Duration = Duration::from_mins(10);
 const IMPORT_INTERVAL: Duration = Duration::from_millis(500);
 
 /// A bundle in a file, and what is in it.
-struct Packed {
+pub(crate) struct Packed {
     file: File,
     size: u64,
     bundle: Bundle,
+}
+
+impl Packed {
+    pub(crate) fn app(&self) -> &bundle::App {
+        &self.bundle.manifest.app
+    }
+
+    /// Says what the store will ignore.
+    pub(crate) fn tell_warnings(&self) {
+        for warning in &self.bundle.warnings {
+            note(format_args!("warning: {warning}"));
+        }
+    }
 }
 
 /// What is said of a bundle.
@@ -66,15 +79,15 @@ pub(crate) enum State {
 
 /// Says whether the store would take an app.
 pub(crate) fn validate(app: &Path, output: Output) -> Result<(), Error> {
-    let packed = open(app)?;
+    let packed = open(app, str::to_owned)?;
     summarize(&packed, output);
     Ok(())
 }
 
 /// Writes the bundle of a folder.
 pub(crate) fn write(folder: &Path, into: Option<PathBuf>, output: Output) -> Result<(), Error> {
-    let mut packed = open(folder)?;
-    let app = &packed.bundle.manifest.app;
+    let mut packed = open(folder, str::to_owned)?;
+    let app = packed.app();
     let into = into.unwrap_or_else(|| format!("{}.{}.wave", app.name, app.version).into());
     let failed = |source| Error::File {
         task: "write",
@@ -96,15 +109,22 @@ pub(crate) async fn deploy(
     visibility: Visibility,
     output: Output,
 ) -> Result<(), Error> {
-    let packed = open(app)?;
-    for warning in &packed.bundle.warnings {
-        note(format_args!("warning: {warning}"));
-    }
-    let (app, version) = (
-        packed.bundle.manifest.app.name.clone(),
-        packed.bundle.manifest.app.version.clone(),
-    );
-    let mut published = upload(client, packed, visibility).await?;
+    let packed = open(app, str::to_owned)?;
+    packed.tell_warnings();
+    let (app, version) = (packed.app().name.clone(), packed.app().version.clone());
+    let published = upload(client, packed, visibility).await?;
+    let published = imported(client, published).await?;
+    print(output, &published, || {
+        format!("Published {app} {version} as {}", published.name)
+    });
+    Ok(())
+}
+
+/// Waits until an app is in the store.
+pub(crate) async fn imported(
+    client: &Client,
+    mut published: Published,
+) -> Result<Published, Error> {
     let waiting = ProgressBar::new_spinner().with_message("Importing");
     waiting.enable_steady_tick(Duration::from_millis(100));
     let start = Instant::now();
@@ -123,13 +143,10 @@ pub(crate) async fn deploy(
             message: published.message,
         });
     }
-    print(output, &published, || {
-        format!("Published {app} {version} as {}", published.name)
-    });
-    Ok(())
+    Ok(published)
 }
 
-async fn upload(
+pub(crate) async fn upload(
     client: &Client,
     packed: Packed,
     visibility: Visibility,
@@ -151,8 +168,8 @@ async fn upload(
     answer(response).await
 }
 
-/// Packs a folder, or takes a bundle, and reads it as the store will.
-fn open(app: &Path) -> Result<Packed, Error> {
+/// Packs a folder, with another app.toml if `manifest` makes one of it, or takes a bundle; and reads it as the store will.
+pub(crate) fn open(app: &Path, manifest: impl Fn(&str) -> String) -> Result<Packed, Error> {
     let unreadable = |source| Error::File {
         task: "read",
         file: app.to_owned(),
@@ -165,7 +182,7 @@ fn open(app: &Path) -> Result<Packed, Error> {
             source,
         })?;
         let progress = bar("Packing", 0);
-        pack(app, &mut file, |bytes| progress.inc(bytes))?;
+        pack(app, manifest, &mut file, |bytes| progress.inc(bytes))?;
         progress.finish_and_clear();
         file
     } else {

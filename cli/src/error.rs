@@ -89,6 +89,9 @@ pub(crate) enum Error {
         /// What the store says of it.
         detail: String,
     },
+    /// Somebody has pressed Ctrl-C.
+    #[error("interrupted")]
+    Interrupted,
     /// It takes too long.
     #[error("the store is still importing the app")]
     Slow {
@@ -130,9 +133,11 @@ impl Error {
             ),
             Self::KeyTwice(_) => Some("say once where its value comes from".to_owned()),
             Self::Slow { name } => Some(format!("look again with `wavestore app get {name}`")),
-            Self::Settings { .. } | Self::File { .. } | Self::Print(_) | Self::Import { .. } => {
-                None
-            }
+            Self::Settings { .. }
+            | Self::File { .. }
+            | Self::Print(_)
+            | Self::Import { .. }
+            | Self::Interrupted => None,
         }
     }
 }

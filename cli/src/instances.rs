@@ -23,8 +23,8 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// An instance as the API tells it.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Instance {
-    name: String,
+pub(crate) struct Instance {
+    pub(crate) name: String,
     app: App,
     owner: String,
     visibility: String,
@@ -36,13 +36,24 @@ struct Instance {
     failing: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     detail: Option<String>,
-    url: String,
+    pub(crate) url: String,
 }
 
+/// A version of an app.
 #[derive(Debug, Serialize, Deserialize)]
-struct App {
-    name: String,
-    version: String,
+pub(crate) struct App {
+    pub(crate) name: String,
+    pub(crate) version: String,
+}
+
+impl App {
+    /// The one of this bundle.
+    pub(crate) fn of(app: &bundle::App) -> Self {
+        Self {
+            name: app.name.clone(),
+            version: app.version.to_string(),
+        }
+    }
 }
 
 pub(crate) async fn run(
@@ -160,7 +171,7 @@ fn reference(app: &str, version: Option<String>) -> Result<App, Error> {
     })
 }
 
-async fn create(
+pub(crate) async fn create(
     client: &Client,
     app: &App,
     name: Option<&str>,
@@ -180,7 +191,7 @@ async fn create(
 }
 
 /// Waits until the app answers, telling of its phases.
-async fn ready(client: &Client, made: Instance) -> Result<Instance, Error> {
+pub(crate) async fn ready(client: &Client, made: Instance) -> Result<Instance, Error> {
     let waiting = ProgressBar::new_spinner();
     waiting.enable_steady_tick(Duration::from_millis(100));
     let start = Instant::now();
@@ -226,7 +237,11 @@ async fn status(client: &Client, name: &str, no_wait: bool, output: Output) -> R
 }
 
 /// Prints a log as it comes. An app may be silent for as long as it likes.
-async fn logs(client: &Client, name: &str, query: &[(&str, String)]) -> Result<(), Error> {
+pub(crate) async fn logs(
+    client: &Client,
+    name: &str,
+    query: &[(&str, String)],
+) -> Result<(), Error> {
     let request = client.patient(Method::GET, &format!("instances/{name}/logs"))?;
     let mut response = request.query(query).send().await?;
     if !response.status().is_success() {

@@ -15,6 +15,7 @@ mod secrets;
 mod settings;
 mod sign_in;
 mod tags;
+mod trial;
 
 use std::process::ExitCode;
 
@@ -58,6 +59,7 @@ async fn run(cli: Cli) -> Result<(), Error> {
         Command::Bundle(BundleCommand::Deploy { app, visibility }) => {
             bundles::deploy(&client()?, &app, visibility, output).await
         }
+        Command::Bundle(BundleCommand::Test(trial)) => trial::run(&client()?, &trial, output).await,
         Command::App(command) => apps::run(&client()?, command, output).await,
         Command::Alias(command) => aliases::run(&client()?, command, output).await,
         Command::Secret(command) => secrets::run(&client()?, command, output).await,

@@ -21,6 +21,9 @@ const NEVER: [&str; 6] = [
     ".DS_Store",
 ];
 
+/// Name of the file that says what the app is.
+const MANIFEST: &str = "app.toml";
+
 /// Name of the file that says what to leave out, in the syntax of `.gitignore`.
 const IGNORE_FILE: &str = ".appignore";
 
@@ -66,9 +69,14 @@ impl Error {
     }
 }
 
-/// Writes the bundle of the app in `folder`, telling of each file's bytes.
-pub(crate) fn pack(folder: &Path, into: &mut File, mut told: impl FnMut(u64)) -> Result<(), Error> {
-    if !folder.join("app.toml").is_file() {
+/// Writes the bundle of the app in `folder`, with what `manifest` makes of its app.toml, telling of each file's bytes.
+pub(crate) fn pack(
+    folder: &Path,
+    manifest: impl Fn(&str) -> String,
+    into: &mut File,
+    mut told: impl FnMut(u64),
+) -> Result<(), Error> {
+    if !folder.join(MANIFEST).is_file() {
         return Err(Error::NoManifest(folder.to_owned()));
     }
     let mut archive = ZipWriter::new(into);
@@ -84,9 +92,15 @@ pub(crate) fn pack(folder: &Path, into: &mut File, mut told: impl FnMut(u64)) ->
             .last_modified_time(zip::DateTime::default())
             .large_file(metadata.len() > u64::from(u32::MAX))
             .unix_permissions(if is_executable { 0o755 } else { 0o644 });
+        let is_manifest = name == MANIFEST;
         archive.start_file(name, options)?;
-        let copied = io::copy(&mut file, &mut archive).map_err(unreadable)?;
-        told(copied);
+        let copied = if is_manifest {
+            let text = io::read_to_string(&mut file).map_err(unreadable)?;
+            io::copy(&mut manifest(&text).as_bytes(), &mut archive)
+        } else {
+            io::copy(&mut file, &mut archive)
+        };
+        told(copied.map_err(unreadable)?);
     }
     archive.finish()?;
     Ok(())
@@ -147,7 +161,7 @@ mod tests {
 
     fn packed(folder: &Path) -> Result<Vec<u8>, Error> {
         let mut file = tempfile::tempfile().expect("a file");
-        pack(folder, &mut file, |_| ())?;
+        pack(folder, str::to_owned, &mut file, |_| ())?;
         io::Seek::rewind(&mut file).expect("rewound");
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).expect("read");

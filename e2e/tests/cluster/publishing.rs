@@ -1,5 +1,7 @@
 //! Apps that people publish: with a browser, and from a terminal.
 
+use std::path::Path;
+
 use anyhow::{Context, Result, ensure};
 use crds::WaveApp;
 use e2e::{Browser, Store, kubectl, pack, wavestore};
@@ -60,6 +62,46 @@ async fn somebody_publishes_a_bundle_with_a_browser() -> Result<()> {
     ensure!(app.spec.owner == store.admin, "owned by {}", app.spec.owner);
     browser.close().await?;
     kubectl(&["delete", "waveapp", "e2e-by-browser-1.0.0"], None).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn somebody_tries_a_folder_and_nothing_of_it_stays() -> Result<()> {
+    let _store = crate::shared().await;
+    let store = Store::connect().await?;
+    let url = format!("http://{}", store.host(""));
+    let token = store.token("e2e-trial").await?;
+    let apps = Path::new(env!("CARGO_MANIFEST_DIR")).join("apps");
+    let attempt = async |app: &str, more: &[&str]| {
+        let folder = apps.join(app);
+        let folder = folder.to_str().context("a path")?;
+        wavestore(&url, &token, &[&["bundle", "test", folder], more].concat()).await
+    };
+    let ready = attempt("hello", &["-o", "json"]).await?;
+    ensure!(ready.success, "{ready:?}");
+    let instance: Value = serde_json::from_str(&ready.stdout)?;
+    let version = instance["app"]["version"].as_str();
+    ensure!(
+        instance["ready"] == true
+            && version.is_some_and(|version| version.starts_with("1.0.0-test.")),
+        "{instance}"
+    );
+    let failed = attempt("crash-start", &[]).await?;
+    ensure!(
+        !failed.success
+            && failed
+                .stderr
+                .contains("RuntimeError: the database password is missing"),
+        "{failed:?}"
+    );
+    for said in [ready, failed] {
+        ensure!(
+            said.stderr.contains("Nothing of it is left in the store"),
+            "{said:?}"
+        );
+    }
+    let left = kubectl(&["get", "waveapps,waveinstances", "-o", "name"], None).await?;
+    ensure!(!left.contains("-test."), "{left}");
     Ok(())
 }
 
