@@ -12,7 +12,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use super::Error;
@@ -61,14 +61,26 @@ pub(crate) struct Helm {
     slots: Semaphore,
     /// How many of them what can wait may take.
     spare: Semaphore,
+    /// A place has become free.
+    freed: Notify,
     metrics: Arc<Metrics>,
     leadership: Arc<Leadership>,
 }
 
 /// A place in which Helm may run.
 pub(crate) struct Slot<'a> {
-    _slot: SemaphorePermit<'a>,
+    _place: SemaphorePermit<'a>,
     _spare: Option<SemaphorePermit<'a>>,
+    /// The last one to be dropped: it tells of what is free then.
+    _freed: Freed<'a>,
+}
+
+struct Freed<'a>(&'a Notify);
+
+impl Drop for Freed<'_> {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
 }
 
 impl Helm {
@@ -97,6 +109,7 @@ impl Helm {
             environment,
             slots: Semaphore::new(concurrency.into()),
             spare: Semaphore::new(usize::from(concurrency).div_ceil(2)),
+            freed: Notify::new(),
             metrics,
             leadership,
         }
@@ -107,9 +120,20 @@ impl Helm {
         let _waiting = self.metrics.wait_for_helm();
         let slot = self.slots.acquire().await;
         Slot {
-            _slot: slot.expect("the semaphore is never closed"),
+            _place: slot.expect("the semaphore is never closed"),
             _spare: None,
+            _freed: Freed(&self.freed),
         }
+    }
+
+    /// Waits until a place has become free, since this was asked the last time. Only one may ask.
+    pub(crate) async fn freed(&self) {
+        self.freed.notified().await;
+    }
+
+    /// Whether there is a place for what can wait.
+    pub(crate) fn rests(&self) -> bool {
+        self.spare.available_permits() > 0 && self.slots.available_permits() > 0
     }
 
     /// A place for what can wait, if one is free now; half of them stay for what somebody waits for.
@@ -117,8 +141,9 @@ impl Helm {
         let spare = self.spare.try_acquire().ok()?;
         let slot = self.slots.try_acquire().ok()?;
         Some(Slot {
-            _slot: slot,
+            _place: slot,
             _spare: Some(spare),
+            _freed: Freed(&self.freed),
         })
     }
 

@@ -50,6 +50,16 @@ impl Comparisons {
         Some(Turn(self))
     }
 
+    /// Notes that this instance waits, and is to be called.
+    pub(super) fn wait(&self, name: &str) {
+        self.0.lock().waiting.insert(name.to_owned());
+    }
+
+    /// Calls as many of those who wait as there are turns.
+    pub(super) fn call(&self) {
+        self.0.lock().call();
+    }
+
     /// The next instance that is called. There may be one who asks.
     pub(super) fn poll_called(&self, cx: &Context<'_>) -> Poll<String> {
         let mut turns = self.0.lock();
@@ -61,22 +71,28 @@ impl Comparisons {
     }
 }
 
+impl Turns {
+    fn call(&mut self) {
+        // Who was called before may have had no need any more: so there may be more turns than one.
+        for _ in 0..self.free {
+            let Some(name) = self.waiting.pop_first() else {
+                break;
+            };
+            self.called.insert(name);
+        }
+        if !self.called.is_empty()
+            && let Some(waker) = self.waker.take()
+        {
+            waker.wake();
+        }
+    }
+}
+
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         let mut turns = self.0.0.lock();
         turns.free += 1;
-        // Who was called before may have had no need any more: then there are more turns than this one.
-        for _ in 0..turns.free {
-            let Some(name) = turns.waiting.pop_first() else {
-                break;
-            };
-            turns.called.insert(name);
-        }
-        if !turns.called.is_empty()
-            && let Some(waker) = turns.waker.take()
-        {
-            waker.wake();
-        }
+        turns.call();
     }
 }
 
@@ -112,5 +128,13 @@ mod tests {
         assert!(comparisons.turn("c").is_some(), "so its turn is free");
         turns.clear();
         assert_eq!(called(), None, "nobody waits");
+
+        for name in ["e", "d"] {
+            comparisons.wait(name);
+        }
+        assert_eq!(called(), None, "they wait for Helm to rest");
+        comparisons.call();
+        assert_eq!(called().as_deref(), Some("d"));
+        assert_eq!(called().as_deref(), Some("e"));
     }
 }

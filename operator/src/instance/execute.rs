@@ -16,10 +16,10 @@ use super::leftovers;
 use super::names;
 use super::observe::{Seen, used};
 use super::plan::{Action, Plan, Reason};
+use super::reconcile::CALL;
 use super::record;
 use super::status;
 use crate::app::secrets;
-use crate::attempts::{delay, random};
 use crate::error::{Error, message};
 use crate::events::{FIELD_MANAGER, Tone};
 use crate::finalizer::{self, Change};
@@ -74,7 +74,7 @@ pub(super) async fn execute(
         ))),
         // Somebody may delete one, or a larger limit come.
         Action::Block if plan.reason == Reason::LimitExceeded => Ok(Done::Rested(Some(LATER))),
-        Action::Verify => Ok(Done::Rested(Some(LATER + delay(1, random())))),
+        Action::Verify => Ok(Done::Rested(Some(CALL))),
         Action::Block | Action::Nothing => Ok(Done::Rested(None)),
     }
 }

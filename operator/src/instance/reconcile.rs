@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crds::{FINALIZER, WaveInstance};
-use futures::{FutureExt, StreamExt, stream};
+use futures::future::BoxFuture;
+use futures::stream::{self, FuturesUnordered};
+use futures::{FutureExt, StreamExt};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::Api;
 use kube::runtime::controller::{self, Action};
@@ -39,7 +41,7 @@ use crate::watches::Queue;
 const PHASE_INTERVAL: Duration = Duration::from_millis(1500);
 
 /// How long an instance waits at most to be called for its comparison, should a call get lost.
-const CALL: Duration = Duration::from_mins(5);
+pub(super) const CALL: Duration = Duration::from_mins(5);
 
 /// How often an instance looks whether it is its turn in a rollout.
 const TURN_INTERVAL: Duration = Duration::from_secs(5);
@@ -51,13 +53,14 @@ pub(crate) async fn run(ctx: Arc<Context>, queue: Queue<WaveInstance>) {
     let stop = ctx.stop.clone();
     let restored = stop.run_until_cancelled(torn_out::run(ctx.clone()));
     let full = stop.run_until_cancelled(tell_full_users(ctx.clone()));
+    let rest = stop.run_until_cancelled(compare_when_helm_rests(ctx.clone()));
     let namespace = ctx.settings.namespace.clone();
     let compared = ctx.clone();
     let called = stream::poll_fn(move |cx| compared.comparisons.poll_called(cx).map(Some))
         .map(move |name| Ok(ObjectRef::new(&name).within(&namespace)));
     let queue = stream::select(queue, called).take_until(ctx.stop.clone().cancelled_owned());
     let reconciled = applier(
-        |instance, ctx| reconcile(instance, ctx).boxed(),
+        |instance, ctx| when_woken(reconcile(instance, ctx).boxed()),
         |instance, error, ctx| error_policy(&instance, error, &ctx),
         ctx.clone(),
         store,
@@ -70,7 +73,25 @@ pub(crate) async fn run(ctx: Arc<Context>, queue: Queue<WaveInstance>) {
         }
         futures::future::ready(())
     });
-    tokio::join!(restored, full, reconciled);
+    tokio::join!(restored, full, rest, reconciled);
+}
+
+/// Polls a future only when it was woken itself. kube polls every reconciliation whenever one of them is woken, and hundreds may
+/// wait for Helm.
+fn when_woken<T: 'static>(future: BoxFuture<'static, T>) -> impl Future<Output = T> + Unpin {
+    let one = FuturesUnordered::from_iter([future]);
+    one.into_future()
+        .map(|(output, _)| output.expect("there is one"))
+}
+
+/// Calls those who wait to compare, whenever a Helm has ended and leaves room.
+async fn compare_when_helm_rests(ctx: Arc<Context>) {
+    loop {
+        ctx.helm.freed().await;
+        if ctx.helm.rests() {
+            ctx.comparisons.call();
+        }
+    }
 }
 
 /// Tells the API server who has as many instances as a user may have, from when we lead.
@@ -162,9 +183,13 @@ async fn step(
                 // They change while we look.
                 return Ok(Action::requeue(PHASE_INTERVAL));
             }
-            // What somebody waits for comes first.
-            if plan.reason.can_wait() && ctx.helm.slot_to_spare().is_none() {
-                break (seen, plan);
+            if plan.reason.can_wait() {
+                // Before the look, or Helm could come to rest in between, and nobody would call.
+                ctx.comparisons.wait(&name);
+                // What somebody waits for comes first.
+                if !ctx.helm.rests() {
+                    break (seen, plan);
+                }
             }
             // After an upgrade all of them are to be compared.
             let Some(_turn) = ctx.comparisons.turn(&name) else {
