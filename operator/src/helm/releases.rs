@@ -98,6 +98,21 @@ pub(crate) enum Status {
     PendingRollback,
 }
 
+impl Status {
+    /// A run of Helm is on the way to it, or has died there.
+    pub(crate) fn is_pending(self) -> bool {
+        match self {
+            Self::PendingInstall | Self::PendingUpgrade | Self::PendingRollback => true,
+            Self::Unknown
+            | Self::Deployed
+            | Self::Uninstalled
+            | Self::Superseded
+            | Self::Failed
+            | Self::Uninstalling => false,
+        }
+    }
+}
+
 /// The Secrets to watch: those of Helm, without the revisions that later ones have replaced.
 pub(crate) fn watch() -> watcher::Config {
     watcher::Config::default()

@@ -487,16 +487,19 @@ async fn confirm(ctx: &Context, name: &str, seen: &Seen) -> Result<Option<u32>, 
 #[cfg(test)]
 mod tests {
     use crds::{AppRef, Visibility, WaveInstanceSpec};
+    use futures::StreamExt;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     use k8s_openapi::jiff::Timestamp;
+    use kube::runtime::watcher::Event;
     use serde_json::Value;
+    use tokio::time::Instant;
 
     use super::*;
-    use crate::fake_api;
     use crate::instance::observe::observe;
     use crate::instance::plan::plan;
+    use crate::{fake_api, index};
 
-    fn deleted() -> WaveInstance {
+    fn sales() -> WaveInstance {
         let spec = WaveInstanceSpec {
             app: AppRef::default(),
             owner: "alice".to_owned(),
@@ -507,8 +510,50 @@ mod tests {
         let mut instance = WaveInstance::new("sales", spec);
         instance.metadata.uid = Some("1".to_owned());
         instance.metadata.finalizers = Some(vec![crds::FINALIZER.to_owned()]);
+        instance
+    }
+
+    fn deleted() -> WaveInstance {
+        let mut instance = sales();
         instance.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
         instance
+    }
+
+    #[tokio::test]
+    async fn a_watch_that_lags_behind_our_own_run_shows_no_dead_one() {
+        let (client, _log) = fake_api::start(|_| None).await;
+        let ctx = Context::for_tests(client);
+        let labels = json!({
+            "owner": "helm", "name": "sales", "version": "1", "status": "pending-install",
+            "wavestore.io/revision": "1",
+        });
+        let record =
+            json!({ "metadata": { "name": "sh.helm.release.v1.sales.v1", "labels": labels } });
+        let record = serde_json::from_value(record).expect("a Secret");
+        let events = futures::stream::iter([Ok(Event::Apply(record))]);
+        let keep = |secret| {
+            let mut kept = releases::keep(secret)?;
+            kept.value.content = Ok(releases::Content {
+                chart: releases::CHART.to_owned(),
+                chart_version: String::new(),
+                spec: Ok(sales().spec),
+                resolved: None,
+                description: String::new(),
+            });
+            Some(kept)
+        };
+        let fill = index::fill(ctx.world.releases.clone(), events, keep);
+        assert_eq!(fill.count().await, 1);
+        ctx.memos.note("sales", |memo| memo.ran = true);
+        let planned = || {
+            let plan = plan(&observe(&ctx, &sales()).observed);
+            (plan.action, plan.reason)
+        };
+        let drop = Action::DropPending { revision: 1 };
+        assert_eq!(planned(), (drop, Reason::StalePending));
+        let made = Some((1, Instant::now()));
+        ctx.memos.note("sales", |memo| memo.made = made);
+        assert_eq!(planned(), (Action::Wait, Reason::CacheBehind));
     }
 
     fn list(names: &[&str]) -> (u16, Value) {

@@ -102,13 +102,6 @@ fn looks(workload: Option<&Workload>) -> Option<u32> {
     workload.map(|workload| workload.version)
 }
 
-fn is_pending(status: Status) -> bool {
-    matches!(
-        status,
-        Status::PendingInstall | Status::PendingUpgrade | Status::PendingRollback
-    )
-}
-
 #[derive(Debug, Clone, PartialEq)]
 struct Record {
     revision: u32,
@@ -277,7 +270,7 @@ impl World {
                 // Helm has no lock but its records; what no record shows, such as a run that begins at the same moment, nobody
                 // can know, and Helm sorts it out.
                 let shows = self.latest().is_some_and(|record| {
-                    is_pending(record.status) || record.status == Status::Uninstalling
+                    record.status.is_pending() || record.status == Status::Uninstalling
                 });
                 // Two that uninstall what is to go do each other no harm.
                 let is_harmless = verb == Verb::Uninstall && run.verb == Verb::Uninstall;
@@ -288,7 +281,7 @@ impl World {
                 false
             }
             // As Helm itself says it.
-            (None, Some(record)) if is_pending(record.status) => {
+            (None, Some(record)) if record.status.is_pending() => {
                 matches!(verb, Verb::Uninstall)
             }
             (None, Some(_)) => true,
@@ -463,9 +456,11 @@ impl World {
                     description: String::new(),
                 }),
             }),
-            cache_behind: operator
-                .made
-                .is_some_and(|(made, at)| shown < made && self.clock - at < CACHE_GRACE),
+            cache_behind: operator.made.is_some_and(|(made, at)| {
+                let is_pending = record.is_some_and(|record| record.status.is_pending());
+                let is_behind = shown < made || (shown == made && is_pending);
+                is_behind && self.clock - at < CACHE_GRACE
+            }),
             // As the first process of its container, the operator takes its Helm along.
             run_over: true,
             release_is_old: self.is_old(),
@@ -586,7 +581,7 @@ impl World {
         let is_old = self.is_old();
         match record.status {
             Status::Deployed => self.create(record.spec),
-            status if is_pending(status) && is_old => self.create(record.spec),
+            status if status.is_pending() && is_old => self.create(record.spec),
             Status::Uninstalling if is_old => self.start(true, Verb::Uninstall),
             _ => {}
         }

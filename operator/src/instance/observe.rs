@@ -161,8 +161,12 @@ pub(super) fn observe(ctx: &Context, instance: &WaveInstance) -> Seen {
     // Whatever others have begun was begun before we led.
     let run_over = memo.ran || ctx.leadership.age() >= ctx.orphan_grace;
     let cache_behind = memo.made.is_some_and(|(revision, at)| {
-        let shown = release.as_ref().map_or(0, |release| release.revision);
-        shown < revision && at.elapsed() < CACHE_GRACE
+        let is_behind = release.as_ref().is_none_or(|release| {
+            // Our run of this revision has come to its end.
+            release.revision < revision
+                || (release.revision == revision && release.status.is_pending())
+        });
+        is_behind && at.elapsed() < CACHE_GRACE
     });
     let pods = world.pods.get(&name);
     let content = release
