@@ -143,6 +143,47 @@ async fn a_record_that_does_not_decode_is_told_and_left_alone() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_release_that_no_watch_shows_is_not_installed_over() -> Result<()> {
+    let sandbox = Sandbox::create("unseen").await?;
+    let mut operator = sandbox.operator().start().await?;
+    sandbox.publish("hello", "alice").await?;
+    let spec = instance("hello", "alice", Visibility::Private);
+    sandbox.apply("sales", spec).await?;
+    has_history(&sandbox, "sales", "1 deployed").await?;
+    operator.terminate().await?;
+
+    // Of revisions that are superseded the watch shows nothing, and a new instance tells of none.
+    let patch = |name: &'static str, patch: serde_json::Value| (name, Patch::Merge(patch));
+    let (name, superseded) = patch(
+        "sh.helm.release.v1.sales.v1",
+        json!({ "metadata": { "labels": { "status": "superseded" } } }),
+    );
+    let params = PatchParams::default();
+    let secrets = sandbox.api::<Secret>();
+    secrets.patch(name, &params, &superseded).await?;
+    let instances = sandbox.api::<WaveInstance>();
+    let (name, torn_out) = patch("sales", json!({ "metadata": { "finalizers": null } }));
+    instances.patch(name, &params, &torn_out).await?;
+    instances.delete("sales", &DeleteParams::default()).await?;
+    let spec = instance("hello", "alice", Visibility::Public);
+    sandbox.apply("sales", spec).await?;
+
+    let mut operator = sandbox.operator().start().await?;
+    has_history(&sandbox, "sales", "1 superseded, 2 deployed").await?;
+    sandbox.comes_to_rest(&["sales".to_owned()]).await?;
+    let carried = visibility(&sandbox, "sales").await?;
+    ensure!(carried == Visibility::Public, "the edit became {carried}");
+    let told = operator.log()?;
+    ensure!(
+        told.contains("has a release that the watch has not shown yet"),
+        "Helm was not asked, or says it in other words: {told}"
+    );
+    operator.terminate().await?;
+    sandbox.passed();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a Helm 3: HELM3=path, from `go install helm.sh/helm/v3/cmd/helm@latest`"]
 async fn a_release_of_helm_3_is_read_adopted_and_upgraded() -> Result<()> {
     let helm3 = std::env::var("HELM3").context("HELM3 names no program")?;

@@ -74,6 +74,22 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether Helm has installed nothing because there is a release of this name.
+    pub(crate) fn is_name_in_use(&self) -> bool {
+        match self {
+            Self::Failed { words, .. } => {
+                words.contains("cannot reuse a name that is still in use")
+            }
+            Self::Start { .. }
+            | Self::NotLeading { .. }
+            | Self::Pipe { .. }
+            | Self::Killed { .. }
+            | Self::TimedOut { .. }
+            | Self::Output { .. }
+            | Self::Version { .. } => false,
+        }
+    }
+
     /// The one next step that helps, if there is one.
     #[must_use]
     pub fn hint(&self) -> Option<String> {

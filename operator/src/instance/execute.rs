@@ -30,7 +30,7 @@ use crate::helm::{self, Resolved};
 const SOON: Duration = Duration::from_millis(300);
 
 /// How long Helm may work before it is told what it does. It seldom needs as long, and what it has done is told anyhow.
-const UNTOLD: Duration = Duration::from_secs(2);
+const UNTOLD: Duration = Duration::from_secs(5);
 
 /// When to look again at what somebody else does.
 const LATER: Duration = Duration::from_secs(5);
@@ -86,7 +86,7 @@ async fn apply(
     plan: Plan,
 ) -> Result<Done, Error> {
     let name = instance.name_any();
-    let Some(latest) = confirm(ctx, &name, seen).await? else {
+    let Some(latest) = last_look(ctx, instance, seen).await? else {
         return Ok(Done::Acted(SOON));
     };
     let resolved = match (plan.action, seen.app.as_ref()) {
@@ -161,6 +161,13 @@ async fn apply(
         }
         Err(overtaken) if ctx.is_outdated(instance) => {
             tell_overtaken(ctx, instance, &overtaken).await;
+            Ok(Done::Acted(SOON))
+        }
+        Err(refusal) if refusal.is_name_in_use() => {
+            info!(
+                instance.id = name,
+                "Instance {name} has a release that the watch has not shown yet"
+            );
             Ok(Done::Acted(SOON))
         }
         Err(failure) => {
@@ -468,6 +475,21 @@ async fn drop_finalizer(ctx: &Context, instance: &WaveInstance) -> Result<Done, 
     Ok(Done::Finished)
 }
 
+/// Confirms before a run of Helm what the watch has shown. The API server need not be asked where nobody has ever heard of a
+/// release: Helm itself asks as it begins, and installs nothing where there is a record. The second run asks.
+async fn last_look(
+    ctx: &Context,
+    instance: &WaveInstance,
+    seen: &Seen,
+) -> Result<Option<u32>, Error> {
+    let name = instance.name_any();
+    let told = instance.status.as_ref().and_then(|it| it.release.as_ref());
+    if seen.release().is_none() && told.is_none() && !ctx.memos.get(&name).ran {
+        return Ok(Some(0));
+    }
+    confirm(ctx, &name, seen).await
+}
+
 /// Asks the API server whether the release's latest record is still the very one that the watch has shown. Answers the
 /// highest revision, or nothing when it is another.
 async fn confirm(ctx: &Context, name: &str, seen: &Seen) -> Result<Option<u32>, Error> {
@@ -487,6 +509,7 @@ async fn confirm(ctx: &Context, name: &str, seen: &Seen) -> Result<Option<u32>, 
 #[cfg(test)]
 mod tests {
     use crds::{AppRef, Visibility, WaveInstanceSpec};
+    use crds::{InstanceRelease, WaveInstanceStatus};
     use futures::StreamExt;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     use k8s_openapi::jiff::Timestamp;
@@ -554,6 +577,32 @@ mod tests {
         let made = Some((1, Instant::now()));
         ctx.memos.note("sales", |memo| memo.made = made);
         assert_eq!(planned(), (Action::Wait, Reason::CacheBehind));
+    }
+
+    #[tokio::test]
+    async fn only_of_a_release_that_nobody_has_heard_of_nothing_is_asked() {
+        let (client, log) = fake_api::start(|_| Some(list(&[]))).await;
+        let ctx = Context::for_tests(client);
+        let is_asked = async |instance: &WaveInstance| {
+            let before = log.lock().len();
+            let seen = observe(&ctx, instance);
+            let latest = last_look(&ctx, instance, &seen).await.expect("an answer");
+            assert_eq!(latest, Some(0));
+            log.lock().len() > before
+        };
+        assert!(!is_asked(&sales()).await);
+        let mut told = sales();
+        told.status = Some(WaveInstanceStatus {
+            release: Some(InstanceRelease {
+                revision: 1,
+                status: "deployed".to_owned(),
+                objects: None,
+            }),
+            ..WaveInstanceStatus::default()
+        });
+        assert!(is_asked(&told).await, "the status tells of one");
+        ctx.memos.note("sales", |memo| memo.ran = true);
+        assert!(is_asked(&sales()).await, "Helm ran before");
     }
 
     fn list(names: &[&str]) -> (u16, Value) {

@@ -146,6 +146,8 @@ struct Operator {
     record: Option<Record>,
     workload: Option<Workload>,
     made: Option<(u32, u32)>,
+    /// It has run Helm since it started.
+    ran: bool,
     /// Version of the record, and since when it is seen.
     since: Option<(u32, u32)>,
     /// Revision, workload, and whether it was as rendered.
@@ -385,6 +387,7 @@ impl World {
                 if run.is_ours && self.instance.as_ref().is_some_and(|it| it.deleting) {
                     self.instance = None;
                     self.operator.made = None;
+                    self.operator.ran = false;
                 }
                 true
             }
@@ -510,7 +513,15 @@ impl World {
         let Plan { action, .. } = plan(&self.observe(&seen));
         match action {
             Action::Apply | Action::ApplyKept => {
-                if self.confirm() {
+                let is_first = self.operator.record.is_none() && !self.operator.ran;
+                let may_run = if is_first {
+                    // Helm installs nothing where there is a record.
+                    self.records.is_empty()
+                } else {
+                    self.confirm()
+                };
+                self.operator.ran = true;
+                if may_run {
                     self.start(true, Verb::Apply(seen.spec));
                 }
             }
@@ -557,6 +568,7 @@ impl World {
                         self.instance = None;
                     }
                     self.operator.made = None;
+                    self.operator.ran = false;
                 }
             }
             Action::Wait | Action::Block | Action::Nothing => {}
