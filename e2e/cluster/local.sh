@@ -220,7 +220,9 @@ local_down() {
     [[ ! -e $STATE/sysctl.before ]] || xargs -r sysctl -qw <"$STATE/sysctl.before"
     # Places that kubelet, containerd and the host-path provisioner do not let one choose.
     find /var/log/containers -lname "$LOGS/*" -delete 2>/dev/null || true
-    rm -rf /tmp/hostpath_pv /var/lib/kubelet/device-plugins /var/lib/cni/results/{wavestore,cni-loopback}-*
+    rm -rf /var/lib/kubelet/device-plugins /var/lib/cni/results/{wavestore,cni-loopback}-*
+    # The volumes of another control plane may be there, too, such as of the tests of faults.
+    pgrep -f -- --enable-hostpath-provisioner >/dev/null || rm -rf /tmp/hostpath_pv
     [[ -S /run/containerd/containerd.sock ]] || rm -rf /run/containerd/s
     rmdir /var/log/containers /var/lib/{cni/results,cni,kubelet} /run/containerd 2>/dev/null || true
     rm -rf --one-file-system "${STATE:?}"/{bin,cache,config,containerd,etcd,images,ipam,kubeconfig,kubelet,logs,mode,opt,pids,pki,run,sysctl.before,volume-plugins}
