@@ -21,6 +21,17 @@ pub(crate) struct Viewer {
 }
 
 impl Viewer {
+    /// Whether a later look, which asks nothing of tags, has found the same account with the same roles.
+    pub(crate) fn is_still(&self, found: &Self) -> bool {
+        let Self {
+            name,
+            role,
+            roles,
+            grants: _,
+        } = self;
+        (name, role, roles) == (&found.name, &found.role, &found.roles)
+    }
+
     /// Somebody whom no provider knows.
     #[cfg(test)]
     pub(crate) fn example(name: &str, role: Role) -> Self {

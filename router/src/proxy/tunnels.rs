@@ -252,7 +252,9 @@ impl Tunnels {
         let refused = |open: &Open| {
             open.permit.signed_in().is_some_and(|signed_in| {
                 let credential = &signed_in.credential;
-                asked.contains(credential) && viewers.get(credential) != Some(&signed_in.viewer)
+                let found = viewers.get(credential);
+                asked.contains(credential)
+                    && !found.is_some_and(|found| signed_in.viewer.is_still(found))
             })
         };
         self.close_where(refused, None);

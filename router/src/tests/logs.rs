@@ -49,6 +49,15 @@ async fn a_log_is_read_and_followed_by_its_owner() {
     let follow = format!("{LOG}?follow=true&tailLines=2");
     let mut followed = alice.send(Method::GET, &follow, None).await;
     assert_eq!(next(&mut followed).await.as_deref(), Some("two\nthree\n"));
+    // It goes on while it is asked again who reads, as it is when somebody may not any more.
+    let revoked = store.token("alice", &[Scope::Store]).await;
+    let mut browser = store.browser();
+    let request = browser.request(Method::GET, &store.store(&follow));
+    let mut other = browser.send(request.bearer_auth(revoked.expose())).await;
+    assert_eq!(next(&mut other).await.as_deref(), Some("two\nthree\n"));
+    let is_revoked = store.catalog.revoke_token("alice", &revoked.key()).await;
+    assert!(is_revoked.expect("an answer"));
+    assert_eq!(next(&mut other).await, None);
     store.cluster.write("four");
     assert_eq!(next(&mut followed).await.as_deref(), Some("four\n"));
     // Whoever leaves gives their place back, there and here.
