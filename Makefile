@@ -81,8 +81,8 @@ deny: ## Check licences, sources and banned crates (cargo-deny), and unused depe
 	cargo machete
 
 .PHONY: fuzz
-fuzz: ## Fuzz the bundle reader, and the router's reading of requests, for a minute each (needs nightly Rust and cargo-fuzz)
-	for crate in bundle router; do (cd $$crate && for target in $$(cargo +nightly fuzz list); do cargo +nightly fuzz run $$target -- -max_total_time=60 || exit 1; done) || exit 1; done
+fuzz: ## Fuzz the bundle reader, pictures, and the router's reading of requests, for a minute each (needs nightly Rust and cargo-fuzz)
+	for crate in bundle pictures router; do (cd $$crate && for target in $$(cargo +nightly fuzz list); do cargo +nightly fuzz run $$target -- -max_total_time=60 || exit 1; done) || exit 1; done
 
 .PHONY: bench
 bench: ## Measure from kubectl apply to a usable app, on the store of `make up`

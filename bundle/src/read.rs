@@ -22,9 +22,9 @@ pub struct Bundle {
     pub manifest: Manifest,
     /// What was ignored or left out, for the publisher to read.
     pub warnings: Vec<String>,
-    /// The first `static/icon*` that is a PNG or JPEG.
+    /// The first `static/icon*` that is a PNG, JPEG, GIF or WebP.
     pub icon: Option<Picture>,
-    /// All `static/screenshot*` that are PNG or JPEG, in the order of their names.
+    /// All `static/screenshot*` that are such pictures, in the order of their names.
     pub screenshots: Vec<Picture>,
     /// Text of the Markdown file that `[App] LongDescription` names.
     pub long_description: Option<String>,
@@ -49,7 +49,7 @@ impl Bundle {
 }
 
 /// Reads a bundle: checks the archive, inflates every file once, and validates `app.toml`. Memory
-/// stays bounded by the pictures' limits, whatever the archive's size.
+/// stays bounded by the texts' limits, whatever the archive's size.
 ///
 /// # Errors
 /// Any [`Error`] but [`Error::Write`].
@@ -61,9 +61,16 @@ pub fn read(file: impl Read + Seek, limits: &Limits, rules: &EnvRules) -> Result
 
     let wanted = Wanted::choose(&manifest, archive.entries(), &mut warnings);
     let mut kept = BTreeMap::new();
+    let mut heads = BTreeMap::new();
     let before = archive.inflated();
     for index in 0..archive.entries().len() {
         if archive.entries()[index].is_folder {
+            continue;
+        }
+        if wanted.is_picture(index) {
+            let mut head = Head::default();
+            archive.copy(index, &mut head, Error::Read)?;
+            heads.insert(index, head);
             continue;
         }
         let mut capture = Capture::new(wanted.limit(index));
@@ -75,10 +82,10 @@ pub fn read(file: impl Read + Seek, limits: &Limits, rules: &EnvRules) -> Result
     let unpacked_bytes = archive.inflated() - before;
     let entries = archive.entries();
 
-    let icon = picture_list(&wanted.icons, entries, &mut kept, &mut warnings)
+    let icon = picture_list(&wanted.icons, entries, &heads, &mut warnings)
         .into_iter()
         .next();
-    let screenshots = picture_list(&wanted.screenshots, entries, &mut kept, &mut warnings);
+    let screenshots = picture_list(&wanted.screenshots, entries, &heads, &mut warnings);
     let long_description = wanted.long_description.and_then(|index| {
         long_description(&entries[index].name, kept.remove(&index)?, &mut warnings)
     });
@@ -281,11 +288,13 @@ impl Wanted {
         }
     }
 
-    /// Most bytes to keep of the file at `index`; `None` for all other files.
+    fn is_picture(&self, index: usize) -> bool {
+        self.icons.contains(&index) || self.screenshots.contains(&index)
+    }
+
+    /// Most bytes to keep of the text at `index`; `None` for all other files.
     fn limit(&self, index: usize) -> Option<u64> {
-        if self.icons.contains(&index) || self.screenshots.contains(&index) {
-            Some(Limits::PICTURE_BYTES)
-        } else if self.long_description == Some(index) {
+        if self.long_description == Some(index) {
             Some(Limits::LONG_DESCRIPTION_BYTES)
         } else if self.requirements == Some(index) {
             Some(Limits::REQUIREMENTS_BYTES)
@@ -320,29 +329,30 @@ fn beginning_with(prefix: &str, entries: &[Entry]) -> Vec<usize> {
 fn picture_list(
     indexes: &[usize],
     entries: &[Entry],
-    kept: &mut BTreeMap<usize, Option<Vec<u8>>>,
+    heads: &BTreeMap<usize, Head>,
     warnings: &mut Vec<String>,
 ) -> Vec<Picture> {
     let mut pictures = Vec::new();
     for index in indexes {
         let path = &entries[*index].name;
-        let Some(bytes) = kept.remove(index).flatten() else {
+        let Some(head) = heads.get(index) else {
+            continue;
+        };
+        if head.length > Limits::PICTURE_BYTES {
             let limit = Limits::PICTURE_BYTES;
             warnings.push(format!(
                 "`{path}` is left out: it is larger than {limit} bytes"
             ));
             continue;
-        };
-        let Some(format) = PictureFormat::of(&bytes) else {
-            warnings.push(format!("`{path}` is left out: it is neither PNG nor JPEG"));
+        }
+        let Some(format) = PictureFormat::of(&head.bytes) else {
+            warnings.push(format!(
+                "`{path}` is left out: it is neither PNG, JPEG, GIF nor WebP"
+            ));
             continue;
         };
-        let name = path.rsplit('/').next().unwrap_or(path).to_owned();
-        pictures.push(Picture {
-            name,
-            format,
-            bytes,
-        });
+        let path = path.clone();
+        pictures.push(Picture { path, format });
     }
     pictures
 }
@@ -383,6 +393,27 @@ fn packages(bytes: Option<Vec<u8>>) -> Result<Option<Packages>, Error> {
         limit: Limits::PACKAGES_BYTES,
     })?;
     Packages::from_bytes(&bytes)
+}
+
+/// Keeps the first bytes of what is written, and counts the rest.
+#[derive(Default)]
+struct Head {
+    bytes: Vec<u8>,
+    length: u64,
+}
+
+impl Write for Head {
+    fn write(&mut self, chunk: &[u8]) -> std::io::Result<usize> {
+        let room = PictureFormat::HEAD_BYTES - self.bytes.len();
+        self.bytes
+            .extend_from_slice(&chunk[..room.min(chunk.len())]);
+        self.length += chunk.len() as u64;
+        Ok(chunk.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Keeps what is written up to a limit; beyond it, keeps nothing.

@@ -94,21 +94,25 @@ fn a_bundle_gives_what_the_store_shows() {
     let bundle = read(&bytes).expect("a bundle");
     let icon = bundle.icon.as_ref().expect("an icon");
     assert_eq!(
-        (icon.name.as_str(), icon.format),
-        ("icon-large.png", PictureFormat::Png)
+        (icon.path.as_str(), icon.format),
+        ("static/icon-large.png", PictureFormat::Png)
     );
-    assert_eq!(icon.bytes, PNG);
+    let inflated = icon.bytes(Cursor::new(&bytes), &Limits::default());
+    assert_eq!(inflated.expect("the icon"), PNG);
     let names: Vec<&str> = bundle
         .screenshots
         .iter()
-        .map(|shot| shot.name.as_str())
+        .map(|shot| shot.path.as_str())
         .collect();
-    assert_eq!(names, ["screenshot-1.jpg", "screenshot-2.png"]);
+    assert_eq!(
+        names,
+        ["static/screenshot-1.jpg", "static/screenshot-2.png"]
+    );
     assert_eq!(bundle.screenshots[0].format.media_type(), "image/jpeg");
     assert_eq!(bundle.long_description.as_deref(), Some("# Größe"));
     assert_eq!(
         bundle.warnings,
-        ["`static/screenshot.svg` is left out: it is neither PNG nor JPEG"]
+        ["`static/screenshot.svg` is left out: it is neither PNG, JPEG, GIF nor WebP"]
     );
     assert!(bundle.requirements.is_some());
     assert!(!bundle.has_file("packages.txt"));

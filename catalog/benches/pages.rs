@@ -12,7 +12,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use catalog::{App, AppCursor, AppQuery, Catalog, Digest, Lifecycle, Settings, Viewer, Visibility};
+use catalog::{
+    App, AppCursor, AppQuery, Catalog, Digest, Lifecycle, Picture, Settings, Viewer, Visibility,
+};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::{Value, json};
@@ -266,8 +268,8 @@ fn app(number: usize) -> App {
         },
         tags: vec![word(of % 20), word(of % 7)],
         digest: Digest::of(name.as_bytes()),
-        icon: Some("icon.png".to_owned()),
-        screenshots: vec!["screenshot1.png".to_owned()],
+        icon: Some(Picture::original("icon.png")),
+        screenshots: vec![Picture::original("screenshot1.png")],
         link: None,
         long_description: Some(text(of + 2_000_000, 120)),
         // Ten at a time, as a GitOps tool applies a folder.

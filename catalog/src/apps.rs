@@ -18,8 +18,8 @@ use sea_orm::{
 };
 
 use crate::catalog::begin_write;
-use crate::entities::apps::{ActiveModel, Column, Entity, Model, Strings};
-use crate::{Catalog, Digest, Error, preferences, timestamp};
+use crate::entities::apps::{ActiveModel, Column, Entity, Model, PictureSizes, Strings};
+use crate::{Catalog, Digest, Error, Picture, preferences, timestamp};
 
 pub(crate) use search::without_nul;
 
@@ -50,10 +50,10 @@ pub struct App {
     pub tags: Vec<String>,
     /// Its bundle.
     pub digest: Digest,
-    /// Its icon's name among the assets.
-    pub icon: Option<String>,
-    /// Its screenshots' names among the assets, in order.
-    pub screenshots: Vec<String>,
+    /// Its icon.
+    pub icon: Option<Picture>,
+    /// Its screenshots, in order.
+    pub screenshots: Vec<Picture>,
     /// Where its card leads, for apps that are links.
     pub link: Option<String>,
     /// Its long description, Markdown.
@@ -154,6 +154,7 @@ impl Catalog {
                 Column::Digest,
                 Column::Icon,
                 Column::Screenshots,
+                Column::PictureSizes,
                 Column::Link,
                 Column::LongDescription,
                 Column::PublishedAtMs,
@@ -299,6 +300,16 @@ fn to_row(app: &App) -> ActiveModel {
     let texts = [&name, &title, &description].into_iter();
     let texts = texts.chain(&tags).chain(&long_description);
     let words = words::index(texts.map(String::as_str));
+    let sizes = PictureSizes {
+        icon: icon
+            .as_ref()
+            .map_or_else(Vec::new, |icon| icon.renditions.clone()),
+        screenshots: screenshots
+            .iter()
+            .map(|picture| picture.renditions.clone())
+            .collect(),
+    };
+    let screenshots = screenshots.into_iter().map(|picture| picture.name);
     ActiveModel {
         uid: Set(uid),
         resource: Set(resource),
@@ -311,8 +322,9 @@ fn to_row(app: &App) -> ActiveModel {
         lifecycle: Set(lifecycle.to_string()),
         tags: Set(Strings(tags)),
         digest: Set(digest.to_string()),
-        icon: Set(icon),
-        screenshots: Set(Strings(screenshots)),
+        icon: Set(icon.map(|picture| picture.name)),
+        screenshots: Set(Strings(screenshots.collect())),
+        picture_sizes: Set(Some(sizes)),
         link: Set(link),
         long_description: Set(long_description),
         published_at_ms: Set(timestamp::to_column(published_at)),
@@ -344,11 +356,15 @@ fn from_row(row: Model) -> Result<App, Error> {
         digest: _,
         icon,
         screenshots: Strings(screenshots),
+        picture_sizes,
         link,
         long_description,
         published_at_ms,
         words: _,
     } = row;
+    let sizes = picture_sizes.unwrap_or_default();
+    let sizes_of_screenshots = sizes.screenshots.into_iter();
+    let sizes_of_screenshots = sizes_of_screenshots.chain(std::iter::repeat_with(Vec::new));
     Ok(App {
         uid,
         resource,
@@ -361,8 +377,12 @@ fn from_row(row: Model) -> Result<App, Error> {
         lifecycle,
         tags,
         digest,
-        icon,
-        screenshots,
+        icon: icon.map(|name| Picture::from_columns(name, sizes.icon)),
+        screenshots: screenshots
+            .into_iter()
+            .zip(sizes_of_screenshots)
+            .map(|(name, sizes)| Picture::from_columns(name, sizes))
+            .collect(),
         link,
         long_description,
         published_at: timestamp::from_column(published_at_ms),

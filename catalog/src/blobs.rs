@@ -6,6 +6,7 @@ mod garbage;
 mod key;
 mod upload;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -187,6 +188,20 @@ impl Blobs {
     /// [`Error::InvalidAssetName`] when `name` is no plain file name.
     pub async fn asset(&self, digest: &Digest, name: &str) -> Result<Option<Blob>, Error> {
         self.get(ObjectKey::Asset(digest, name)).await
+    }
+
+    /// The names of all pictures of a bundle that are there.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn asset_names(&self, digest: &Digest) -> Result<HashSet<String>, Error> {
+        let folder = ObjectKey::Assets(digest).path()?;
+        let listed = self.store.list(Some(&folder));
+        listed
+            .try_filter_map(async |object| Ok(object.location.filename().map(str::to_owned)))
+            .try_collect()
+            .await
+            .map_err(|error| blob_error("list", &folder, error))
     }
 
     /// Deletes a bundle and its pictures. Deleting what is gone is no error.

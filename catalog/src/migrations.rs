@@ -13,6 +13,7 @@ mod m0005_tags_of_apps;
 mod m0006_tags;
 mod m0007_preferences;
 mod m0008_audit;
+mod m0009_sizes_of_pictures;
 
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, EntityTrait, QuerySelect};
 use sea_orm_migration::prelude::{ForeignKey, ForeignKeyAction, ForeignKeyCreateStatement, Index};
@@ -35,6 +36,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0006_tags::Migration),
             Box::new(m0007_preferences::Migration),
             Box::new(m0008_audit::Migration),
+            Box::new(m0009_sizes_of_pictures::Migration),
         ]
     }
 }

@@ -11,6 +11,7 @@ use catalog::{Blobs, Catalog};
 use kube::{Api, Client};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -202,6 +203,7 @@ async fn serve(args: Args) -> Result<(), Error> {
             limits: bundle::Limits::default(),
             rules: EnvRules::default(),
             blobs,
+            one_picture: Arc::new(Semaphore::new(1)),
         },
         store: StoreSettings {
             image: instance_image,

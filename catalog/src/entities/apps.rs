@@ -4,6 +4,8 @@ use sea_orm::FromJsonQueryResult;
 use sea_orm::entity::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::Rendition;
+
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "apps")]
 pub struct Model {
@@ -26,6 +28,8 @@ pub struct Model {
     pub link: Option<String>,
     pub long_description: Option<String>,
     pub published_at_ms: i64,
+    #[sea_orm(column_type = "JsonBinary", nullable)]
+    pub picture_sizes: Option<PictureSizes>,
     /// What it is found by, see [`crate::apps::words`].
     pub words: String,
 }
@@ -33,6 +37,13 @@ pub struct Model {
 /// A list in one JSON column.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, FromJsonQueryResult)]
 pub struct Strings(pub Vec<String>);
+
+/// The renditions of all pictures of an app.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, FromJsonQueryResult)]
+pub struct PictureSizes {
+    pub icon: Vec<Rendition>,
+    pub screenshots: Vec<Vec<Rendition>>,
+}
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}

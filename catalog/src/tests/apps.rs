@@ -6,10 +6,13 @@ use sea_orm::ConnectionTrait as _;
 
 use super::database::TestDatabase;
 use super::{noon, on_both_databases};
-use crate::{App, AppCursor, AppQuery, Digest, Error, Lifecycle, Viewer, Visibility};
+use crate::{
+    App, AppCursor, AppQuery, Digest, Error, Lifecycle, Picture, Rendition, Viewer, Visibility,
+};
 
 on_both_databases!(
     an_app_comes_back_as_it_was_published,
+    pictures_of_a_release_that_knows_no_sizes_are_shown_as_they_are,
     publishing_again_replaces_the_row,
     name_and_version_belong_to_one_app,
     of_apps_published_at_once_one_gets_the_name,
@@ -41,6 +44,37 @@ pub(super) fn app(name: &str, version: &str) -> App {
     }
 }
 
+fn rendition(name: &str, width: u32) -> Rendition {
+    Rendition {
+        name: name.to_owned(),
+        width,
+        height: width / 2,
+    }
+}
+
+async fn pictures_of_a_release_that_knows_no_sizes_are_shown_as_they_are(database: TestDatabase) {
+    let catalog = database.open().await;
+    let published = App {
+        icon: Picture::of(vec![rendition("a.webp", 64)]),
+        screenshots: vec![Picture::of(vec![rendition("c.jpg", 480)]).expect("a picture")],
+        ..app("sales", "1.0.0")
+    };
+    catalog.publish(&published).await.expect("publish");
+    // It writes its own columns over ours, and then it never knew ours.
+    for change in [
+        "UPDATE apps SET icon = 'icon.png', screenshots = '[\"one.png\", \"two.png\"]'",
+        "UPDATE apps SET picture_sizes = NULL",
+    ] {
+        let database = &catalog.database;
+        database.execute_unprepared(change).await.expect(change);
+        let read = catalog.app(&Viewer::Everything, "sales", "1.0.0").await;
+        let read = read.expect("read").expect("an app");
+        assert_eq!(read.icon, Some(Picture::original("icon.png")), "{change}");
+        let originals = ["one.png", "two.png"].map(Picture::original);
+        assert_eq!(read.screenshots, originals, "{change}");
+    }
+}
+
 async fn an_app_comes_back_as_it_was_published(database: TestDatabase) {
     let catalog = database.open().await;
     let full = App {
@@ -49,8 +83,11 @@ async fn an_app_comes_back_as_it_was_published(database: TestDatabase) {
         visibility: Visibility::AllUsers,
         lifecycle: Lifecycle::Managed,
         tags: vec!["finance".to_owned(), "a \"b\"".to_owned()],
-        icon: Some("icon.png".to_owned()),
-        screenshots: vec!["screenshot2.png".to_owned(), "screenshot10.png".to_owned()],
+        icon: Picture::of(vec![rendition("a.webp", 64), rendition("b.webp", 128)]),
+        screenshots: vec![
+            Picture::original("screenshot2.png"),
+            Picture::of(vec![rendition("c.jpg", 480)]).expect("a picture"),
+        ],
         link: Some("https://example.com/".to_owned()),
         long_description: Some("# Sales".to_owned()),
         published_at: noon() + TimeDelta::milliseconds(123),
@@ -79,7 +116,7 @@ async fn publishing_again_replaces_the_row(database: TestDatabase) {
         visibility: Visibility::Private,
         owner: "bob".to_owned(),
         tags: vec!["new".to_owned()],
-        icon: Some("icon.png".to_owned()),
+        icon: Some(Picture::original("icon.png")),
         published_at: noon() + TimeDelta::hours(1),
         ..app("sales", "1.0.1")
     };

@@ -3,6 +3,7 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 mod hosts;
+mod pictures;
 
 use std::io::{Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -20,11 +21,13 @@ use reqwest::redirect;
 use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 use tokio::io::AsyncWriteExt;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tracing::info;
 use url::Url;
 
 pub(crate) use hosts::Hosts;
+pub(crate) use pictures::Pictures;
 
 use super::resolve;
 use super::secrets::{self, Refusal};
@@ -308,6 +311,8 @@ pub(crate) struct Importer {
     pub(crate) limits: Limits,
     pub(crate) rules: EnvRules,
     pub(crate) blobs: Blobs,
+    /// Whoever has it may have a picture in memory.
+    pub(crate) one_picture: Arc<Semaphore>,
 }
 
 impl Importer {
@@ -570,6 +575,7 @@ mod tests {
             },
             rules: EnvRules::default(),
             blobs: Blobs::open(&format!("file://{}", blobs.path().display())).expect("blobs"),
+            one_picture: Arc::new(Semaphore::new(1)),
         };
         let bytes = |text: &'static str| futures::stream::iter([Ok(Bytes::from(text))]);
         let kept = importer

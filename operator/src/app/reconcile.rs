@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, error_span, info, warn};
 
 use super::environment::{self, Environments, Progress, Wanted};
-use super::import::{self, Fetched, Importer};
+use super::import::{self, Importer, Pictures};
 use super::resolve::{StoreSettings, idle_timeout_seconds, resolve};
 use super::secrets::index::Index;
 use super::secrets::{self, Asking, Readers};
@@ -422,8 +422,8 @@ async fn import(
         .importer
         .fetch(&app.spec.bundle, known, &config_maps)
         .await?;
-    let bundle = ctx.importer.read(&fetched).await?;
-    let Fetched { file, digest } = fetched;
+    let mut bundle = ctx.importer.read(&fetched).await?;
+    let digest = fetched.digest;
     let name = app.name_any();
     let references = secrets::references(&bundle.manifest).map_err(secrets::Error::from)?;
     ctx.readers.note(&name, &references);
@@ -442,21 +442,19 @@ async fn import(
     )?;
     refuse_duplicate(app, &bundle, others)?;
     refuse_another_version(app, &bundle, others, &ctx.limits)?;
-    let row = row(app, &bundle, digest);
-    drop_stale_row(ctx, &row, others).await?;
+    drop_stale_row(ctx, app, &bundle, others).await?;
 
     let blobs = &ctx.importer.blobs;
     // One that nobody names yet must not be taken for garbage before the status names it.
     let text = Some(digest.to_string());
     if known == Some(digest) || app.spec.bundle.digest == text {
-        blobs.put_named_bundle(&digest, file.path()).await?;
+        blobs.put_named_bundle(&digest, fetched.file.path()).await?;
     } else {
-        blobs.put_bundle(&digest, file.path()).await?;
+        blobs.put_bundle(&digest, fetched.file.path()).await?;
     }
-    for picture in bundle.icon.iter().chain(&bundle.screenshots) {
-        let bytes = picture.bytes.clone().into();
-        blobs.put_asset(&digest, &picture.name, bytes).await?;
-    }
+    let mut pictures = ctx.importer.pictures(&fetched, &bundle).await?;
+    bundle.warnings.append(&mut pictures.warnings);
+    let row = row(app, &bundle, digest, pictures);
     if let Err(error) = ctx.catalog.publish(&row).await {
         // Somebody was faster in this very moment.
         if matches!(error, catalog::Error::DuplicateApp { .. }) {
@@ -529,14 +527,17 @@ fn refuse_another_version(
 /// force, or with the cluster that it was in.
 async fn drop_stale_row(
     ctx: &Context,
-    row: &catalog::App,
+    app: &WaveApp,
+    bundle: &Bundle,
     others: &Store<WaveApp>,
 ) -> Result<(), import::Error> {
+    let wanted = super::resolve::app_ref(&bundle.manifest);
     let held = ctx
         .catalog
-        .app(&Viewer::Everything, &row.name, &row.version)
+        .app(&Viewer::Everything, &wanted.name, &wanted.version)
         .await?;
-    let Some(held) = held.filter(|held| held.uid != row.uid) else {
+    let uid = app.uid().unwrap_or_default();
+    let Some(held) = held.filter(|held| held.uid != uid) else {
         return Ok(());
     };
     let holder = others.find(|other| other.uid().as_ref() == Some(&held.uid));
@@ -576,7 +577,7 @@ async fn drop_unused_blobs(
     Ok(())
 }
 
-fn row(app: &WaveApp, bundle: &Bundle, digest: Digest) -> catalog::App {
+fn row(app: &WaveApp, bundle: &Bundle, digest: Digest, pictures: Pictures) -> catalog::App {
     let manifest = &bundle.manifest;
     let mut tags = manifest.app.tags.clone();
     for tag in &app.spec.tags {
@@ -599,12 +600,8 @@ fn row(app: &WaveApp, bundle: &Bundle, digest: Digest) -> catalog::App {
         lifecycle: super::resolve::lifecycle(manifest.app.lifecycle),
         tags,
         digest,
-        icon: bundle.icon.as_ref().map(|picture| picture.name.clone()),
-        screenshots: bundle
-            .screenshots
-            .iter()
-            .map(|picture| picture.name.clone())
-            .collect(),
+        icon: pictures.icon,
+        screenshots: pictures.screenshots,
         link: manifest.link.as_ref().map(|link| link.address.to_string()),
         long_description: bundle.long_description.clone(),
         published_at: published.unwrap_or_default(),

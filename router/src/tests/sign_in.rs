@@ -265,6 +265,10 @@ async fn pictures_are_for_those_who_see_the_app() {
         if status == 200 {
             assert_eq!(answer.headers()[header::CONTENT_TYPE], "image/png");
             assert_eq!(answer.headers()["x-content-type-options"], "nosniff");
+            let policy = &answer.headers()[header::CONTENT_SECURITY_POLICY];
+            assert_eq!(policy, "default-src 'none'; sandbox");
+            let caching = &answer.headers()[header::CACHE_CONTROL];
+            assert_eq!(caching, "private, max-age=31536000, immutable");
             assert_eq!(answer.bytes().await.expect("bytes").len(), 21);
         }
     }
@@ -274,6 +278,55 @@ async fn pictures_are_for_those_who_see_the_app() {
         let url = store.store(&format!("/assets/{digest}/{name}"));
         assert_eq!(alice.open(&url).await.status(), 404, "{name}");
     }
+}
+
+#[tokio::test]
+async fn a_picture_that_the_browser_has_is_not_sent_again_to_those_who_see_the_app() {
+    let store = TestStore::start().await;
+    let digest = store.publish_app("secret", Visibility::Private).await;
+    let url = store.store(&format!("/assets/{digest}/icon.png"));
+    let mut alice = store.signed_in("alice").await;
+    let tag = alice.open(&url).await.headers()[header::ETAG].clone();
+    let tag = tag.to_str().expect("text");
+    let cases = [
+        ("alice", tag.to_owned(), 304),
+        ("alice", format!("\"other\", W/{tag}"), 304),
+        ("alice", "\"other\"".to_owned(), 200),
+        // It tells nothing to those who do not see the app.
+        ("mallory", tag.to_owned(), 404),
+    ];
+    for (name, known, status) in cases {
+        let mut browser = store.signed_in(name).await;
+        let asked = browser.request(Method::GET, &url);
+        let answer = browser
+            .send(asked.header(header::IF_NONE_MATCH, &known))
+            .await;
+        assert_eq!(answer.status(), status, "{name}, {known}");
+        if status == 304 {
+            assert_eq!(answer.headers()[header::ETAG], tag);
+            assert!(answer.bytes().await.expect("nothing").is_empty());
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_picture_is_never_shown() {
+    let store = TestStore::start().await;
+    let digest = store.publish_app("drawn", Visibility::AllUsers).await;
+    let drawing =
+        bytes::Bytes::from_static(b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>");
+    let put = store.blobs.put_asset(&digest, "icon.svg", drawing).await;
+    put.expect("stored");
+    let mut alice = store.signed_in("alice").await;
+    let answer = alice
+        .open(&store.store(&format!("/assets/{digest}/icon.svg")))
+        .await;
+    assert_eq!(answer.status(), 200);
+    assert_eq!(
+        answer.headers()[header::CONTENT_TYPE],
+        "application/octet-stream"
+    );
+    assert_eq!(answer.headers()[header::CONTENT_DISPOSITION], "attachment");
 }
 
 #[tokio::test]

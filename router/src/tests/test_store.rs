@@ -6,7 +6,9 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use catalog::{App, Blobs, Catalog, Digest, NewAccount, NewToken, Role, Scope, Settings, TokenId};
+use catalog::{
+    App, Blobs, Catalog, Digest, NewAccount, NewToken, Picture, Role, Scope, Settings, TokenId,
+};
 use crds::{AppMode, Lifecycle, Visibility};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
@@ -297,7 +299,7 @@ impl TestStore {
             lifecycle: Lifecycle::OnDemand,
             tags: vec!["demo".to_owned()],
             digest,
-            icon: Some("icon.png".to_owned()),
+            icon: Some(Picture::original("icon.png")),
             screenshots: Vec::new(),
             link: None,
             long_description: None,

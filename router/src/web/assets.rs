@@ -1,9 +1,10 @@
 //! Pictures of apps, for those who see the app.
 
+use bundle::PictureFormat;
 use bytes::Bytes;
 use catalog::Digest;
 use futures::{StreamExt, stream};
-use http::{HeaderValue, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use warp::Reply as _;
 
 use super::{Call, Reply, Store, Visitor};
@@ -25,6 +26,13 @@ pub(super) async fn picture(store: &Store, visitor: &Visitor, call: &Call) -> Re
         visitor.may(Action::SeeApp(None))?;
     }
     let digest: Digest = digest.parse().map_err(|_| Error::NotFound)?;
+    // The bytes under a name never change, so the name tells which they are.
+    let tag = tag_of(&digest, name);
+    if has(&call.headers, &tag) {
+        let mut reply = StatusCode::NOT_MODIFIED.into_response();
+        describe(reply.headers_mut(), &tag)?;
+        return Ok(reply);
+    }
     let blob = match store.blobs.asset(&digest, name).await {
         Ok(blob) => blob.ok_or(Error::NotFound)?,
         Err(catalog::Error::InvalidAssetName { .. }) => return Err(Error::NotFound),
@@ -35,69 +43,54 @@ pub(super) async fn picture(store: &Store, visitor: &Visitor, call: &Call) -> Re
         Some(piece) => piece.map_err(|error| Error::BlobsAway(Box::new(error)))?,
         None => Bytes::new(),
     };
-    let kind = content_type(&first);
+    let format = PictureFormat::of(&first);
     let whole = stream::iter([Ok(first)]).chain(pieces);
     let mut reply = warp::reply::stream(Exclusive::new(whole)).into_response();
     let headers = reply.headers_mut();
+    describe(headers, &tag)?;
+    let kind = format.map_or("application/octet-stream", PictureFormat::media_type);
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(header::CONTENT_LENGTH, blob.size.into());
-    headers.insert(
-        header::X_CONTENT_TYPE_OPTIONS,
-        HeaderValue::from_static("nosniff"),
-    );
-    headers.insert(
-        header::CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static("default-src 'none'; sandbox"),
-    );
-    // The bytes never change, but who sees them may.
-    headers.insert(
-        header::CACHE_CONTROL,
-        HeaderValue::from_static("private, max-age=300"),
-    );
+    if format.is_none() {
+        // Nothing that a browser would show on the store's own host.
+        let attachment = HeaderValue::from_static("attachment");
+        headers.insert(header::CONTENT_DISPOSITION, attachment);
+    }
     Ok(reply)
 }
 
-/// The type by the first bytes; what is no known picture is only bytes.
-fn content_type(first: &[u8]) -> &'static str {
-    match first {
-        [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => "image/png",
-        [0xff, 0xd8, 0xff, ..] => "image/jpeg",
-        [b'G', b'I', b'F', b'8', ..] => "image/gif",
-        [
-            b'R',
-            b'I',
-            b'F',
-            b'F',
-            _,
-            _,
-            _,
-            _,
-            b'W',
-            b'E',
-            b'B',
-            b'P',
-            ..,
-        ] => "image/webp",
-        _ => "application/octet-stream",
+/// What is said of every picture, also of one that the browser has already.
+fn describe(headers: &mut HeaderMap, tag: &str) -> Result<(), Error> {
+    let tag = HeaderValue::try_from(tag).map_err(|error| Error::Internal(Box::new(error)))?;
+    headers.insert(header::ETAG, tag);
+    for (name, value) in [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; sandbox",
+        ),
+        // Who sees an app may change, so no cache but the browser's keeps them; who has seen one may go on seeing it.
+        (
+            header::CACHE_CONTROL,
+            "private, max-age=31536000, immutable",
+        ),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
     }
+    Ok(())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// `ETag` of the picture of this name: any characters may stand in a name, and few in a tag.
+fn tag_of(bundle: &Digest, name: &str) -> String {
+    let digest = Digest::of(format!("{bundle}/{name}").as_bytes());
+    format!("\"{}\"", &digest.hex()[..32])
+}
 
-    #[test]
-    fn the_first_bytes_tell_the_type() {
-        let cases: [(&[u8], &str); 6] = [
-            (b"\x89PNG\r\n\x1a\n....", "image/png"),
-            (b"\xff\xd8\xff\xe0", "image/jpeg"),
-            (b"GIF89a", "image/gif"),
-            (b"RIFF....WEBPVP8 ", "image/webp"),
-            (b"<svg onload=alert(1)>", "application/octet-stream"),
-            (b"", "application/octet-stream"),
-        ];
-        for (bytes, expected) in cases {
-            assert_eq!(content_type(bytes), expected);
-        }
-    }
+/// Whether the browser has it already (RFC 9110, 13.1.2).
+fn has(headers: &HeaderMap, tag: &str) -> bool {
+    let lines = headers.get_all(header::IF_NONE_MATCH).into_iter();
+    lines
+        .flat_map(|line| line.to_str().unwrap_or_default().split(','))
+        .map(str::trim)
+        .any(|known| known.strip_prefix("W/").unwrap_or(known) == tag)
 }

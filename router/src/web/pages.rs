@@ -12,6 +12,7 @@ mod instance_card;
 mod instances;
 mod markdown;
 mod news;
+mod picture;
 mod publish;
 mod secrets;
 mod sign_in;

@@ -9,6 +9,7 @@ use super::account::Moment;
 use super::app_card::{AppCard, page_of};
 use super::instance::runnable_versions;
 use super::markdown::Markdown;
+use super::picture::Shown;
 use super::{Frame, Needs, News, VisibilityChoice, html, problem, render, visibilities};
 use crate::error::Error;
 use crate::instance_id;
@@ -47,7 +48,7 @@ pub(in crate::web) struct App<'a> {
     visibilities: [VisibilityChoice; 3],
     sizes: &'a [Size],
     commands: Option<Commands>,
-    pictures: Vec<String>,
+    pictures: Vec<Shown>,
     long_description: Option<Markdown>,
     versions: Vec<Version<'a>>,
     problem: Option<String>,
@@ -99,9 +100,9 @@ impl<'a> App<'a> {
         let entry = snapshot.apps.get(&reference);
         let card = AppCard::new(site, app, viewer, (snapshot, tags), opinions);
         let pictures = screenshots
-            .into_iter()
+            .iter()
             .filter(|_| card.has_pictures)
-            .map(|name| format!("/assets/{digest}/{name}"))
+            .map(|picture| Shown::of(picture, &digest))
             .collect();
         let failure = news.failure();
         Self {
@@ -179,7 +180,7 @@ fn commands(name: &str, version: &str, namespace: &str, owner: &str) -> Commands
 mod tests {
     use std::sync::Arc;
 
-    use catalog::Role;
+    use catalog::{Picture, Rendition, Role};
     use k8s_openapi::jiff::Timestamp;
 
     use super::*;
@@ -192,7 +193,16 @@ mod tests {
         let site = example_site();
         let viewer = Viewer::example("alice", Role::Full);
         let mut app = example("Hello_World");
-        app.screenshots = vec!["one.png".to_owned()];
+        let rendition = |width, height| Rendition {
+            name: format!("{width}.webp"),
+            width,
+            height,
+        };
+        app.icon = Picture::of(vec![rendition(64, 64), rendition(128, 128)]);
+        app.screenshots = vec![
+            Picture::original("one.png"),
+            Picture::of(vec![rendition(480, 300), rendition(960, 600)]).expect("a picture"),
+        ];
         app.long_description = Some("# What <b>it</b> does\n\n- one\n- *two*\n".to_owned());
         let mut snapshot = Snapshot::default();
         for (version, second, ready) in

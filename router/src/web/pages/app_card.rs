@@ -4,6 +4,7 @@ use catalog::{App, Color, Preference};
 use crds::{AppRef, Lifecycle};
 use url::{Url, form_urlencoded};
 
+use super::picture::Shown;
 use super::visibility_words;
 use crate::policy::{Action, Decision, decide};
 use crate::site::Site;
@@ -22,7 +23,7 @@ pub(super) struct AppCard {
     pub(super) visibility: &'static str,
     pub(super) description: String,
     pub(super) tags: Vec<Tag>,
-    pub(super) icon: Option<String>,
+    pub(super) icon: Option<Shown>,
     pub(super) letter: String,
     pub(super) link: Option<String>,
     /// The newest instance of a managed app that the viewer may enter.
@@ -70,7 +71,7 @@ impl AppCard {
         let icon = app
             .icon
             .filter(|_| has_pictures)
-            .map(|icon| format!("/assets/{digest}/{icon}"));
+            .map(|icon| Shown::of(&icon, &app.digest));
         // Only addresses that open a page; others would run in ours.
         let link = app
             .link
