@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use crds::WaveInstance;
-use e2e::{Agent, Asked, Operator, PATIENCE, Proxy, Sandbox, Verb, kill_process};
+use e2e::{Agent, Asked, Held, Operator, PATIENCE, Proxy, Sandbox, Verb, kill_process};
 use kube::api::DeleteParams;
 use tokio::time::interval;
 
@@ -145,14 +145,12 @@ impl Lane {
         let held = match moment {
             Moment::Before => Some(held),
             Moment::During(delay) => {
-                drop(held);
-                self.helm_starts().await?;
+                self.helm_starts(held).await?;
                 last(delay).await;
                 None
             }
             Moment::After => {
-                drop(held);
-                self.helm_starts().await?;
+                self.helm_starts(held).await?;
                 let held = self.proxy.hold(written_by_the_operator);
                 held.arrived().await?;
                 Some(held)
@@ -173,8 +171,11 @@ impl Lane {
         self.operator.restart().await
     }
 
-    /// Waits until the operator runs Helm.
-    async fn helm_starts(&self) -> Result<()> {
+    /// Lets the operator go on, and waits until it runs Helm.
+    async fn helm_starts(&self, held: Held) -> Result<()> {
+        // Or an uninstallation could be over before we have seen it, on a machine that has much else to do.
+        let _at_work = self.proxy.hold(asked_by_helm);
+        drop(held);
         let mut pace = interval(Duration::from_millis(1));
         tokio::time::timeout(PATIENCE, async {
             while self.operator.helms()?.is_empty() {
@@ -191,6 +192,10 @@ impl Lane {
 fn before_helm(asked: &Asked) -> bool {
     let looks = asked.verb == Verb::List && asked.path.ends_with("/secrets");
     written_by_the_operator(asked) || (looks && asked.agent == Agent::Operator)
+}
+
+fn asked_by_helm(asked: &Asked) -> bool {
+    asked.agent == Agent::Helm
 }
 
 /// What the operator itself writes, other than its lease.
