@@ -3,11 +3,12 @@
 
 mod caller;
 
+use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use catalog::{Blob, Blobs, Digest, EnvironmentKey, Upload};
+use catalog::{Blob, Blobs, Upload};
 use futures::StreamExt;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited, StreamBody};
@@ -175,18 +176,14 @@ impl Internal {
     }
 
     async fn bundle(&self, digest: &str, headers: &HeaderMap) -> Result<Response<Body>, Error> {
-        let caller = self.pods.caller(headers).await?;
-        let digest: Digest = digest.parse().map_err(|_| Error::NotFound)?;
-        self.permit(&caller, &Object::Bundle(digest))?;
+        let (caller, digest) = self.allowed(headers, digest, Object::Bundle).await?;
         let turn = self.sending.turn(&caller).await?;
         let blob = self.blobs.bundle(&digest).await.map_err(away)?;
         Ok(send(blob.ok_or(Error::NotFound)?, turn, "application/zip"))
     }
 
     async fn environment(&self, key: &str, headers: &HeaderMap) -> Result<Response<Body>, Error> {
-        let caller = self.pods.caller(headers).await?;
-        let key: EnvironmentKey = key.parse().map_err(|_| Error::NotFound)?;
-        self.permit(&caller, &Object::Environment(key))?;
+        let (caller, key) = self.allowed(headers, key, Object::Environment).await?;
         let turn = self.sending.turn(&caller).await?;
         let blob = self.blobs.environment(&key).await.map_err(away)?;
         Ok(send(blob.ok_or(Error::NotFound)?, turn, "application/zstd"))
@@ -194,9 +191,9 @@ impl Internal {
 
     /// Stores an environment that is not there yet; answers its digest.
     async fn store(&self, key: &str, request: Request<Incoming>) -> Result<Response<Body>, Error> {
-        let caller = self.pods.caller(request.headers()).await?;
-        let key: EnvironmentKey = key.parse().map_err(|_| Error::NotFound)?;
-        self.permit(&caller, &Object::NewEnvironment(key))?;
+        let (_, key) = self
+            .allowed(request.headers(), key, Object::NewEnvironment)
+            .await?;
         let body = request.into_body();
         check_size(body.size_hint().lower())?;
         let _turn = timeout(TURN, self.sending.storing.acquire())
@@ -223,12 +220,10 @@ impl Internal {
         }
     }
 
-    /// The versions that were in an environment when it was built first. That there are none yet is an answer, too: a pod asks
+    /// The versions that were in an environment the last time that it was built. That there are none yet is an answer, too: a pod asks
     /// again when something is not found, since it may not be known yet.
     async fn lock(&self, key: &str, headers: &HeaderMap) -> Result<Response<Body>, Error> {
-        let caller = self.pods.caller(headers).await?;
-        let key: EnvironmentKey = key.parse().map_err(|_| Error::NotFound)?;
-        self.permit(&caller, &Object::Lock(key))?;
+        let (caller, key) = self.allowed(headers, key, Object::Lock).await?;
         let turn = self.sending.turn(&caller).await?;
         let blob = self.blobs.lock(&key).await.map_err(away)?;
         Ok(blob.map_or_else(
@@ -243,9 +238,9 @@ impl Internal {
         key: &str,
         request: Request<Incoming>,
     ) -> Result<Response<Body>, Error> {
-        let caller = self.pods.caller(request.headers()).await?;
-        let key: EnvironmentKey = key.parse().map_err(|_| Error::NotFound)?;
-        self.permit(&caller, &Object::NewLock(key))?;
+        let (_, key) = self
+            .allowed(request.headers(), key, Object::NewLock)
+            .await?;
         let body = Limited::new(request.into_body(), LOCK_BYTES);
         let lock = timeout(SILENCE, body.collect())
             .await
@@ -260,6 +255,19 @@ impl Internal {
         let lock = lock.to_bytes();
         self.blobs.put_lock(&key, lock).await.map_err(away)?;
         Ok(text(StatusCode::CREATED, String::new()))
+    }
+
+    /// Who asks, and the name of the object that they ask for, if they may have it.
+    async fn allowed<N: FromStr + Copy>(
+        &self,
+        headers: &HeaderMap,
+        name: &str,
+        object: impl Fn(N) -> Object,
+    ) -> Result<(Caller, N), Error> {
+        let caller = self.pods.caller(headers).await?;
+        let name: N = name.parse().map_err(|_| Error::NotFound)?;
+        self.permit(&caller, &object(name))?;
+        Ok((caller, name))
     }
 
     fn permit(&self, caller: &Caller, object: &Object) -> Result<(), Error> {
