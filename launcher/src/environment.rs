@@ -109,13 +109,7 @@ pub(crate) async fn prepare(
                 own
             }
         };
-        tokio::fs::write(&marker, format!("{made}\n"))
-            .await
-            .map_err(|source| Error::File {
-                verb: "write",
-                path: marker,
-                source,
-            })?;
+        write(&marker, format!("{made}\n")).await?;
     }
     match &settings.app {
         App::Wave { .. } => check_wave(&site.folders.venv),
@@ -293,20 +287,23 @@ pub(crate) async fn build(
         );
         stored.await?;
     }
-    let path = folders.venv.join(LOCK);
-    tokio::fs::write(&path, versions)
-        .await
-        .map_err(|source| Error::File {
-            verb: "write",
-            path,
-            source,
-        })?;
+    write(&folders.venv.join(LOCK), versions).await?;
     let packing = tokio::task::spawn_blocking({
         let (venv, into) = (folders.venv.clone(), folders.packed.clone());
         move || pack(&venv, &made_for(&python), &into)
     });
     let packed = packing.await.expect("packing does not panic");
     packed.map_err(Error::Pack)
+}
+
+async fn write(path: &Path, content: impl AsRef<[u8]>) -> Result<(), Error> {
+    tokio::fs::write(path, content)
+        .await
+        .map_err(|source| Error::File {
+            verb: "write",
+            path: path.to_owned(),
+            source,
+        })
 }
 
 fn not_locked((store, tries, seconds, source): GivenUp) -> Error {

@@ -27,14 +27,8 @@ impl Lock {
     /// Writes it where uv can read it.
     pub(super) async fn write(&self, folder: &Path) -> Result<PathBuf, Error> {
         let path = folder.join("constraints.txt");
-        match tokio::fs::write(&path, &self.0).await {
-            Ok(()) => Ok(path),
-            Err(source) => Err(Error::File {
-                verb: "write",
-                path,
-                source,
-            }),
-        }
+        super::write(&path, &self.0).await?;
+        Ok(path)
     }
 }
 

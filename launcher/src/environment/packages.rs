@@ -118,12 +118,7 @@ async fn prepare(site: &Site) -> Result<Apt, Error> {
         Some(mirrors) => {
             let file = folder.join("sources.list");
             let lines = mirrors.sources(&suite().await?);
-            let written = tokio::fs::write(&file, lines).await;
-            written.map_err(|source| Error::File {
-                verb: "write",
-                path: file.clone(),
-                source,
-            })?;
+            super::write(&file, lines).await?;
             Some(file)
         }
     };
