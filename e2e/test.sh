@@ -29,7 +29,7 @@ wait "$cluster_build"
 make --no-print-directory test-unit
 make --no-print-directory test-buckets
 # Those of a few minutes; `make test-faults` has all.
-make --no-print-directory test-faults TEST="drift:: leadership:: lost_update:: foreign:: transparent::"
+make --no-print-directory test-faults TEST="drift:: imports:: leadership:: lost_update:: foreign:: transparent::"
 make --no-print-directory test-router
 make --no-print-directory up
 make --no-print-directory test-e2e

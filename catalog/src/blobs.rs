@@ -16,6 +16,7 @@ use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt as _, TryStreamExt as _};
+use object_store::path::Path as ObjectPath;
 use object_store::{
     GetResultPayload, MultipartUpload, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions,
 };
@@ -47,6 +48,20 @@ pub struct Blob {
     pub size: u64,
     /// Its content, in pieces.
     pub stream: BoxStream<'static, Result<Bytes, Error>>,
+}
+
+/// Reads an object of any bucket by its address, `s3://bucket/path`, `az://container/path` or `gs://bucket/path`, with the credentials and
+/// settings that [`Blobs::open`] takes from the environment; nothing when there is none. Whether it may be read is the caller's decision.
+///
+/// # Errors
+/// When the address or the environment cannot be used, or the bucket fails.
+pub async fn read_object(url: &str) -> Result<Option<Blob>, Error> {
+    let (folder, name) = url.rsplit_once('/').unwrap_or((url, ""));
+    let path = ObjectPath::parse(name).map_err(|error| Error::InvalidBlobsUrl {
+        url: url.to_owned(),
+        reason: error.to_string(),
+    })?;
+    Blobs::open(folder)?.read(path).await
 }
 
 impl fmt::Debug for Blobs {
@@ -258,7 +273,7 @@ impl Blobs {
         &self,
         time: DateTime<Utc>,
     ) -> Result<Vec<EnvironmentKey>, Error> {
-        let folder = object_store::path::Path::from(key::ENVIRONMENTS);
+        let folder = ObjectPath::from(key::ENVIRONMENTS);
         let listed = self.store.list(Some(&folder));
         listed
             .try_filter_map(async |object| {
@@ -310,10 +325,7 @@ impl Blobs {
     }
 
     /// The size of an object, if it is there.
-    async fn size(
-        &self,
-        path: &object_store::path::Path,
-    ) -> Result<Option<u64>, object_store::Error> {
+    async fn size(&self, path: &ObjectPath) -> Result<Option<u64>, object_store::Error> {
         match self.store.head(path).await {
             Ok(stored) => Ok(Some(stored.size)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
@@ -321,7 +333,7 @@ impl Blobs {
         }
     }
 
-    async fn delete(&self, path: &object_store::path::Path) -> Result<(), Error> {
+    async fn delete(&self, path: &ObjectPath) -> Result<(), Error> {
         match self.store.delete(path).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(blob_error("delete", path, error)),
@@ -329,7 +341,10 @@ impl Blobs {
     }
 
     async fn get(&self, key: ObjectKey<'_>) -> Result<Option<Blob>, Error> {
-        let path = key.path()?;
+        self.read(key.path()?).await
+    }
+
+    async fn read(&self, path: ObjectPath) -> Result<Option<Blob>, Error> {
         let found = match self.store.get(&path).await {
             Ok(found) => found,
             Err(object_store::Error::NotFound { .. }) => return Ok(None),
@@ -406,7 +421,7 @@ async fn read_part(source: &mut File) -> io::Result<Bytes> {
     Ok(part.freeze())
 }
 
-async fn abort(upload: &mut dyn MultipartUpload, path: &object_store::path::Path) {
+async fn abort(upload: &mut dyn MultipartUpload, path: &ObjectPath) {
     if let Err(error) = upload.abort().await {
         tracing::warn!(
             error = &error as &dyn std::error::Error,
@@ -416,11 +431,7 @@ async fn abort(upload: &mut dyn MultipartUpload, path: &object_store::path::Path
     }
 }
 
-fn blob_error(
-    task: &'static str,
-    path: &object_store::path::Path,
-    source: impl Into<crate::Cause>,
-) -> Error {
+fn blob_error(task: &'static str, path: &ObjectPath, source: impl Into<crate::Cause>) -> Error {
     Error::Blob {
         task,
         path: path.to_string(),

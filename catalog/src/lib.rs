@@ -35,7 +35,7 @@ mod tests;
 pub use accounts::{Account, NewAccount, Person, Role, Subject};
 pub use apps::{App, AppCursor, AppQuery, InvalidAppCursor, Viewer};
 pub use audit::{AuditEntry, AuditQuery, Deed, Thing};
-pub use blobs::{Blob, Blobs, LEAST_GRACE, Names, Stored, Upload, Verdict};
+pub use blobs::{Blob, Blobs, LEAST_GRACE, Names, Stored, Upload, Verdict, read_object};
 pub use catalog::Catalog;
 pub use color::{Color, InvalidColor};
 pub use crds::{Lifecycle, Visibility};

@@ -60,8 +60,7 @@ pub struct WaveAppSpec {
     #[x_kube(
         validation = Rule::new("self == oldSelf").message("a bundle is immutable; create another WaveApp for another version"),
         validation = Rule::new("!(has(self.url) && has(self.configMapRef))").message("give url or configMapRef, not both"),
-        validation = Rule::new("!has(self.url) || has(self.digest)").message("a url needs a digest (sha256:<64 hex digits>), so that nobody can exchange the bundle"),
-        validation = Rule::new("has(self.digest) || has(self.configMapRef)").message("give a digest, a url with a digest, or a configMapRef")
+        validation = Rule::new("has(self.digest) || has(self.url) || has(self.configMapRef)").message("give a digest, a url with a digest, or a configMapRef")
     )]
     pub bundle: BundleSource,
     /// The user who owns this app.
@@ -79,7 +78,8 @@ pub struct WaveAppSpec {
     pub tags: Vec<String>,
 }
 
-/// Where a bundle comes from: the blob store (`digest` alone), a url with a digest, or a `ConfigMap`.
+/// Where a bundle comes from: the blob store (`digest` alone), a url, or a `ConfigMap`. A url needs a digest, so that nobody can exchange
+/// the bundle, unless the store's administrator allows those without.
 #[derive(KubeSchema, Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct BundleSource {
@@ -87,9 +87,14 @@ pub struct BundleSource {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 71), regex(pattern = "^sha256:[0-9a-f]{64}$"))]
     pub digest: Option<String>,
-    /// Where to fetch the bundle: `https://...`, or `file:///<name>` for a file in the operator's import folder.
+    /// Where to fetch the bundle: `https://...`; `oci://<registry>/<repository>:<tag>`, or `...@sha256:...` with the manifest's digest, which
+    /// is digest enough; `s3://`, `gs://` or `az://` for a bucket that the store's administrator lists; or `file:///<name>` for a file in
+    /// the operator's import folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 2048), regex(pattern = "^(https|file)://.+$"))]
+    #[schemars(
+        length(max = 2048),
+        regex(pattern = "^(https|oci|s3|gs|az|file)://.+$")
+    )]
     pub url: Option<String>,
     /// A key of a `ConfigMap`'s `binaryData` in this namespace, for bundles under 1 MiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]

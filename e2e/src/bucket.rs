@@ -81,6 +81,17 @@ impl Bucket {
             .count())
     }
 
+    /// Puts an object there, past the server.
+    ///
+    /// # Errors
+    /// The disk refuses it.
+    pub fn put(&self, path: &str, content: &[u8]) -> Result<()> {
+        let buckets = self.folder.path().join("buckets");
+        let file = buckets.join(Self::NAME).join(path);
+        std::fs::create_dir_all(file.parent().context("a folder")?)?;
+        Ok(std::fs::write(file, content)?)
+    }
+
     async fn listens(&mut self) -> Result<()> {
         eventually("the S3 server to listen", async || {
             if let Some(status) = self.server.try_wait()? {

@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource, SecretKeySelector};
 use url::Url;
 
 use crate::app::environment;
+use crate::app::import::Bucket;
 use crate::app::oidc::AppOidc;
 use crate::app::runtimes::Runtimes;
 use crate::app::sizes::Sizes;
@@ -48,6 +49,26 @@ pub struct Args {
         value_delimiter = ','
     )]
     pub(crate) import_hosts: Vec<String>,
+    /// Bucket, or folder in one, from which bundles are imported with the operator's own rights, such as `s3://releases/apps`; may be
+    /// given more than once. None: no bucket.
+    #[arg(
+        long = "import-bucket",
+        env = "WAVESTORE_IMPORT_BUCKETS",
+        value_delimiter = ',',
+        value_parser = Bucket::parse
+    )]
+    pub(crate) import_buckets: Vec<Bucket>,
+    /// File with the passwords of OCI registries, in the form of Docker and Kubernetes (`kubernetes.io/dockerconfigjson`).
+    #[arg(long, env = "WAVESTORE_IMPORT_REGISTRY_CONFIG")]
+    pub(crate) import_registry_config: Option<PathBuf>,
+    /// Whether a url needs a digest beside it, so that nobody can exchange what is there before it is imported.
+    #[arg(
+        long,
+        env = "WAVESTORE_IMPORT_DIGEST_REQUIRED",
+        default_value_t = true,
+        action = ArgAction::Set
+    )]
+    pub(crate) import_digest_required: bool,
     /// Folder of the chart wave-instance.
     #[arg(
         long,

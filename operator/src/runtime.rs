@@ -20,7 +20,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::app::environment::Environments;
 use crate::app::images::Images;
-use crate::app::import::{Hosts, Importer};
+use crate::app::import::{Buckets, Hosts, Importer};
 use crate::app::resolve::StoreSettings;
 use crate::app::secrets::Readers;
 use crate::args::{Args, LogFormat};
@@ -85,6 +85,9 @@ async fn serve(args: Args) -> Result<(), Error> {
         import_dir,
         import_timeout,
         import_hosts,
+        import_buckets,
+        import_registry_config,
+        import_digest_required,
         chart,
         helm,
         helm_timeout,
@@ -199,6 +202,9 @@ async fn serve(args: Args) -> Result<(), Error> {
         importer: Importer {
             import_dir,
             hosts: Hosts::new(import_hosts),
+            buckets: Buckets::new(import_buckets),
+            registry_config: import_registry_config,
+            digest_required: import_digest_required,
             timeout: import_timeout,
             limits: bundle::Limits::default(),
             rules: EnvRules::default(),

@@ -10,6 +10,7 @@ mod disk;
 mod drift;
 mod foreign;
 mod held_helm;
+mod imports;
 mod kills;
 mod leadership;
 mod lost_update;

@@ -1,8 +1,9 @@
 //! Brings a bundle into a local file, from wherever its `WaveApp` says, and reads it.
 
-#![deny(clippy::wildcard_enum_match_arm)]
-
+mod buckets;
+mod error;
 mod hosts;
+mod oci;
 mod pictures;
 
 use std::io::{Seek, SeekFrom};
@@ -26,11 +27,11 @@ use tokio::time::Instant;
 use tracing::info;
 use url::Url;
 
+pub(crate) use buckets::{Bucket, Buckets};
+pub(crate) use error::Error;
 pub(crate) use hosts::Hosts;
+use oci::{Logins, Reference, Registry};
 pub(crate) use pictures::Pictures;
-
-use super::resolve;
-use super::secrets::{self, Refusal};
 
 /// Redirects that a download may take.
 const REDIRECTS: usize = 5;
@@ -40,262 +41,6 @@ const SILENCE: Duration = Duration::from_secs(30);
 
 /// How often a long download is told of.
 const PROGRESS: Duration = Duration::from_secs(10);
-
-/// Why a bundle is not in the store.
-#[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
-pub enum Error {
-    /// There is no such `ConfigMap`.
-    #[error("there is no ConfigMap `{0}`")]
-    NoConfigMap(String),
-    /// The `ConfigMap` has no such key.
-    #[error("ConfigMap `{name}` has no key `{key}` in its binaryData")]
-    NoKey {
-        /// Name of the `ConfigMap`.
-        name: String,
-        /// The key.
-        key: String,
-    },
-    /// The API server did not give the `ConfigMap`.
-    #[error("could not read ConfigMap `{name}`")]
-    ConfigMap {
-        /// Name of the `ConfigMap`.
-        name: String,
-        /// The API server's words.
-        source: kube::Error,
-    },
-    /// A url of a kind that is not fetched.
-    #[error("`{url}` cannot be fetched: {reason}")]
-    Url {
-        /// The url.
-        url: String,
-        /// What is wrong with it.
-        reason: &'static str,
-    },
-    /// A url of a host that is not asked.
-    #[error("`{url}` is not fetched")]
-    Host {
-        /// The url.
-        url: String,
-        /// Why not.
-        source: hosts::Refused,
-    },
-    /// A file that is not in the import folder, or no file.
-    #[error("could not read `{}` in the import folder", file.display())]
-    File {
-        /// The file.
-        file: PathBuf,
-        /// The system's words.
-        source: std::io::Error,
-    },
-    /// The server said no.
-    #[error("`{url}` answered {status}")]
-    Status {
-        /// The url.
-        url: String,
-        /// The answer.
-        status: reqwest::StatusCode,
-    },
-    /// The server did not answer, or not to the end.
-    #[error("could not fetch `{url}`")]
-    Fetch {
-        /// The url.
-        url: String,
-        /// The client's words.
-        source: reqwest::Error,
-    },
-    /// The download took too long.
-    #[error("fetching `{url}` took longer than {}", humantime::format_duration(*limit))]
-    TooSlow {
-        /// The url.
-        url: String,
-        /// The limit.
-        limit: Duration,
-    },
-    /// The bundle is too large.
-    #[error("the bundle is larger than {limit} bytes")]
-    TooLarge {
-        /// The limit in bytes.
-        limit: u64,
-    },
-    /// The bundle is another one than was promised.
-    #[error("the bundle has the digest {actual}, not {expected}")]
-    OtherDigest {
-        /// The digest that the `WaveApp` names.
-        expected: Digest,
-        /// The digest of what was fetched.
-        actual: Digest,
-    },
-    /// A digest alone, and no such bundle.
-    #[error("there is no bundle {0} in the store")]
-    NotStored(Digest),
-    /// The bundle is bad.
-    #[error(transparent)]
-    Bundle(#[from] bundle::Error),
-    /// The bundle cannot be run here.
-    #[error(transparent)]
-    Resolve(#[from] resolve::Error),
-    /// The app names a Secret that it does not get.
-    #[error(transparent)]
-    Secret(#[from] secrets::Error),
-    /// Another `WaveApp` has this name and version.
-    #[error("app `{name}` version `{version}` is already published, by WaveApp `{holder}`")]
-    Duplicate {
-        /// The app's name.
-        name: String,
-        /// Its version.
-        version: String,
-        /// Name of the `WaveApp` that has them.
-        holder: String,
-    },
-    /// The app may have no more versions.
-    #[error("app `{name}` has as many versions as an app may have: {versions} of {limit}")]
-    TooManyVersions {
-        /// The app's name.
-        name: String,
-        /// How many there are.
-        versions: usize,
-        /// How many there may be.
-        limit: u32,
-    },
-    /// The catalog or the blob store failed.
-    #[error(transparent)]
-    Catalog(#[from] catalog::Error),
-    /// A temporary file could not be written.
-    #[error("could not write a temporary file")]
-    Temporary(#[source] std::io::Error),
-}
-
-impl Error {
-    /// Stable code for conditions, such as `NoConfigMap`.
-    pub(crate) fn code(&self) -> &'static str {
-        match self {
-            Self::Bundle(_) => "BadBundle",
-            Self::Url { .. } | Self::Host { .. } => "BadUrl",
-            Self::Catalog(catalog::Error::DuplicateApp { .. }) => "Duplicate",
-            Self::Resolve(resolve::Error::ImageNotAllowed(_)) => "ImageNotAllowed",
-            Self::Secret(secrets::Error::Refused(refusal)) => refusal.code(),
-            Self::Secret(secrets::Error::Read { .. }) => "SecretUnreadable",
-            Self::Catalog(error) => error.code(),
-            Self::NoConfigMap(_)
-            | Self::NoKey { .. }
-            | Self::ConfigMap { .. }
-            | Self::File { .. }
-            | Self::Status { .. }
-            | Self::Fetch { .. }
-            | Self::TooSlow { .. }
-            | Self::TooLarge { .. }
-            | Self::OtherDigest { .. }
-            | Self::NotStored(_)
-            | Self::Duplicate { .. }
-            | Self::TooManyVersions { .. }
-            | Self::Temporary(_) => self.into(),
-        }
-    }
-
-    /// Whether somebody has to change something; otherwise another try may do.
-    pub(crate) fn stalls(&self) -> bool {
-        match self {
-            Self::Bundle(error) => error.blames_archive(),
-            Self::Secret(secrets::Error::Refused(refusal)) => match refusal {
-                Refusal::BadSecretName { .. }
-                | Refusal::BadSecretKey { .. }
-                | Refusal::ReservedSecret { .. }
-                | Refusal::SecretKeyNotFound { .. }
-                | Refusal::SecretOfAnotherOwner { .. }
-                | Refusal::SecretOfAnotherApp { .. }
-                | Refusal::SecretMarksUnclear { .. }
-                | Refusal::SecretNotOpen { .. } => true,
-                Refusal::SecretNotFound { .. } => false,
-            },
-            Self::Url { .. }
-            | Self::Host { .. }
-            | Self::NoKey { .. }
-            | Self::TooLarge { .. }
-            | Self::OtherDigest { .. }
-            | Self::Resolve(_)
-            | Self::Duplicate { .. }
-            | Self::TooManyVersions { .. } => true,
-            Self::NoConfigMap(_)
-            | Self::ConfigMap { .. }
-            | Self::File { .. }
-            | Self::Status { .. }
-            | Self::Fetch { .. }
-            | Self::TooSlow { .. }
-            | Self::NotStored(_)
-            | Self::Secret(secrets::Error::Read { .. })
-            | Self::Catalog(_)
-            | Self::Temporary(_) => false,
-        }
-    }
-
-    /// Whether nothing but another bundle helps.
-    pub(crate) fn blames_bundle(&self) -> bool {
-        match self {
-            Self::Bundle(_) | Self::Resolve(_) => self.stalls(),
-            Self::Secret(secrets::Error::Refused(refusal)) => refusal.blames_bundle(),
-            Self::NoConfigMap(_)
-            | Self::NoKey { .. }
-            | Self::ConfigMap { .. }
-            | Self::Url { .. }
-            | Self::Host { .. }
-            | Self::File { .. }
-            | Self::Status { .. }
-            | Self::Fetch { .. }
-            | Self::TooSlow { .. }
-            | Self::TooLarge { .. }
-            | Self::OtherDigest { .. }
-            | Self::NotStored(_)
-            | Self::Secret(secrets::Error::Read { .. })
-            | Self::Duplicate { .. }
-            | Self::TooManyVersions { .. }
-            | Self::Catalog(_)
-            | Self::Temporary(_) => false,
-        }
-    }
-
-    /// The one next step that helps, if there is one.
-    #[must_use]
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::NoConfigMap(name) => Some(format!(
-                "make it with `kubectl create configmap {name} --from-file=<bundle>`"
-            )),
-            Self::NoKey { .. } => {
-                Some("a zip archive belongs into binaryData; see its keys with `kubectl describe configmap`".to_owned())
-            }
-            Self::Url { .. } => {
-                Some("use an https address, or `file:///<name>` for a file in the import folder".to_owned())
-            }
-            Self::Host { .. } => Some(
-                "put the bundle on a host that the store's administrator lists (`imports.hosts` in the chart's values), or upload it"
-                    .to_owned(),
-            ),
-            Self::TooLarge { .. } => {
-                Some("leave data and environments out, with a line each in `.appignore`".to_owned())
-            }
-            Self::OtherDigest { .. } => {
-                Some("name the digest of the very file, as `sha256sum` tells it, in a new WaveApp".to_owned())
-            }
-            Self::NotStored(_) => Some("upload the bundle, or name a url beside the digest".to_owned()),
-            Self::Duplicate { .. } => {
-                Some("raise `Version` in app.toml; a published version never changes".to_owned())
-            }
-            Self::TooManyVersions { .. } => Some(
-                "delete a version that nobody runs, or ask the store's administrator for more".to_owned(),
-            ),
-            Self::Bundle(error) => error.hint(),
-            Self::Resolve(error) => Some(error.hint().to_owned()),
-            Self::Secret(error) => error.hint(),
-            Self::Catalog(error) => error.hint(),
-            Self::ConfigMap { .. }
-            | Self::File { .. }
-            | Self::Status { .. }
-            | Self::Fetch { .. }
-            | Self::TooSlow { .. }
-            | Self::Temporary(_) => None,
-        }
-    }
-}
 
 /// A bundle in a file of ours, deleted with this value.
 pub(crate) struct Fetched {
@@ -307,6 +52,11 @@ pub(crate) struct Fetched {
 pub(crate) struct Importer {
     pub(crate) import_dir: PathBuf,
     pub(crate) hosts: Hosts,
+    pub(crate) buckets: Buckets,
+    /// Passwords of registries: a dockerconfigjson.
+    pub(crate) registry_config: Option<PathBuf>,
+    /// Whether a url must be one whose content nobody can exchange.
+    pub(crate) digest_required: bool,
     pub(crate) timeout: Duration,
     pub(crate) limits: Limits,
     pub(crate) rules: EnvRules,
@@ -329,11 +79,13 @@ impl Importer {
             config_map_ref,
         } = source;
         let expected: Option<Digest> = digest.as_deref().map(str::parse).transpose()?;
-        if let Some(digest) = expected.or(known)
+        // What was imported once stays what it was, wherever it comes from.
+        let expected = expected.or(known);
+        if let Some(digest) = expected
             && let Some(blob) = self.blobs.bundle(&digest).await?
         {
             let stream = blob.stream.map_err(Error::from);
-            return self.keep(stream, Some(digest), "the store").await;
+            return self.keep(stream, expected, "the store").await;
         }
         match (url, config_map_ref, expected) {
             (Some(url), _, _) => tokio::time::timeout(self.timeout, self.fetch_url(url, expected))
@@ -358,8 +110,21 @@ impl Importer {
     }
 
     async fn fetch_url(&self, url: &str, expected: Option<Digest>) -> Result<Fetched, Error> {
-        if let Some(path) = url.strip_prefix("file://") {
-            let file = confine(&self.import_dir, path, url)?;
+        let unreadable = |reason| Error::Url {
+            url: url.to_owned(),
+            reason,
+        };
+        let (scheme, rest) = url
+            .split_once("://")
+            .ok_or_else(|| unreadable("it is no address"))?;
+        if scheme == "oci" {
+            let reference = Reference::parse(rest).map_err(unreadable)?;
+            self.refuse_exchangeable(url, expected.is_some() || reference.is_pinned())?;
+            return self.fetch_artifact(url, &reference, expected).await;
+        }
+        self.refuse_exchangeable(url, expected.is_some())?;
+        if scheme == "file" {
+            let file = confine(&self.import_dir, rest, url)?;
             let failed = |source| Error::File {
                 file: file.clone(),
                 source,
@@ -368,33 +133,40 @@ impl Importer {
             let stream = tokio_util::io::ReaderStream::new(opened).map_err(failed);
             return self.keep(stream, expected, url).await;
         }
-        if !url.starts_with("https://") {
-            return Err(Error::Url {
-                url: url.to_owned(),
-                reason: "only https:// and file:/// are fetched",
-            });
+        let parsed = Url::parse(url).map_err(|_| unreadable("it is no address"))?;
+        match parsed.scheme() {
+            "https" => self.fetch_https(url, parsed, expected).await,
+            "s3" | "gs" | "az" => self.fetch_object(url, &parsed, expected).await,
+            _ => Err(unreadable(
+                "only https://, oci://, s3://, gs://, az:// and file:/// are fetched",
+            )),
         }
+    }
+
+    fn refuse_exchangeable(&self, url: &str, is_pinned: bool) -> Result<(), Error> {
+        if is_pinned || !self.digest_required {
+            Ok(())
+        } else {
+            Err(Error::NoDigest(url.to_owned()))
+        }
+    }
+
+    async fn fetch_https(
+        &self,
+        url: &str,
+        parsed: Url,
+        expected: Option<Digest>,
+    ) -> Result<Fetched, Error> {
         let failed = |source: reqwest::Error| Error::Fetch {
             url: url.to_owned(),
             source: source.without_url(),
         };
-        let parsed = Url::parse(url).map_err(|_| Error::Url {
-            url: url.to_owned(),
-            reason: "it is no address",
-        })?;
         self.hosts.check(&parsed).map_err(|source| Error::Host {
             url: url.to_owned(),
             source,
         })?;
-        let client = reqwest::Client::builder()
-            .https_only(true)
-            .redirect(redirects(self.hosts.clone()))
-            .dns_resolver(Arc::new(self.hosts.clone()))
-            .connect_timeout(SILENCE)
-            .read_timeout(SILENCE)
-            .build()
-            .map_err(failed)?;
-        let response = client.get(url).send().await.map_err(failed)?;
+        let client = self.client().map_err(failed)?;
+        let response = client.get(parsed).send().await.map_err(failed)?;
         if !response.status().is_success() {
             return Err(Error::Status {
                 url: url.to_owned(),
@@ -403,6 +175,65 @@ impl Importer {
         }
         self.keep(response.bytes_stream().map_err(failed), expected, url)
             .await
+    }
+
+    async fn fetch_artifact(
+        &self,
+        url: &str,
+        reference: &Reference,
+        expected: Option<Digest>,
+    ) -> Result<Fetched, Error> {
+        let failed = |source: reqwest::Error| Error::Fetch {
+            url: url.to_owned(),
+            source: source.without_url(),
+        };
+        let logins = match &self.registry_config {
+            Some(file) => Logins::read(file)?,
+            None => Logins::default(),
+        };
+        let registry = Registry {
+            client: &self.client().map_err(failed)?,
+            hosts: &self.hosts,
+            reference,
+            logins: &logins,
+        };
+        let sent = registry.fetch(url).await?;
+        let actual = sent.digest;
+        if let Some(expected) = expected
+            && expected != actual
+        {
+            return Err(Error::OtherDigest { expected, actual });
+        }
+        let stream = sent.response.bytes_stream().map_err(failed);
+        self.keep(stream, Some(actual), url).await
+    }
+
+    async fn fetch_object(
+        &self,
+        url: &str,
+        parsed: &Url,
+        expected: Option<Digest>,
+    ) -> Result<Fetched, Error> {
+        self.buckets.check(parsed).map_err(|source| Error::Bucket {
+            url: url.to_owned(),
+            source,
+        })?;
+        let object = catalog::read_object(parsed.as_str())
+            .await?
+            .ok_or_else(|| Error::NoObject(url.to_owned()))?;
+        self.keep(object.stream.map_err(Error::from), expected, url)
+            .await
+    }
+
+    /// Asks nobody but the hosts that may be asked, whoever sends it there.
+    fn client(&self) -> reqwest::Result<reqwest::Client> {
+        reqwest::Client::builder()
+            .https_only(true)
+            .redirect(redirects(self.hosts.clone()))
+            .dns_resolver(Arc::new(self.hosts.clone()))
+            .connect_timeout(SILENCE)
+            .read_timeout(SILENCE)
+            .build()
     }
 
     /// Writes a bundle to a file, never more than the limit, and checks its digest.
@@ -568,6 +399,9 @@ mod tests {
         let importer = Importer {
             import_dir: blobs.path().to_owned(),
             hosts: Hosts::default(),
+            buckets: Buckets::default(),
+            registry_config: None,
+            digest_required: true,
             timeout: Duration::from_secs(1),
             limits: Limits {
                 archive_bytes: 4,

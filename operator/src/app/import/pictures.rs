@@ -173,7 +173,7 @@ mod tests {
     use zip::write::SimpleFileOptions;
 
     use super::*;
-    use crate::app::import::Hosts;
+    use crate::app::import::{Buckets, Hosts};
 
     fn png(width: u32, height: u32) -> Vec<u8> {
         let mut bytes = Cursor::new(Vec::new());
@@ -207,6 +207,9 @@ mod tests {
         Importer {
             import_dir: folder.to_owned(),
             hosts: Hosts::default(),
+            buckets: Buckets::default(),
+            registry_config: None,
+            digest_required: true,
             timeout: Duration::from_secs(1),
             limits: Limits::default(),
             rules: EnvRules::default(),
