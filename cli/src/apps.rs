@@ -10,51 +10,46 @@ use tokio::io::AsyncWriteExt as _;
 use crate::args::{AppChange, AppCommand, Output};
 use crate::client::{Client, answer, done};
 use crate::error::Error;
+use crate::instances::App;
 use crate::print::{note, print, table};
 
 /// One version of an app in a list. What the store says beside that is printed as it comes.
 #[derive(Debug, Serialize, Deserialize)]
-struct Listed {
-    name: String,
-    app: Reference,
-    title: String,
-    owner: String,
-    visibility: String,
-    ready: bool,
+pub(crate) struct Listed {
+    pub(crate) name: String,
+    pub(crate) app: App,
+    pub(crate) title: String,
+    pub(crate) owner: String,
+    pub(crate) visibility: String,
+    pub(crate) ready: bool,
     #[serde(default)]
-    likes: u64,
+    pub(crate) likes: u64,
     #[serde(flatten)]
-    more: Map<String, Value>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct Reference {
-    name: String,
-    version: String,
+    pub(crate) more: Map<String, Value>,
 }
 
 /// One version of an app.
 #[derive(Debug, Serialize, Deserialize)]
-struct Version {
-    name: String,
+pub(crate) struct Version {
+    pub(crate) name: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    app: Option<Reference>,
-    owner: String,
-    visibility: String,
-    state: String,
+    pub(crate) app: Option<App>,
+    pub(crate) owner: String,
+    pub(crate) visibility: String,
+    pub(crate) state: String,
     #[serde(default)]
-    message: String,
+    pub(crate) message: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    environment: Option<Environment>,
+    pub(crate) environment: Option<Environment>,
     #[serde(flatten)]
-    more: Map<String, Value>,
+    pub(crate) more: Map<String, Value>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Environment {
-    message: String,
+pub(crate) struct Environment {
+    pub(crate) message: String,
     #[serde(flatten)]
-    more: Map<String, Value>,
+    pub(crate) more: Map<String, Value>,
 }
 
 pub(crate) async fn run(client: &Client, command: AppCommand, output: Output) -> Result<(), Error> {
@@ -94,24 +89,10 @@ pub(crate) async fn run(client: &Client, command: AppCommand, output: Output) ->
             Ok(())
         }
         AppCommand::Update { app, change } => {
-            let AppChange {
-                visibility,
-                owner,
-                tags,
-            } = change;
-            let mut fields = Map::new();
-            if let Some(visibility) = visibility {
-                let visibility: &str = visibility.into();
-                fields.insert("visibility".to_owned(), json!(visibility));
-            }
-            if let Some(owner) = owner {
-                fields.insert("owner".to_owned(), json!(owner));
-            }
-            if let Some(tags) = tags {
-                fields.insert("tags".to_owned(), json!(without_empty(tags)));
-            }
             let path = path(client, &app).await?;
-            let request = client.request(Method::PATCH, &path).json(&fields);
+            let request = client
+                .request(Method::PATCH, &path)
+                .json(&fields_of(change));
             show(&answer(request.send().await?).await?, output);
             Ok(())
         }
@@ -128,6 +109,27 @@ pub(crate) async fn run(client: &Client, command: AppCommand, output: Output) ->
             Ok(())
         }
     }
+}
+
+/// The fields of an app that are to change.
+pub(crate) fn fields_of(change: AppChange) -> Map<String, Value> {
+    let AppChange {
+        visibility,
+        owner,
+        tags,
+    } = change;
+    let mut fields = Map::new();
+    if let Some(visibility) = visibility {
+        let visibility: &str = visibility.into();
+        fields.insert("visibility".to_owned(), json!(visibility));
+    }
+    if let Some(owner) = owner {
+        fields.insert("owner".to_owned(), json!(owner));
+    }
+    if let Some(tags) = tags {
+        fields.insert("tags".to_owned(), json!(without_empty(tags)));
+    }
+    fields
 }
 
 /// What one thinks of an app, with all its versions.
@@ -217,7 +219,7 @@ fn plain(name: &str) -> Option<&str> {
     is_plain.then_some(name)
 }
 
-fn show_all(all: &[Listed], output: Output) {
+pub(crate) fn show_all(all: &[Listed], output: Output) {
     print(output, &all, || {
         let likes: Vec<String> = all.iter().map(|listed| listed.likes.to_string()).collect();
         table(
@@ -247,7 +249,7 @@ fn show_all(all: &[Listed], output: Output) {
     });
 }
 
-fn show(version: &Version, output: Output) {
+pub(crate) fn show(version: &Version, output: Output) {
     print(output, version, || {
         let app = version.app.as_ref();
         let app = app.map_or_else(String::new, |app| format!("{} {}, ", app.name, app.version));

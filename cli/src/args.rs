@@ -10,6 +10,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) store: StoreArgs,
+    #[command(flatten)]
+    pub(crate) kube: KubeArgs,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -27,6 +29,25 @@ pub(crate) struct StoreArgs {
     /// How to print what was asked for.
     #[arg(long, short, global = true, value_enum, default_value_t)]
     pub(crate) output: Output,
+}
+
+/// The Kubernetes API in place of a store, for those who have a kubeconfig and no account.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Kubernetes")]
+pub(crate) struct KubeArgs {
+    /// Ask the Kubernetes API instead of a store: `app` (list, get, update, delete) and `instance` work without an account, as far as
+    /// the kubeconfig allows.
+    #[arg(long, global = true, env = "WAVESTORE_KUBE")]
+    pub(crate) kube: bool,
+    /// The kubeconfig. Default: as for kubectl.
+    #[arg(long, global = true, requires = "kube")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// The context in it. Default: the current one.
+    #[arg(long, global = true, requires = "kube")]
+    pub(crate) context: Option<String>,
+    /// The store's namespace. Default: the context's.
+    #[arg(long, short, global = true, requires = "kube")]
+    pub(crate) namespace: Option<String>,
 }
 
 /// How to print.
@@ -278,6 +299,9 @@ pub(crate) enum InstanceCommand {
         /// Size of its pod, one of the store's; without one, what the app asks for.
         #[arg(long)]
         size: Option<String>,
+        /// Whose it is, with --kube: a user name of the store.
+        #[arg(long)]
+        owner: Option<String>,
         /// Come back at once, and do not wait until the app is ready.
         #[arg(long)]
         no_wait: bool,

@@ -16,6 +16,27 @@ pub(crate) enum Error {
     /// A token that is none.
     #[error("this is no token of a store")]
     Token,
+    /// A command that the Kubernetes API alone cannot do.
+    #[error("this needs a store, and an account there")]
+    NeedsStore,
+    /// An instance of nobody.
+    #[error("nobody is named who is to own the instance")]
+    NoOwner,
+    /// An owner for a store, which knows its caller.
+    #[error("a store makes instances for whoever asks")]
+    OwnerNeedsKube,
+    /// No kubeconfig, or a broken one.
+    #[error("the kubeconfig cannot be used")]
+    Kubeconfig(#[from] kube::config::KubeconfigError),
+    /// The Kubernetes API said no, or nothing.
+    #[error("the Kubernetes API has not done it")]
+    Kube(#[from] kube::Error),
+    /// The Kubernetes API broke off a log.
+    #[error("the log broke off")]
+    Log(#[source] std::io::Error),
+    /// An instance that has no log.
+    #[error("the instance `{0}` has no pod")]
+    NoPod(String),
     /// Our own file of settings.
     #[error("could not {task} `{}`", file.display())]
     Settings {
@@ -105,9 +126,24 @@ impl Error {
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::NotSignedIn => Some(
-                "run `wavestore login https://<store>`, or set WAVESTORE_URL and WAVESTORE_TOKEN"
+                "run `wavestore login https://<store>`, or set WAVESTORE_URL and WAVESTORE_TOKEN; with a kubeconfig alone, add --kube"
                     .to_owned(),
             ),
+            Self::NeedsStore => Some(
+                "run it without --kube, after `wavestore login`; kubectl makes WaveApps of bundles, too".to_owned(),
+            ),
+            Self::NoOwner => Some("add --owner with a user name of the store".to_owned()),
+            Self::OwnerNeedsKube => Some("leave --owner out, or add --kube".to_owned()),
+            Self::Kubeconfig(_) => {
+                Some("name it with --kubeconfig, and see `kubectl config view`".to_owned())
+            }
+            Self::Kube(error) => {
+                let is_unknown = matches!(error, kube::Error::Api(status) if status.code == 404);
+                is_unknown.then(|| {
+                    "is it in this namespace? It is the context's unless --namespace names one".to_owned()
+                })
+            }
+            Self::NoPod(_) => Some("it may be suspended or asleep: see `wavestore --kube instance get`".to_owned()),
             Self::Address(_) => Some(
                 "write it as the browser shows it, such as https://store.example.com".to_owned(),
             ),
@@ -135,6 +171,7 @@ impl Error {
             Self::Slow { name } => Some(format!("look again with `wavestore app get {name}`")),
             Self::Settings { .. }
             | Self::File { .. }
+            | Self::Log(_)
             | Self::Print(_)
             | Self::Import { .. }
             | Self::Interrupted => None,

@@ -7,13 +7,13 @@ use clap_complete::Shell;
 
 use crate::args::Cli;
 use crate::error::Error;
-use crate::print::{note, print_raw};
+use crate::print::{note, print_piece};
 
 /// Prints what lets a shell complete the command.
 pub(crate) fn completion(shell: Shell) -> Result<(), Error> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "wavestore", &mut script);
-    print_raw(&script).map_err(Error::Print)
+    print_piece(&script).map(drop)
 }
 
 /// Writes the manual's pages.

@@ -6,13 +6,13 @@ use std::time::Duration;
 use indicatif::ProgressBar;
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::args::{InstanceCommand, Output, Visibility};
 use crate::client::{Client, answer, done};
 use crate::error::Error;
-use crate::print::{note, print, print_raw, table};
+use crate::print::{note, print, print_piece, table};
 
 /// How long we wait for an app to be ready: a first start may install for minutes.
 const PATIENCE: Duration = Duration::from_mins(15);
@@ -20,22 +20,57 @@ const PATIENCE: Duration = Duration::from_mins(15);
 /// How often we ask how far it is.
 const INTERVAL: Duration = Duration::from_secs(1);
 
+/// Whom to ask for instances: a store, or the Kubernetes API itself.
+pub(crate) trait Instances {
+    /// All that we manage.
+    async fn all(&self) -> Result<Vec<Instance>, Error>;
+    /// One of them.
+    async fn one(&self, name: &str) -> Result<Instance, Error>;
+    /// Makes one.
+    async fn create(&self, new: &New<'_>) -> Result<Instance, Error>;
+    /// Sets some fields of a spec.
+    async fn change(&self, name: &str, change: &Value) -> Result<Instance, Error>;
+    /// Deletes one.
+    async fn delete(&self, name: &str) -> Result<(), Error>;
+    /// Prints what its app has written, and writes.
+    async fn log(&self, name: &str, wanted: &LogWanted) -> Result<(), Error>;
+}
+
+/// An instance that is to be made.
+pub(crate) struct New<'a> {
+    pub(crate) app: &'a App,
+    pub(crate) name: Option<&'a str>,
+    pub(crate) visibility: Visibility,
+    pub(crate) size: Option<&'a str>,
+    /// Whose it is; a store makes it its caller's.
+    pub(crate) owner: Option<&'a str>,
+}
+
+/// Which part of a log is wanted.
+pub(crate) struct LogWanted {
+    pub(crate) follow: bool,
+    /// That of the container before, which has ended.
+    pub(crate) previous: bool,
+    /// How many of the last lines.
+    pub(crate) tail: u32,
+}
+
 /// An instance as the API tells it.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Instance {
     pub(crate) name: String,
-    app: App,
-    owner: String,
-    visibility: String,
-    suspended: bool,
+    pub(crate) app: App,
+    pub(crate) owner: String,
+    pub(crate) visibility: String,
+    pub(crate) suspended: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    size: Option<String>,
-    state: String,
-    ready: bool,
-    failing: bool,
+    pub(crate) size: Option<String>,
+    pub(crate) state: String,
+    pub(crate) ready: bool,
+    pub(crate) failing: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    detail: Option<String>,
+    pub(crate) detail: Option<String>,
     pub(crate) url: String,
 }
 
@@ -56,16 +91,71 @@ impl App {
     }
 }
 
+impl Instances for Client {
+    async fn all(&self) -> Result<Vec<Instance>, Error> {
+        self.list("instances", &[]).await
+    }
+
+    async fn one(&self, name: &str) -> Result<Instance, Error> {
+        self.get(&format!("instances/{name}")).await
+    }
+
+    async fn create(&self, new: &New<'_>) -> Result<Instance, Error> {
+        if new.owner.is_some() {
+            return Err(Error::OwnerNeedsKube);
+        }
+        let visibility: &str = new.visibility.into();
+        let mut object = json!({ "app": new.app, "visibility": visibility });
+        if let Some(name) = new.name {
+            object["name"] = json!(name);
+        }
+        if let Some(size) = new.size {
+            object["size"] = json!(size);
+        }
+        let request = self.request(Method::POST, "instances").json(&object);
+        answer(request.send().await?).await
+    }
+
+    async fn change(&self, name: &str, change: &Value) -> Result<Instance, Error> {
+        let request = self.request(Method::PATCH, &format!("instances/{name}"));
+        answer(request.json(change).send().await?).await
+    }
+
+    async fn delete(&self, name: &str) -> Result<(), Error> {
+        let request = self.request(Method::DELETE, &format!("instances/{name}"));
+        done(request.send().await?).await
+    }
+
+    /// An app may be silent for as long as it likes.
+    async fn log(&self, name: &str, wanted: &LogWanted) -> Result<(), Error> {
+        let query = [
+            ("follow", wanted.follow.to_string()),
+            ("previous", wanted.previous.to_string()),
+            ("tailLines", wanted.tail.to_string()),
+        ];
+        let request = self.patient(Method::GET, &format!("instances/{name}/logs"))?;
+        let mut response = request.query(&query).send().await?;
+        if !response.status().is_success() {
+            return done(response).await;
+        }
+        while let Some(piece) = response.chunk().await? {
+            if !print_piece(&piece)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
 pub(crate) async fn run(
-    client: &Client,
+    instances: &impl Instances,
     command: InstanceCommand,
     output: Output,
 ) -> Result<(), Error> {
     match command {
-        InstanceCommand::List => list(client, output).await,
+        InstanceCommand::List => list(instances, output).await,
         InstanceCommand::Get { name } => {
-            let instance: Instance = client.get(&format!("instances/{name}")).await?;
-            show(&instance, output);
+            show(&instances.one(&name).await?, output);
             Ok(())
         }
         InstanceCommand::Run {
@@ -74,35 +164,44 @@ pub(crate) async fn run(
             name,
             visibility,
             size,
+            owner,
             no_wait,
         } => {
-            let app = reference(&app, app_version)?;
-            let made = create(client, &app, name.as_deref(), visibility, size.as_deref()).await?;
+            let new = New {
+                app: &reference(&app, app_version)?,
+                name: name.as_deref(),
+                visibility,
+                size: size.as_deref(),
+                owner: owner.as_deref(),
+            };
+            let made = instances.create(&new).await?;
             note(format_args!("Made the instance {}", made.name));
             let made = if no_wait {
                 made
             } else {
-                ready(client, made).await?
+                ready(instances, made).await?
             };
             show(&made, output);
             Ok(())
         }
-        InstanceCommand::Status { name, no_wait } => status(client, &name, no_wait, output).await,
+        InstanceCommand::Status { name, no_wait } => {
+            status(instances, &name, no_wait, output).await
+        }
         InstanceCommand::Logs {
             name,
             follow,
             previous,
             tail,
         } => {
-            let query = [
-                ("follow", follow.to_string()),
-                ("previous", previous.to_string()),
-                ("tailLines", tail.to_string()),
-            ];
-            logs(client, &name, &query).await
+            let wanted = LogWanted {
+                follow,
+                previous,
+                tail,
+            };
+            instances.log(&name, &wanted).await
         }
         InstanceCommand::Open { name, no_browser } => {
-            let instance: Instance = client.get(&format!("instances/{name}")).await?;
+            let instance = instances.one(&name).await?;
             print(output, &instance, || instance.url.clone());
             if !no_browser {
                 open(&instance.url);
@@ -110,26 +209,31 @@ pub(crate) async fn run(
             Ok(())
         }
         InstanceCommand::Suspend { name } => {
-            change(client, &name, &json!({ "suspended": true }), output).await
+            change(instances, &name, &json!({ "suspended": true }), output).await
         }
         InstanceCommand::Resume { name } => {
-            change(client, &name, &json!({ "suspended": false }), output).await
+            change(instances, &name, &json!({ "suspended": false }), output).await
         }
         InstanceCommand::Upgrade { name, app_version } => {
             let change_of = json!({ "app": { "version": app_version } });
-            change(client, &name, &change_of, output).await
+            change(instances, &name, &change_of, output).await
         }
         InstanceCommand::Resize { name, size } => {
             let size = size.unwrap_or_default();
-            change(client, &name, &json!({ "size": size }), output).await
+            change(instances, &name, &json!({ "size": size }), output).await
         }
         InstanceCommand::Share { name, visibility } => {
             let visibility: &str = visibility.into();
-            change(client, &name, &json!({ "visibility": visibility }), output).await
+            change(
+                instances,
+                &name,
+                &json!({ "visibility": visibility }),
+                output,
+            )
+            .await
         }
         InstanceCommand::Delete { name } => {
-            let path = format!("instances/{name}");
-            done(client.request(Method::DELETE, &path).send().await?).await?;
+            instances.delete(&name).await?;
             note(format_args!(
                 "Deleted the instance {name}; it is gone in a moment"
             ));
@@ -138,8 +242,8 @@ pub(crate) async fn run(
     }
 }
 
-async fn list(client: &Client, output: Output) -> Result<(), Error> {
-    let all: Vec<Instance> = client.list("instances", &[]).await?;
+async fn list(instances: &impl Instances, output: Output) -> Result<(), Error> {
+    let all = instances.all().await?;
     print(output, &all, || {
         table(
             ["NAME", "APP", "VERSION", "OWNER", "VISIBILITY", "STATE"],
@@ -171,27 +275,8 @@ fn reference(app: &str, version: Option<String>) -> Result<App, Error> {
     })
 }
 
-pub(crate) async fn create(
-    client: &Client,
-    app: &App,
-    name: Option<&str>,
-    visibility: Visibility,
-    size: Option<&str>,
-) -> Result<Instance, Error> {
-    let visibility: &str = visibility.into();
-    let mut new = json!({ "app": app, "visibility": visibility });
-    if let Some(name) = name {
-        new["name"] = json!(name);
-    }
-    if let Some(size) = size {
-        new["size"] = json!(size);
-    }
-    let request = client.request(Method::POST, "instances").json(&new);
-    answer(request.send().await?).await
-}
-
 /// Waits until the app answers, telling of its phases.
-pub(crate) async fn ready(client: &Client, made: Instance) -> Result<Instance, Error> {
+pub(crate) async fn ready(instances: &impl Instances, made: Instance) -> Result<Instance, Error> {
     let waiting = ProgressBar::new_spinner();
     waiting.enable_steady_tick(Duration::from_millis(100));
     let start = Instant::now();
@@ -205,18 +290,23 @@ pub(crate) async fn ready(client: &Client, made: Instance) -> Result<Instance, E
         }
         waiting.set_message(now.state);
         tokio::time::sleep(INTERVAL).await;
-        now = client.get(&format!("instances/{}", now.name)).await?;
+        now = instances.one(&now.name).await?;
     }
     waiting.finish_and_clear();
     Ok(now)
 }
 
 /// Tells how far an instance is. One that nobody uses, or that is suspended, is as far as it comes.
-async fn status(client: &Client, name: &str, no_wait: bool, output: Output) -> Result<(), Error> {
+async fn status(
+    instances: &impl Instances,
+    name: &str,
+    no_wait: bool,
+    output: Output,
+) -> Result<(), Error> {
     let start = Instant::now();
     let mut told = String::new();
     loop {
-        let now: Instance = client.get(&format!("instances/{name}")).await?;
+        let now = instances.one(name).await?;
         let rests = matches!(now.state.as_str(), "Suspended" | "Asleep");
         if no_wait || now.ready || rests {
             show(&now, output);
@@ -234,27 +324,6 @@ async fn status(client: &Client, name: &str, no_wait: bool, output: Output) -> R
         }
         tokio::time::sleep(INTERVAL).await;
     }
-}
-
-/// Prints a log as it comes. An app may be silent for as long as it likes.
-pub(crate) async fn logs(
-    client: &Client,
-    name: &str,
-    query: &[(&str, String)],
-) -> Result<(), Error> {
-    let request = client.patient(Method::GET, &format!("instances/{name}/logs"))?;
-    let mut response = request.query(query).send().await?;
-    if !response.status().is_success() {
-        return done(response).await;
-    }
-    while let Some(piece) = response.chunk().await? {
-        match print_raw(&piece) {
-            // Whoever has read enough, such as `head`, has got what they wanted.
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
-            printed => printed.map_err(Error::Print)?,
-        }
-    }
-    Ok(())
 }
 
 /// Opens an address in a browser, where there is one; it is printed anyway.
@@ -276,14 +345,12 @@ fn open(url: &str) {
 }
 
 async fn change(
-    client: &Client,
+    instances: &impl Instances,
     name: &str,
-    change: &serde_json::Value,
+    change: &Value,
     output: Output,
 ) -> Result<(), Error> {
-    let request = client.request(Method::PATCH, &format!("instances/{name}"));
-    let changed: Instance = answer(request.json(change).send().await?).await?;
-    show(&changed, output);
+    show(&instances.change(name, change).await?, output);
     Ok(())
 }
 

@@ -6,6 +6,7 @@ mod args;
 mod audit;
 mod bundles;
 mod client;
+mod cluster;
 mod error;
 mod help;
 mod instances;
@@ -21,8 +22,9 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use args::{BundleCommand, Cli, Command};
+use args::{BundleCommand, Cli, Command, KubeArgs, Output};
 use client::Client;
+use cluster::Cluster;
 use error::Error;
 use settings::Settings;
 
@@ -48,6 +50,9 @@ async fn run(cli: Cli) -> Result<(), Error> {
         let settings = Settings::find(cli.store.url.as_deref(), cli.store.token.clone(), &file)?;
         Client::new(settings)
     };
+    if cli.kube.kube {
+        return by_kubeconfig(&cli.kube, cli.command, output).await;
+    }
     match cli.command {
         Command::Login { url } => sign_in::sign_in(&url, &file, output).await,
         Command::Completion { shell } => help::completion(shell),
@@ -66,5 +71,18 @@ async fn run(cli: Cli) -> Result<(), Error> {
         Command::Tag(command) => tags::run(&client()?, command, output).await,
         Command::Audit(args) => audit::run(&client()?, args, output).await,
         Command::Instance(command) => instances::run(&client()?, command, output).await,
+    }
+}
+
+/// What needs no store.
+async fn by_kubeconfig(kube: &KubeArgs, command: Command, output: Output) -> Result<(), Error> {
+    match command {
+        Command::App(command) => {
+            cluster::run_apps(&Cluster::connect(kube).await?, command, output).await
+        }
+        Command::Instance(command) => {
+            instances::run(&Cluster::connect(kube).await?, command, output).await
+        }
+        _ => Err(Error::NeedsStore),
     }
 }

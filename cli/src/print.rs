@@ -50,11 +50,15 @@ pub(crate) fn table<'a, const N: usize>(
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// Prints a piece of text as it is.
-pub(crate) fn print_raw(piece: &[u8]) -> std::io::Result<()> {
+/// Prints a piece of text as it is; answers whether anybody reads on.
+pub(crate) fn print_piece(piece: &[u8]) -> Result<bool, Error> {
     let mut stdout = std::io::stdout().lock();
-    stdout.write_all(piece)?;
-    stdout.flush()
+    match stdout.write_all(piece).and_then(|()| stdout.flush()) {
+        Ok(()) => Ok(true),
+        // Whoever has read enough, such as `head`, has got what they wanted.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Error::Print(error)),
+    }
 }
 
 /// Says something beside the result.

@@ -9,11 +9,14 @@ use crate::args::{Output, Trial, Visibility};
 use crate::bundles::{self, Published};
 use crate::client::{Client, done};
 use crate::error::Error;
-use crate::instances::{self, Instance};
+use crate::instances::{self, Instances as _, LogWanted, New};
 use crate::print::{note, print};
 
 /// How many of the last lines are shown of an app that does not come up.
 const LAST_LINES: u32 = 50;
+
+/// How many of the last lines of one that is followed.
+const FOLLOWED_LINES: u32 = 1000;
 
 /// How often we ask whether the instance is gone.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -66,8 +69,15 @@ async fn attempt(
     let published: Published = bundles::upload(client, packed, Visibility::Private).await?;
     traces.app = Some(published.name.clone());
     bundles::imported(client, published).await?;
-    let size = trial.size.as_deref();
-    let made = instances::create(client, &app, None, Visibility::Private, size).await?;
+    let made = client
+        .create(&New {
+            app: &app,
+            name: None,
+            visibility: Visibility::Private,
+            size: trial.size.as_deref(),
+            owner: None,
+        })
+        .await?;
     let name = made.name.clone();
     traces.instance = Some(name.clone());
     note(format_args!(
@@ -80,16 +90,24 @@ async fn attempt(
         }),
         Err(error) => {
             note(format_args!("The last lines of its log:"));
-            let query = [("tailLines", LAST_LINES.to_string())];
+            let wanted = LogWanted {
+                follow: false,
+                previous: false,
+                tail: LAST_LINES,
+            };
             // It may not have one yet.
-            let _ = instances::logs(client, &name, &query).await;
+            let _ = client.log(&name, &wanted).await;
             return Err(error);
         }
     }
     if trial.follow {
         note("Its log follows, until Ctrl-C.");
-        let query = [("follow", true.to_string())];
-        instances::logs(client, &name, &query).await?;
+        let wanted = LogWanted {
+            follow: true,
+            previous: false,
+            tail: FOLLOWED_LINES,
+        };
+        client.log(&name, &wanted).await?;
     }
     Ok(())
 }
@@ -97,10 +115,9 @@ async fn attempt(
 /// Takes away what a trial has made: the instance with its volumes, then the app.
 async fn remove(client: &Client, traces: &Traces) -> Result<(), Error> {
     if let Some(name) = &traces.instance {
-        let path = format!("instances/{name}");
-        unless_gone(done(client.request(Method::DELETE, &path).send().await?).await)?;
+        unless_gone(client.delete(name).await)?;
         for _ in 0..TIMES {
-            match client.get::<Instance>(&path).await {
+            match client.one(name).await {
                 Ok(_) => tokio::time::sleep(INTERVAL).await,
                 Err(error) => {
                     unless_gone(Err(error))?;

@@ -75,6 +75,21 @@ pub fn holds<'a>(
     found.is_some_and(|condition| condition.status == ConditionStatus::True.to_string())
 }
 
+/// Reasons of a Ready condition that is False because something is wrong, not because it takes time.
+const FAILURES: [&str; 5] = [
+    "AppFailed",
+    "AppNotFound",
+    "HelmFailed",
+    "ImagePullBackOff",
+    "Unschedulable",
+];
+
+/// Whether an instance that is not ready for this reason needs somebody to look after it.
+#[must_use]
+pub fn is_failure(reason: &str) -> bool {
+    FAILURES.contains(&reason)
+}
+
 /// Puts `new` among `conditions`, keeping the old transition time while the status stays the same.
 pub fn set_condition(conditions: &mut Vec<Condition>, mut new: Condition) {
     match conditions.iter_mut().find(|old| old.type_ == new.type_) {

@@ -19,7 +19,7 @@ pub use activity::report_interval;
 pub use alias::{WaveAlias, WaveAliasSpec, WaveAliasStatus};
 pub use app::{AppEnvironment, BundleSource, ConfigMapKey, WaveApp, WaveAppSpec, WaveAppStatus};
 pub use condition::{
-    ConditionStatus, ConditionType, condition, find_condition, holds, set_condition,
+    ConditionStatus, ConditionType, condition, find_condition, holds, is_failure, set_condition,
 };
 pub use contract::{
     APP_PORT, BUILD_AUDIENCE, BUILD_LABEL, BUNDLE_ANNOTATION, ENVIRONMENT_ANNOTATION, FINALIZER,

@@ -259,3 +259,84 @@ async fn somebody_looks_after_apps_and_aliases_from_a_terminal() -> Result<()> {
     sandbox.passed();
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_a_kubeconfig_alone_looks_after_apps_and_instances() -> Result<()> {
+    let sandbox = Sandbox::create("kubeconfig").await?;
+    let mut operator = sandbox.operator().start().await?;
+    sandbox.publish("hello", "alice").await?;
+    // Nobody is there to answer, and nobody knows the token.
+    let run = async |args: &[&str]| {
+        let args = [&["--kube", "--namespace", &sandbox.name][..], args].concat();
+        wavestore("http://127.0.0.1:9", "none", &args).await
+    };
+    let listed = json(&run(&["app", "list", "hello", "-o", "json"]).await?)?;
+    ensure!(listed[0]["app"]["version"] == "1.0.0", "{listed}");
+    let update = ["app", "update", "hello:1.0.0", "--visibility", "public"];
+    let updated = run(&[&update[..], &["-o", "json"]].concat()).await?;
+    ensure!(json(&updated)?["visibility"] == "Public", "{updated:?}");
+
+    let make = ["instance", "run", "hello:1.0.0", "--no-wait"];
+    let nobody = run(&make).await?;
+    ensure!(
+        !nobody.success && nobody.stderr.contains("--owner"),
+        "{nobody:?}"
+    );
+    let made = run(&[&make[..], &["--owner", "bob", "-o", "json"]].concat()).await?;
+    let made = json(&made)?;
+    let name = made["name"].as_str().context("a name")?;
+    ensure!(
+        name.starts_with("hello-") && made["owner"] == "bob",
+        "{made}"
+    );
+    let change = async |args: &[&str], field: &str, expected: Value| {
+        let changed = json(&run(&[args, &["-o", "json"]].concat()).await?)?;
+        ensure!(changed[field] == expected, "{args:?}: {changed}");
+        Ok(())
+    };
+    change(&["instance", "suspend", name], "state", "Suspended".into()).await?;
+    change(&["instance", "resume", name], "suspended", false.into()).await?;
+    let share = ["instance", "share", name, "all-users"];
+    change(&share, "visibility", "AllUsers".into()).await?;
+    eventually("what the operator says of it", async || {
+        let status = run(&["instance", "status", name, "--no-wait"]).await?;
+        ensure!(
+            status.success && status.stdout.contains(&format!("{name}.")),
+            "{status:?}"
+        );
+        Ok(())
+    })
+    .await?;
+    let logs = run(&["instance", "logs", name]).await?;
+    ensure!(
+        !logs.success && logs.stderr.contains("has no pod"),
+        "{logs:?}"
+    );
+    let table = run(&["instance", "list"]).await?;
+    ensure!(table.success && table.stdout.contains(name), "{table:?}");
+    let deleted = run(&["instance", "delete", name]).await?;
+    ensure!(deleted.success, "{deleted:?}");
+    sandbox.nothing_left(name).await?;
+    let unknown = run(&["instance", "get", name]).await?;
+    ensure!(
+        !unknown.success && unknown.stderr.contains("--namespace"),
+        "{unknown:?}"
+    );
+    let liked = run(&["app", "like", "hello"]).await?;
+    ensure!(
+        !liked.success && liked.stderr.contains("without --kube"),
+        "{liked:?}"
+    );
+    let deleted = run(&["app", "delete", "hello:1.0.0"]).await?;
+    ensure!(deleted.success, "{deleted:?}");
+    let apps = sandbox.api::<WaveApp>();
+    eventually("no app", async || {
+        let left = apps.get_opt("hello").await?;
+        ensure!(left.is_none(), "{left:?}");
+        Ok(())
+    })
+    .await?;
+    operator.terminate().await?;
+    sandbox.passed();
+    Ok(())
+}

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crds::{
     AppRef, ConditionType, INSTANCE_LABEL, Runtime, Visibility, WaveAlias, WaveAliasSpec, WaveApp,
-    WaveInstance, find_condition, holds,
+    WaveInstance, find_condition, holds, is_failure,
 };
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -19,15 +19,6 @@ use crate::proxy::upstream::UpstreamKey;
 
 /// Label by which an `EndpointSlice` names its service; a service is called like its instance.
 pub(super) const SERVICE_LABEL: &str = "kubernetes.io/service-name";
-
-/// Reasons of a Ready condition that is False because something is wrong, not because it takes time.
-const FAILURES: [&str; 5] = [
-    "AppFailed",
-    "AppNotFound",
-    "HelmFailed",
-    "ImagePullBackOff",
-    "Unschedulable",
-];
 
 /// The little that is kept of an object.
 #[derive(Debug, Clone, PartialEq)]
@@ -103,8 +94,7 @@ pub(super) fn read_instance(object: WaveInstance) -> Instance {
         last_activity: LastActivity(status.last_activity.map(|time| time.0)),
         phase: status.phase,
         ready,
-        failing: stalled
-            || unready.is_some_and(|condition| FAILURES.contains(&condition.reason.as_str())),
+        failing: stalled || unready.is_some_and(|condition| is_failure(&condition.reason)),
         message: unready
             .map(|condition| condition.message.clone())
             .filter(|message| !message.is_empty()),
