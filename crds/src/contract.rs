@@ -13,6 +13,10 @@ pub const INSTANCE_LABEL: &str = "wavestore.io/instance";
 /// store's settings of the day, and its pod starts again.
 pub const REDEPLOY_ANNOTATION: &str = "wavestore.io/redeploy";
 
+/// Annotation of a `WaveInstance` that says when it is to be deleted, such as `2026-01-01T12:00:00Z`. Until then it goes on as it
+/// is, and whoever takes the annotation away keeps it.
+pub const DELETE_AFTER_ANNOTATION: &str = "wavestore.io/delete-after";
+
 /// Port on which an instance's app answers, and the launcher before it.
 pub const APP_PORT: u16 = 10101;
 

@@ -6,10 +6,11 @@
 )]
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use kube::{CustomResource, KubeSchema};
+use k8s_openapi::jiff::Timestamp;
+use kube::{CustomResource, KubeSchema, ResourceExt};
 use serde::{Deserialize, Serialize};
 
-use crate::{AppRef, Visibility};
+use crate::{AppRef, DELETE_AFTER_ANNOTATION, Visibility};
 
 /// One running app. The spec is also the values of the chart `wave-instance`, key for key.
 #[derive(CustomResource, KubeSchema, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,6 +74,19 @@ pub struct WaveInstanceSpec {
     pub size: Option<String>,
 }
 
+impl WaveInstance {
+    /// When it is to be deleted, if somebody has said so by [`DELETE_AFTER_ANNOTATION`].
+    ///
+    /// # Errors
+    /// What stands there, when that is no time: then nobody knows when, and it stays.
+    pub fn delete_after(&self) -> Result<Option<Timestamp>, &str> {
+        let Some(said) = self.annotations().get(DELETE_AFTER_ANNOTATION) else {
+            return Ok(None);
+        };
+        said.parse().map(Some).map_err(|_| said.as_str())
+    }
+}
+
 /// What the operator did and saw.
 #[derive(KubeSchema, Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -124,4 +138,39 @@ pub fn normalize_values(values: &serde_json::Value) -> Result<WaveInstanceSpec, 
         }
     }
     serde_json::from_value(values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn when_an_instance_is_to_be_deleted_is_a_time_or_not_known() {
+        let noon = "2026-01-01T12:00:00Z".parse().expect("a time");
+        let cases = [
+            (None, Ok(None)),
+            (Some("2026-01-01T12:00:00Z"), Ok(Some(noon))),
+            (Some("2026-01-01T13:00:00+01:00"), Ok(Some(noon))),
+            // Of which place?
+            (Some("2026-01-01T12:00:00"), Err("2026-01-01T12:00:00")),
+            (Some("2026-01-01"), Err("2026-01-01")),
+            (Some("5m"), Err("5m")),
+            (Some("1767268800"), Err("1767268800")),
+            (Some("true"), Err("true")),
+            (Some(""), Err("")),
+        ];
+        for (said, expected) in cases {
+            let spec = WaveInstanceSpec {
+                app: AppRef::default(),
+                owner: "alice".to_owned(),
+                visibility: Visibility::Private,
+                suspended: false,
+                size: None,
+            };
+            let mut instance = WaveInstance::new("sales", spec);
+            instance.metadata.annotations =
+                said.map(|said| [(DELETE_AFTER_ANNOTATION.to_owned(), said.to_owned())].into());
+            assert_eq!(instance.delete_after(), expected, "{said:?}");
+        }
+    }
 }

@@ -25,12 +25,18 @@ pub(crate) enum Change {
 }
 
 impl Change {
-    /// When to look at the object again.
-    pub(crate) fn requeue(self) -> Action {
+    /// When to look at the object again, if not when it changes.
+    pub(crate) fn wait(self) -> Option<Duration> {
         match self {
-            Self::Made => Action::await_change(),
-            Self::Overtaken => Action::requeue(SOON),
+            Self::Made => None,
+            Self::Overtaken => Some(SOON),
         }
+    }
+
+    /// The same for a controller.
+    pub(crate) fn requeue(self) -> Action {
+        self.wait()
+            .map_or_else(Action::await_change, Action::requeue)
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod comparisons;
 mod context;
+mod deletion;
 mod drift;
 mod execute;
 mod idle;

@@ -11,6 +11,7 @@ use serde_json::json;
 use tracing::{error, info, warn};
 
 use super::context::Context;
+use super::deletion;
 use super::idle::{self, Scale, Use};
 use super::leftovers;
 use super::names;
@@ -27,7 +28,7 @@ use crate::helm::releases::{self, Release, Status};
 use crate::helm::{self, Resolved};
 
 /// When to look again after something has changed that a watch will show.
-const SOON: Duration = Duration::from_millis(300);
+pub(super) const SOON: Duration = Duration::from_millis(300);
 
 /// How long Helm may work before it is told what it does. It seldom needs as long, and what it has done is told anyhow.
 const UNTOLD: Duration = Duration::from_secs(5);
@@ -61,6 +62,7 @@ pub(super) async fn execute(
             Some(pending) => drop_pending(ctx, instance, pending, plan.reason).await,
             None => Ok(Done::Acted(SOON)),
         },
+        Action::Delete => deletion::delete(ctx, instance).await,
         Action::Uninstall => uninstall(ctx, instance, seen, plan).await,
         Action::Finish => finish(ctx, instance, seen).await,
         Action::Wait => Ok(Done::Rested(Some(

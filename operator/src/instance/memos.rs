@@ -26,6 +26,8 @@ pub(super) struct Memo {
     pub(super) compared: Option<Compared>,
     /// When it was used last, as the API server itself said when the instance seemed idle, and when we asked.
     idle: Option<(Timestamp, Instant)>,
+    /// What was told last of a deletion whose time cannot be read.
+    pub(super) unclear_deletion: Option<String>,
     /// Hash of the status that was written last.
     pub(super) written: Option<u64>,
 }

@@ -21,6 +21,10 @@ enum Event {
     /// Somebody creates the instance, or edits its spec: kubectl, GitOps or the web.
     Write(u8),
     Delete,
+    /// Somebody says that it is to be deleted after so many ticks.
+    DeleteAfter(u32),
+    /// Somebody takes that back.
+    Undo,
     /// Somebody removes the instance with its finalizer.
     TearOut,
     CliUpgrade(u8),
@@ -51,6 +55,8 @@ fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         2 => (0_u8..8).prop_map(Event::Write),
         1 => Just(Event::Delete),
+        1 => (0_u32..20).prop_map(Event::DeleteAfter),
+        2 => Just(Event::Undo),
         1 => Just(Event::TearOut),
         2 => (0_u8..8).prop_map(Event::CliUpgrade),
         1 => Just(Event::CliUninstall),
@@ -94,6 +100,8 @@ fn is_suspended(number: u8) -> bool {
 struct Instance {
     spec: u8,
     deleting: bool,
+    /// When it is to be deleted.
+    delete_at: Option<u32>,
     has_finalizer: bool,
 }
 
@@ -185,6 +193,16 @@ impl World {
                     self.instance = self.instance.take().filter(|_| !gone);
                 }
             }
+            Event::DeleteAfter(ticks) => {
+                if let Some(instance) = &mut self.instance {
+                    instance.delete_at = Some(self.clock + ticks);
+                }
+            }
+            Event::Undo => {
+                if let Some(instance) = &mut self.instance {
+                    instance.delete_at = None;
+                }
+            }
             Event::TearOut => self.instance = None,
             Event::CliUpgrade(number) => self.start(false, Verb::Apply(number)),
             Event::CliUninstall => self.start(false, Verb::Uninstall),
@@ -229,6 +247,7 @@ impl World {
         self.instance = Some(Instance {
             spec: number,
             deleting: false,
+            delete_at: None,
             has_finalizer: false,
         });
     }
@@ -438,6 +457,7 @@ impl World {
         };
         Observed {
             deleting: instance.deleting,
+            due: instance.delete_at.is_some_and(|at| at <= self.clock),
             spec: spec(instance.spec),
             app: AppState::Runnable,
             release: record.map(|record| Release {
@@ -543,6 +563,16 @@ impl World {
                     self.records.pop();
                 }
             }
+            Action::Delete => {
+                // Only the very version that was looked at.
+                if let Some(instance) = &mut self.instance
+                    && *instance == seen
+                {
+                    let is_due = instance.delete_at.is_some_and(|at| at <= self.clock);
+                    assert!(is_due, "an undo is lost");
+                    instance.deleting = true;
+                }
+            }
             Action::Uninstall => {
                 let status = self.operator.record.as_ref().map(|record| record.status);
                 assert!(
@@ -621,6 +651,8 @@ impl World {
             return;
         };
         assert!(!instance.deleting, "never deleted: {self:#?}");
+        let is_due = instance.delete_at.is_some_and(|at| at <= self.clock);
+        assert!(!is_due, "not deleted in time: {self:#?}");
         let record = latest.unwrap_or_else(|| panic!("no release: {self:#?}"));
         assert_eq!(record.status, Status::Deployed, "{self:#?}");
         assert_eq!(record.spec, instance.spec, "{self:#?}");

@@ -10,6 +10,7 @@ use kube::ResourceExt;
 use tokio::time::Instant;
 
 use super::context::Context;
+use super::deletion::Deletion;
 use super::drift;
 use super::idle::{self, Rest, Use};
 use super::plan::{AppState, Objects, Observed};
@@ -83,6 +84,8 @@ pub(super) struct Seen {
     pub(super) observed: Observed,
     pub(super) app: Option<AppEntry>,
     pub(super) deployment: Option<DeploymentSeen>,
+    /// Whether it is to be deleted, and when.
+    pub(super) deletion: Deletion,
     /// Whether it is in use.
     pub(super) used: Use,
     pub(super) pods: Pods,
@@ -132,11 +135,8 @@ pub(super) fn observe(ctx: &Context, instance: &WaveInstance) -> Seen {
         .as_ref()
         .filter(|compared| Some(&compared.fingerprint) == fingerprint.as_ref())
         .map(|compared| compared.drift.clone());
-    let known = instance
-        .status
-        .as_ref()
-        .and_then(|status| status.release.as_ref())
-        .and_then(|release| release.objects.as_ref());
+    let status = instance.status.as_ref();
+    let known = status.and_then(|status| status.release.as_ref()?.objects.as_ref());
     let made = memo.made.map(|(revision, _)| revision);
     let just_made = memo.compared.is_none()
         && made.is_some()
@@ -180,10 +180,12 @@ pub(super) fn observe(ctx: &Context, instance: &WaveInstance) -> Seen {
         && deployment.is_some_and(|deployment| deployment.replicas == 0)
         && content.is_some_and(|content| lacks_environment(content, app.as_ref()));
     let has_turn = rollout.has_turn(Instant::now());
+    let deletion = Deletion::of(instance, Timestamp::now());
     let used = used(instance, app.as_ref());
     let over_limit = over_limit(ctx, instance, content, app.as_ref());
     let observed = Observed {
         deleting,
+        due: deletion == Deletion::Due,
         spec: instance.spec.clone(),
         app: app_state(app.as_ref(), instance.spec.size.as_deref()),
         release,
@@ -208,6 +210,7 @@ pub(super) fn observe(ctx: &Context, instance: &WaveInstance) -> Seen {
         observed,
         app,
         deployment,
+        deletion,
         used,
         pods: Pods::of(&pods),
         failed,

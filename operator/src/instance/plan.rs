@@ -19,6 +19,8 @@ use crate::helm::releases::{CHART, Release, Status};
 pub(crate) struct Observed {
     /// The instance is being deleted.
     pub(crate) deleting: bool,
+    /// The time has come at which it is to be deleted.
+    pub(crate) due: bool,
     /// What is wanted.
     pub(crate) spec: WaveInstanceSpec,
     /// Whether the app can be run.
@@ -104,6 +106,8 @@ pub(crate) enum Action {
         /// That revision.
         revision: u32,
     },
+    /// Delete the instance, as anybody would who wants it gone now.
+    Delete,
     /// `helm uninstall`.
     Uninstall,
     /// Drop the finalizer: nothing is left.
@@ -159,6 +163,8 @@ pub(crate) enum Reason {
     CacheBehind,
     /// An uninstallation stopped in the middle.
     StaleUninstall,
+    /// Nobody has taken back in time that the instance is to be deleted.
+    DeletionDue,
     /// The instance is deleted.
     Deleted,
     /// Nothing is left of the release.
@@ -193,6 +199,7 @@ impl Reason {
             Self::ReleaseAbsent
             | Self::SpecChanged
             | Self::Redeploy
+            | Self::DeletionDue
             | Self::Deleted
             | Self::ObjectsChanged
             | Self::Suspended
@@ -230,6 +237,9 @@ impl Observed {
 pub(crate) fn plan(seen: &Observed) -> Plan {
     if seen.deleting {
         plan_absent(seen)
+    } else if seen.due {
+        // Whatever its release is like: what follows is what follows any deletion.
+        to(Action::Delete, Reason::DeletionDue)
     } else {
         plan_present(seen)
     }

@@ -8,6 +8,7 @@ use futures::future::BoxFuture;
 use futures::stream::{self, FuturesUnordered};
 use futures::{FutureExt, StreamExt};
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::jiff::Timestamp;
 use kube::api::Api;
 use kube::runtime::controller::{self, Action};
 use kube::runtime::reflector::ObjectRef;
@@ -17,6 +18,7 @@ use tokio::time::Instant;
 use tracing::{Instrument, Span, debug, error_span, field, info, warn};
 
 use super::context::Context;
+use super::deletion::{self, Deletion};
 use super::drift;
 use super::execute::{Done, execute};
 use super::idle::Use;
@@ -132,7 +134,13 @@ fn error_policy(instance: &WaveInstance, error: &Error, ctx: &Context) -> Action
         "Could not reconcile instance {name}, try {}",
         failed.times
     );
-    Action::requeue(failed.wait(Instant::now()))
+    let wait = failed.wait(Instant::now());
+    // Who fails in something else is deleted in time; who fails in that waits, too.
+    let left = match Deletion::of(instance, Timestamp::now()) {
+        Deletion::In(left) => Some(left),
+        Deletion::Due | Deletion::Unasked | Deletion::Unclear(_) => None,
+    };
+    Action::requeue(left.map_or(wait, |left| left.min(wait)))
 }
 
 /// One reconciliation, measured; every line that it logs names the instance.
@@ -145,18 +153,22 @@ async fn reconcile(instance: Arc<WaveInstance>, ctx: Arc<Context>) -> Result<Act
         release.revision = field::Empty,
     );
     let mut measured = ctx.metrics.reconcile(Controller::Instance);
-    let result = step(instance, ctx.clone(), &mut measured)
+    let result = step(instance.clone(), ctx.clone(), &mut measured)
         .instrument(span)
         .await;
     measured.end(&result);
-    result
+    // Whatever else it waits for.
+    let deletion = Deletion::of(&instance, Timestamp::now()).wait();
+    let wait = result?.into_iter().chain(deletion).min();
+    Ok(wait.map_or_else(Action::await_change, Action::requeue))
 }
 
+/// Does the next step; answers when to look again, if not when something changes.
 async fn step(
     instance: Arc<WaveInstance>,
     ctx: Arc<Context>,
     measured: &mut Reconciliation<'_>,
-) -> Result<Action, Error> {
+) -> Result<Option<Duration>, Error> {
     tokio::select! {
         () = ctx.world.synced() => {}
         () = ctx.stop.cancelled() => return Err(Error::Stopping),
@@ -166,10 +178,10 @@ async fn step(
     let deleting = instance.metadata.deletion_timestamp.is_some();
     if !finalizer::has(&*instance, FINALIZER) {
         if deleting {
-            return Ok(Action::await_change());
+            return Ok(None);
         }
         let added = finalizer::add(&api, &*instance, FINALIZER).await?;
-        return Ok(added.requeue());
+        return Ok(added.wait());
     }
 
     let mut instance = instance;
@@ -181,7 +193,7 @@ async fn step(
         if plan.action == plan::Action::Verify {
             if is_compared {
                 // They change while we look.
-                return Ok(Action::requeue(PHASE_INTERVAL));
+                return Ok(Some(PHASE_INTERVAL));
             }
             if plan.reason.can_wait() {
                 // Before the look, or Helm could come to rest in between, and nobody would call.
@@ -193,7 +205,7 @@ async fn step(
             }
             // After an upgrade all of them are to be compared.
             let Some(_turn) = ctx.comparisons.turn(&name) else {
-                return Ok(Action::requeue(CALL));
+                return Ok(Some(CALL));
             };
             compare(&ctx, &instance, &seen).await?;
             is_compared = true;
@@ -207,7 +219,7 @@ async fn step(
             let spare = ctx.helm.slot_to_spare();
             if spare.is_none() {
                 ctx.metrics.postponed(&name, true);
-                return Ok(Action::requeue(delay(2, random())));
+                return Ok(Some(delay(2, random())));
             }
             spare
         } else {
@@ -218,7 +230,7 @@ async fn step(
         };
         match ctx.latest(&instance) {
             Some(latest) => instance = latest,
-            None => return Ok(Action::await_change()),
+            None => return Ok(None),
         }
     };
     if let Some(release) = seen.release() {
@@ -227,22 +239,21 @@ async fn step(
     debug!(plan.action = ?plan.action, plan.reason = %plan.reason, "Planned");
     ctx.metrics.postponed(&name, false);
     ctx.metrics.planned(plan);
+    deletion::tell_unclear(&ctx, &instance, &seen.deletion).await;
     let done = execute(&ctx, &instance, &seen, plan).await?;
     drop(slot);
-    let requeue = match done {
+    let wait = match done {
         Done::Acted(after) => Some(after),
         Done::Finished => None,
         Done::Failed => {
             measured.helm_failed();
             ctx.settings.rollout.failed(&name);
             let seen = observe(&ctx, &instance);
-            let wait = seen
-                .failed
-                .as_ref()
-                .map(|failed| failed.wait(Instant::now()));
             let verdict = status::run_failed(&seen);
             ctx.publish(&instance, &seen, &verdict).await?;
-            wait
+            seen.failed
+                .as_ref()
+                .map(|failed| failed.wait(Instant::now()))
         }
         Done::Rested(after) => {
             let told = publish(&ctx, &instance, seen, plan).await?;
@@ -250,7 +261,7 @@ async fn step(
         }
     };
     ctx.errors.clear(&name);
-    Ok(requeue.map_or_else(Action::await_change, Action::requeue))
+    Ok(wait)
 }
 
 /// Compares the objects with what the release has rendered, and remembers what is different.
@@ -361,6 +372,7 @@ fn needs_helm(plan: Plan) -> bool {
         plan::Action::Verify
         | plan::Action::Scale(_)
         | plan::Action::DropPending { .. }
+        | plan::Action::Delete
         | plan::Action::Finish
         | plan::Action::Wait
         | plan::Action::Block

@@ -107,7 +107,13 @@ pub(super) fn verdict_of_plan(plan: Plan, seen: &Seen, namespace: &str) -> Optio
     let moving = |message: String| told(State::Reconciling, message);
     let stalled = |message: String| told(State::Stalled, message);
     match (plan.action, plan.reason) {
-        (Action::Nothing | Action::Verify | Action::Scale(Scale::Suspend | Scale::Sleep), _)
+        (
+            Action::Nothing
+            | Action::Verify
+            | Action::Delete
+            | Action::Scale(Scale::Suspend | Scale::Sleep),
+            _,
+        )
         | (_, Reason::CacheBehind | Reason::ReleaseGone) => None,
         (Action::Block, Reason::AppNotFound) => moving(format!(
             "there is no app `{app}` in namespace `{namespace}` (hint: see `kubectl get waveapps --namespace {namespace}`)"

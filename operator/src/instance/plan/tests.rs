@@ -20,6 +20,7 @@ fn spec() -> WaveInstanceSpec {
 fn nothing() -> Observed {
     Observed {
         deleting: false,
+        due: false,
         spec: spec(),
         app: AppState::Runnable,
         release: None,
@@ -79,6 +80,10 @@ fn deleted(seen: Observed) -> Observed {
         deleting: true,
         ..seen
     }
+}
+
+fn due(seen: Observed) -> Observed {
+    Observed { due: true, ..seen }
 }
 
 fn other_chart() -> Observed {
@@ -642,6 +647,45 @@ fn plan_answers_every_observed_state() {
             deleted(holding(S::Deployed, Err("no".to_owned()))),
             A::Block,
             R::UnreadableRelease,
+        ),
+        (
+            "to be deleted, and the time has come",
+            due(seen(S::Deployed)),
+            A::Delete,
+            R::DeletionDue,
+        ),
+        (
+            "to be deleted before it was ever installed",
+            due(nothing()),
+            A::Delete,
+            R::DeletionDue,
+        ),
+        (
+            "to be deleted while it sleeps and is visited",
+            due(scaled(seen(S::Deployed), Scale::Wake)),
+            A::Delete,
+            R::DeletionDue,
+        ),
+        (
+            "to be deleted while somebody else upgrades, and our last run failed",
+            due(early(Observed {
+                cache_behind: true,
+                ..seen(S::PendingUpgrade)
+            })),
+            A::Delete,
+            R::DeletionDue,
+        ),
+        (
+            "to be deleted, release of another chart",
+            due(other_chart()),
+            A::Delete,
+            R::DeletionDue,
+        ),
+        (
+            "to be deleted, and somebody was faster",
+            deleted(due(seen(S::Deployed))),
+            A::Uninstall,
+            R::Deleted,
         ),
     ];
     for (name, observed, action, reason) in cases {
