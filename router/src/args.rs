@@ -84,6 +84,9 @@ pub struct Args {
     /// How long somebody stays signed in, however much they do.
     #[arg(long, env = "WAVESTORE_SESSION_LIFETIME", default_value = "12h", value_parser = parse_duration)]
     pub session_lifetime: Duration,
+    /// For how long the deletion of an instance on the store's pages can be undone; with `0s` it is deleted at once.
+    #[arg(long, env = "WAVESTORE_INSTANCE_UNDO", default_value = "60s", value_parser = parse_duration)]
+    pub instance_undo: Duration,
     /// How long the audit trail goes back.
     #[arg(long, env = "WAVESTORE_KEEP_AUDIT", default_value = "180d", value_parser = parse_duration)]
     pub keep_audit: Duration,

@@ -163,6 +163,12 @@ pub(crate) enum Error {
     /// A size that the store does not have.
     #[error("there is no size `{0}` in this store")]
     NoSize(String),
+    /// Not a time at which an instance can be deleted.
+    #[error("`{0}` is no time to come")]
+    BadDeletionTime(String),
+    /// What is to be undone has begun.
+    #[error("the instance is being deleted, and nothing brings it back")]
+    BeingDeleted,
     /// An app whose bundle the operator has not read, or cannot.
     #[error("the app `{0}` is not ready to be run")]
     AppNotReady(AppRef),
@@ -393,6 +399,7 @@ impl Error {
             Self::NameTaken(_)
             | Self::EnvironmentExists
             | Self::InstanceNameTaken(_)
+            | Self::BeingDeleted
             | Self::AppNotReady(_)
             | Self::NoLog
             | Self::AppExists(_)
@@ -414,6 +421,7 @@ impl Error {
             Self::Changed => StatusCode::PRECONDITION_FAILED,
             Self::NoApp(_)
             | Self::NoSize(_)
+            | Self::BadDeletionTime(_)
             | Self::NoOwner(_)
             | Self::NoInstance(_)
             | Self::SecretScopeUnclear
@@ -511,6 +519,10 @@ impl Error {
             Self::AppExists(_) => Some("raise `Version` in app.toml"),
             Self::AppInUse(_) => Some("delete them first, or ask their owners"),
             Self::NoSize(_) => Some("choose one of those that the app's page offers, or none"),
+            Self::BadDeletionTime(_) => {
+                Some("write one such as `2026-01-01T12:00:00Z`; DELETE deletes at once")
+            }
+            Self::BeingDeleted => Some("make a new one of the same app when it is gone"),
             Self::NoApp(_) => Some("choose one of the apps on the store's first page"),
             Self::KeyReused => Some("send a new key with a new request"),
             Self::NoLog => {
@@ -646,6 +658,8 @@ impl Error {
             | Self::AppInUse(_)
             | Self::NoApp(_)
             | Self::NoSize(_)
+            | Self::BadDeletionTime(_)
+            | Self::BeingDeleted
             | Self::NoOwner(_)
             | Self::NoInstance(_)
             | Self::KeyReused

@@ -96,14 +96,32 @@ where
     /// # Errors
     /// [`Error::Overtaken`] when it is not, or [`Error::KubernetesRefused`] with the reason.
     pub(crate) async fn change(&self, seen: &K, spec: Value) -> Result<K, Error> {
+        self.patch(seen, json!({ "spec": spec })).await
+    }
+
+    /// The same, with annotations.
+    ///
+    /// # Errors
+    /// The same.
+    pub(crate) async fn change_with_annotations(
+        &self,
+        seen: &K,
+        spec: Value,
+        annotations: Value,
+    ) -> Result<K, Error> {
+        let metadata = json!({ "annotations": annotations });
+        self.patch(seen, json!({ "spec": spec, "metadata": metadata }))
+            .await
+    }
+
+    async fn patch(&self, seen: &K, mut patch: Value) -> Result<K, Error> {
         let params = PatchParams {
             field_manager: Some(FIELD_MANAGER.to_owned()),
             ..PatchParams::default()
         };
-        let patch = Patch::Merge(json!({
-            "metadata": { "uid": seen.uid(), "resourceVersion": seen.resource_version() },
-            "spec": spec,
-        }));
+        patch["metadata"]["uid"] = json!(seen.uid());
+        patch["metadata"]["resourceVersion"] = json!(seen.resource_version());
+        let patch = Patch::Merge(patch);
         ask(self.0.patch(&seen.name_any(), &params, &patch)).await
     }
 

@@ -119,6 +119,7 @@ async fn run(args: Args) -> Result<(), StartError> {
         admin_name,
         admin_password_file,
         session_lifetime,
+        instance_undo,
         keep_audit,
         tls_certificate,
         tls_key,
@@ -229,6 +230,7 @@ async fn run(args: Args) -> Result<(), StartError> {
         (
             sign_in,
             Rates::new(NonZeroU32::new(api_requests_per_minute)),
+            instance_undo,
         ),
         tunnels.clone(),
         reporter.clone(),
@@ -359,7 +361,7 @@ impl Core {
         front: Front,
         catalog: Catalog,
         (sessions, bearers): (Sessions, Arc<Bearers>),
-        (sign_in, rates): (SignIn, Rates),
+        (sign_in, rates, undo): (SignIn, Rates, Duration),
         tunnels: Arc<Tunnels>,
         reporter: Arc<Reporter>,
     ) -> Arc<Gateway> {
@@ -386,6 +388,7 @@ impl Core {
             bearers: bearers.clone(),
             rates,
             sign_in,
+            undo,
             logs: logs.clone(),
             namespace: self.namespace.clone(),
         };

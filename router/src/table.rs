@@ -58,6 +58,8 @@ pub(crate) struct Route {
     pub suspended: bool,
     /// The size that its spec says.
     pub size: Option<String>,
+    /// When it is to be deleted, as long as that can be taken back.
+    pub delete_after: Option<Timestamp>,
     /// When its deletion began, if it has.
     pub deleted: Option<Timestamp>,
     /// How long it may be unused before it is put to sleep; none when it never is.
@@ -105,6 +107,7 @@ impl Route {
             ready,
             failing,
             message,
+            delete_after,
             deleted,
         } = instance.clone();
         let Live {
@@ -130,6 +133,7 @@ impl Route {
             message,
             suspended,
             size,
+            delete_after,
             deleted,
             idle_timeout: app.and_then(|app| app.idle_timeout),
             upstreams,
@@ -182,6 +186,7 @@ impl Route {
             message: None,
             suspended: false,
             size: None,
+            delete_after: None,
             deleted: None,
             idle_timeout: None,
             upstreams: Vec::new(),

@@ -26,5 +26,6 @@ mod sign_in;
 mod sockets;
 mod strangers;
 mod tags;
+mod undo;
 mod visits;
 mod waking;

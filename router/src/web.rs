@@ -142,6 +142,8 @@ pub(crate) struct Store {
     pub rates: Rates,
     /// How people sign in.
     pub sign_in: SignIn,
+    /// For how long the deletion of an instance by a page can be undone.
+    pub undo: Duration,
     /// Namespace of the store, for the commands that cards show.
     pub namespace: String,
 }
@@ -543,8 +545,13 @@ fn to_sign_in(endpoint: Endpoint, call: &Call) -> Result<Reply, Error> {
 
 /// Shows a page again that tells what a form has done.
 fn back_to(path: &str, done: pages::Done) -> Result<Reply, Error> {
+    redirect(StatusCode::SEE_OTHER, &telling(path, done))
+}
+
+/// Address of a page that tells what a form has done.
+fn telling(path: &str, done: pages::Done) -> String {
     let joint = if path.contains('?') { '&' } else { '?' };
-    redirect(StatusCode::SEE_OTHER, &format!("{path}{joint}done={done}"))
+    format!("{path}{joint}done={done}")
 }
 
 /// Refuses forms that another site's page sends, or that no browser sends.
@@ -577,6 +584,7 @@ async fn home(store: &Store, visitor: &Visitor, call: &Call) -> Result<Reply, Er
         &signed_in.viewer,
         (&query, found),
         (&snapshot, &tags.0),
+        store.undo,
         call.news(),
     );
     page.reply().map(|page| page.map(Into::into))

@@ -14,6 +14,18 @@
     set(button, suspended ? "Resume" : "Suspend");
     button.setAttribute("aria-label", `${button.textContent} ${row.dataset.instance}`);
   };
+  // When it will be deleted, and what can be done about that, follow who asks for it or takes it back, here or elsewhere.
+  const part = (row, at) => {
+    const notice = row.querySelector(".deletion");
+    if (!notice) return;
+    notice.hidden = !at;
+    const time = notice.querySelector("time");
+    if (at && time.dateTime !== at) {
+      time.dateTime = at;
+      set(time, new Date(at).toLocaleString());
+    }
+    for (const form of row.querySelectorAll(".undo")) form.hidden = !at;
+  };
   const show = (row, now) => {
     const pill = row.querySelector(".pill");
     set(pill, now ? now.state : "Gone");
@@ -23,6 +35,7 @@
     set(detail, now?.detail ?? "");
     detail.hidden = !now?.detail;
     detail.classList.toggle("bad", Boolean(now?.failing));
+    part(row, now?.deleteAfter);
     if (now) turn(row, now.suspended);
   };
   let failures = 0;

@@ -52,6 +52,7 @@ pub(super) struct Instance {
     pub(super) ready: bool,
     pub(super) failing: bool,
     pub(super) message: Option<String>,
+    pub(super) delete_after: Option<Timestamp>,
     pub(super) deleted: Option<Timestamp>,
 }
 
@@ -77,13 +78,18 @@ pub(super) struct Slice {
 
 /// Keeps what the router needs of an instance.
 pub(super) fn read_instance(object: WaveInstance) -> Instance {
+    let deleted = object.metadata.deletion_timestamp.as_ref();
+    let deleted = deleted.map(|time| time.0);
+    // Of a time that cannot be read the operator tells.
+    let delete_after = object.delete_after().ok().flatten();
     let status = object.status.unwrap_or_default();
     let condition = find_condition(&status.conditions, ConditionType::Ready);
     let ready = holds(&status.conditions, ConditionType::Ready);
     let unready = condition.filter(|_| !ready);
     let stalled = holds(&status.conditions, ConditionType::Stalled);
     Instance {
-        deleted: object.metadata.deletion_timestamp.map(|time| time.0),
+        delete_after: delete_after.filter(|_| deleted.is_none()),
+        deleted,
         uid: object.metadata.uid.unwrap_or_default(),
         created: object.metadata.creation_timestamp.map(|time| time.0),
         app: object.spec.app,

@@ -10,7 +10,7 @@ use super::test_store::{PASSWORD, TestStore};
 const AUDIT: &str = "/api/v1/audit";
 
 /// Who did what to what, the latest first.
-async fn trail(store: &TestStore) -> Vec<String> {
+pub(super) async fn trail(store: &TestStore) -> Vec<String> {
     let entries = store.catalog.audit(&AuditQuery::default(), 100).await;
     let deeds = entries.expect("read").into_iter().map(|entry| entry.deed);
     deeds

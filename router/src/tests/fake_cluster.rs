@@ -428,16 +428,26 @@ impl Objects {
             return Ok((StatusCode::OK, self.put(kind, body.clone())));
         }
         merge(&mut found["spec"], &body["spec"]);
+        if let Some(annotations) = body["metadata"].get("annotations") {
+            merge(&mut found["metadata"]["annotations"], annotations);
+        }
         Ok((StatusCode::OK, self.put(kind, found)))
     }
 }
 
-/// RFC 7396, without the removal of fields.
+/// RFC 7396.
 fn merge(target: &mut Value, patch: &Value) {
     match patch {
         Value::Object(fields) => {
+            if !target.is_object() {
+                *target = json!({});
+            }
             for (name, value) in fields {
-                merge(&mut target[name.as_str()], value);
+                if !value.is_null() {
+                    merge(&mut target[name.as_str()], value);
+                } else if let Some(target) = target.as_object_mut() {
+                    target.remove(name);
+                }
             }
         }
         other => *target = other.clone(),

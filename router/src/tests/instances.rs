@@ -474,7 +474,7 @@ async fn a_token_needs_its_scope_and_a_session_its_own_page() {
 }
 
 /// What an answer's page says, and its status.
-async fn page(answer: Response) -> (u16, String) {
+pub(super) async fn page(answer: Response) -> (u16, String) {
     let status = answer.status().as_u16();
     (status, answer.text().await.expect("a page"))
 }
@@ -618,7 +618,8 @@ async fn forms_change_and_delete_an_instance() {
         words.contains("Only its owner changes who may enter"),
         "{words}"
     );
-    let answer = alice.submit(&format!("{here}/delete"), &[]).await;
+    let now = [("now", "true")];
+    let answer = alice.submit(&format!("{here}/delete"), &now).await;
     assert_eq!(answer.headers()[header::LOCATION], "/?done=deleted");
     assert_eq!(store.cluster.instance("private"), None);
     let (_, words) = page(alice.open(&store.store("/?done=deleted")).await).await;

@@ -46,6 +46,9 @@ use crate::web::{Rates, Store, Uploads};
 /// The password of every account.
 pub(super) const PASSWORD: &str = "correct horse";
 
+/// For how long a deletion can be undone.
+const UNDO: Duration = Duration::from_mins(1);
+
 /// Largest body of a request.
 pub(super) const MAX_BODY: u64 = 4 * 1024 * 1024;
 
@@ -172,6 +175,7 @@ impl TestStore {
             tags: Tags::new(catalog.clone()),
             rates: Rates::new(requests),
             sign_in: SignIn::new(catalog.clone(), lifetime, None).expect("random bytes"),
+            undo: UNDO,
             logs: PodLogs::new(cluster.client.clone(), "wavestore"),
             namespace: "wavestore".to_owned(),
         };

@@ -1,10 +1,13 @@
 //! What people do with instances, by pages and by the API alike: each act is put before the policy with the instance as the
 //! Kubernetes API has it, and ends there.
 
+use std::time::Duration;
+
 use catalog::Thing;
-use crds::{AppRef, Visibility, WaveInstance, WaveInstanceSpec};
+use crds::{AppRef, DELETE_AFTER_ANNOTATION, Visibility, WaveInstance, WaveInstanceSpec};
+use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -56,6 +59,21 @@ pub(super) struct Change {
     /// The size of its pod; an empty one stands for none, which is what the app asks for.
     #[serde(default)]
     pub size: Option<String>,
+    /// When it is to be deleted. An empty one stands for no time: it is kept.
+    #[serde(default)]
+    #[schemars(schema_with = "time_or_none")]
+    pub delete_after: Option<String>,
+}
+
+/// A time, nothing, or no change.
+fn time_or_none(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "anyOf": [
+            { "type": "string", "format": "date-time" },
+            { "type": "string", "maxLength": 0 },
+            { "type": "null" },
+        ],
+    })
 }
 
 /// Another version of an instance's app.
@@ -214,12 +232,21 @@ pub(super) async fn change(
     again(|| async move {
         let found = find(store, visitor, name).await?;
         if_match.check(&found)?;
-        let spec = changed_fields(store, visitor, &found, change)?;
-        if spec.is_empty() {
-            return Ok(found);
-        }
-        let fields = Value::Object(spec);
-        let changed = store.instances.change(&found, fields.clone()).await?;
+        let mut fields = changed_fields(store, visitor, &found, change)?;
+        let spec = Value::Object(fields.clone());
+        let changed = match changed_deletion(&found, change, Timestamp::now())? {
+            Some(at) => {
+                let annotations = json!({ DELETE_AFTER_ANNOTATION: at });
+                fields.insert("deleteAfter".to_owned(), at);
+                let instances = &store.instances;
+                instances
+                    .change_with_annotations(&found, spec, annotations)
+                    .await?
+            }
+            None if fields.is_empty() => return Ok(found),
+            None => store.instances.change(&found, spec).await?,
+        };
+        let fields = Value::Object(fields);
         let done = format!("changed the instance {name}: {fields}");
         visitor.did(store, (Thing::Instance, name), &done).await?;
         Ok(changed)
@@ -239,6 +266,7 @@ fn changed_fields(
         visibility,
         suspended,
         size,
+        delete_after: _,
     } = change;
     let now = &found.spec;
     let mut spec = Map::new();
@@ -272,6 +300,35 @@ fn changed_fields(
         }
     }
     Ok(spec)
+}
+
+/// What the annotation becomes that says when an instance is to be deleted, if that becomes another time, or none.
+fn changed_deletion(
+    found: &WaveInstance,
+    change: &Change,
+    now: Timestamp,
+) -> Result<Option<Value>, Error> {
+    let Some(wanted) = &change.delete_after else {
+        return Ok(None);
+    };
+    if found.metadata.deletion_timestamp.is_some() {
+        return Err(Error::BeingDeleted);
+    }
+    if wanted.is_empty() {
+        let is_asked = found.annotations().contains_key(DELETE_AFTER_ANNOTATION);
+        return Ok(is_asked.then_some(Value::Null));
+    }
+    let at = wanted.parse().ok().filter(|at: &Timestamp| *at > now);
+    let at = at.ok_or_else(|| Error::BadDeletionTime(wanted.clone()))?;
+    let is_asked = found.delete_after() == Ok(Some(at));
+    Ok((!is_asked).then(|| json!(at.to_string())))
+}
+
+/// The end of the time for which the deletion of an instance can be undone, to the second and not before that time is over.
+pub(super) fn end_of(undo: Duration, now: Timestamp) -> Timestamp {
+    let seconds = i64::try_from(undo.as_secs()).unwrap_or(i64::MAX);
+    let end = now.as_second().saturating_add(seconds).saturating_add(1);
+    Timestamp::from_second(end).unwrap_or(Timestamp::MAX)
 }
 
 /// Deletes an instance that the visitor manages.
@@ -316,5 +373,81 @@ fn require_runnable(store: &Store, visitor: &Visitor, app: &AppRef) -> Result<()
         Ok(())
     } else {
         Err(Error::AppNotReady(app.clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().expect("a time")
+    }
+
+    #[test]
+    fn a_deletion_can_be_undone_for_as_long_as_is_said() {
+        let now = at("2026-01-01T12:00:00.5Z");
+        let cases = [
+            (Duration::from_mins(1), "2026-01-01T12:01:01Z"),
+            (Duration::from_millis(1), "2026-01-01T12:00:01Z"),
+            (Duration::MAX, "9999-12-30T22:00:00.999999999Z"),
+        ];
+        for (undo, expected) in cases {
+            let end = end_of(undo, now);
+            assert_eq!(end, at(expected), "{undo:?}");
+            assert!(
+                end > now + undo.min(Duration::from_hours(1)) || undo > Duration::from_hours(1)
+            );
+        }
+    }
+
+    #[test]
+    fn a_deletion_is_asked_for_at_a_time_to_come_and_taken_back_until_then() {
+        const NOON: &str = "2026-01-01T12:00:00Z";
+        let change = |wanted: Option<&str>| Change {
+            delete_after: wanted.map(str::to_owned),
+            ..Change::default()
+        };
+        let bad = |wanted: &str| Err(format!("`{wanted}` is no time to come"));
+        let cases = [
+            (None, None, Ok(None)),
+            (Some(NOON), None, Ok(None)),
+            (None, Some(NOON), Ok(Some(json!(NOON)))),
+            (
+                None,
+                Some("2026-01-01T13:00:00+01:00"),
+                Ok(Some(json!(NOON))),
+            ),
+            (Some(NOON), Some("2026-01-01T13:00:00+01:00"), Ok(None)),
+            (Some("tomorrow"), Some(NOON), Ok(Some(json!(NOON)))),
+            (
+                None,
+                Some("2026-01-01T11:00:00Z"),
+                bad("2026-01-01T11:00:00Z"),
+            ),
+            (None, Some("5m"), bad("5m")),
+            (Some(NOON), Some(""), Ok(Some(Value::Null))),
+            (Some("tomorrow"), Some(""), Ok(Some(Value::Null))),
+            (None, Some(""), Ok(None)),
+        ];
+        for (before, wanted, expected) in cases {
+            let annotations = before.map(|at| json!({ DELETE_AFTER_ANNOTATION: at }));
+            let object = json!({
+                "apiVersion": "wavestore.io/v1alpha1", "kind": "WaveInstance",
+                "metadata": { "name": "sales", "annotations": annotations },
+                "spec": { "app": { "name": "hello", "version": "1.0.0" }, "owner": "alice" },
+            });
+            let found: WaveInstance = serde_json::from_value(object).expect("an instance");
+            let changed = changed_deletion(&found, &change(wanted), at("2026-01-01T11:00:00Z"));
+            let changed = changed.map_err(|error| error.to_string());
+            assert_eq!(changed, expected, "{before:?} {wanted:?}");
+            let mut found = found;
+            found.metadata.deletion_timestamp = Some(
+                k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at(NOON)),
+            );
+            let changed = changed_deletion(&found, &change(wanted), at(NOON));
+            let refused = matches!(changed, Err(Error::BeingDeleted));
+            assert_eq!(refused, wanted.is_some(), "{before:?} {wanted:?}");
+        }
     }
 }

@@ -33,6 +33,9 @@ pub(super) struct Instance<'a> {
     url: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     created_at: Option<String>,
+    /// When it will be deleted, unless that is taken back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delete_after: Option<String>,
 }
 
 impl<'a> Instance<'a> {
@@ -47,6 +50,7 @@ impl<'a> Instance<'a> {
             state: pages::State::of(route, Rights::of(Some(viewer), route)),
             url: site.instance_url(&route.id, route.form.unwrap_or(Form::Domain)),
             created_at: route.created.and_then(of_kubernetes),
+            delete_after: route.delete_after.and_then(of_kubernetes),
         }
     }
 }

@@ -424,7 +424,7 @@ fn operation(endpoint: Endpoint, schemas: &mut Schemas) -> Option<Operation> {
         Endpoint::ApiChangeInstance => Operation {
             id: "changeInstance",
             of: "instances",
-            summary: "Change its version, who may enter, or whether it is kept down",
+            summary: "Change its version, its size, who may enter, whether it is kept down, or when it is deleted",
             parameters: vec![if_match()],
             body: Some(schemas.request::<asked::Change>()),
             done: (
@@ -437,7 +437,7 @@ fn operation(endpoint: Endpoint, schemas: &mut Schemas) -> Option<Operation> {
         Endpoint::ApiDeleteInstance => Operation {
             id: "deleteInstance",
             of: "instances",
-            summary: "Delete an instance with its volumes",
+            summary: "Delete an instance with its volumes, at once",
             parameters: vec![if_match()],
             body: None,
             done: gone,

@@ -1,12 +1,15 @@
 //! The first page: what the viewer runs, and what there is to run.
 
+use std::time::Duration;
+
 use askama::Template;
 use catalog::{App, AppCursor, AppQuery, Lifecycle, Tag};
 use http::{Response, StatusCode};
+use humantime::FormattedDuration;
 use url::form_urlencoded;
 
 use super::app_card::{AppCard, lifecycle_words};
-use super::instance_card::InstanceCard;
+use super::instance_card::{InstanceCard, undo_words};
 use super::{Frame, Inline, Needs, News, STATES_SCRIPT, html, render, states_of};
 use crate::error::Error;
 use crate::grants::Grants;
@@ -30,6 +33,7 @@ pub(in crate::web) struct Home<'a> {
     more_instances: usize,
     /// Address of their list.
     list: &'static str,
+    undo: Option<FormattedDuration>,
     /// Those that come first.
     pinned: Vec<AppCard>,
     apps: Option<Vec<AppCard>>,
@@ -116,6 +120,7 @@ impl<'a> Home<'a> {
         viewer: &'a Viewer,
         (query, found): (&'a AppQuery, Option<Found>),
         (snapshot, tags): (&'a Snapshot, &'a [Tag]),
+        undo: Duration,
         news: News<'_>,
     ) -> Self {
         let mut own: Vec<&Route> = snapshot
@@ -153,6 +158,7 @@ impl<'a> Home<'a> {
             instances,
             more_instances,
             list: "/",
+            undo: undo_words(undo),
             pinned: cards(pinned),
             apps: is_found.then(|| cards(apps)),
             more_apps,
@@ -244,6 +250,7 @@ mod tests {
             &viewer,
             (&query, Some(found)),
             (&snapshot, &[]),
+            Duration::ZERO,
             News::None,
         );
         let response = page.reply().expect("a page");
@@ -299,6 +306,7 @@ mod tests {
                 &viewer,
                 (&query, Some(found)),
                 (&snapshot, &tags),
+                Duration::ZERO,
                 News::None,
             );
             page.reply().expect("a page").into_body()

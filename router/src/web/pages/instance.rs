@@ -1,16 +1,19 @@
 //! The page of one instance: how it is, what has happened, and what may be changed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use askama::Template;
 use chrono::DateTime;
 use crds::{AppRef, Visibility, WaveInstance};
 use http::{Response, StatusCode};
+use humantime::FormattedDuration;
 use k8s_openapi::api::core::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
 
 use super::account::Moment;
+use super::instance_card::{Deadline, undo_words};
 use super::{
     Frame, Inline, LOG_SCRIPT, Needs, News, STATES_SCRIPT, State, VisibilityChoice, html, problem,
     render, states_of, visibilities, visibility_words,
@@ -42,6 +45,8 @@ pub(in crate::web) struct Look<'a> {
     pub log: Option<Arc<str>>,
     /// All apps.
     pub snapshot: &'a Snapshot,
+    /// For how long its deletion can be undone.
+    pub undo: Duration,
 }
 
 /// The page.
@@ -62,7 +67,9 @@ pub(in crate::web) struct Instance<'a> {
     made: Option<Moment>,
     used: Option<Moment>,
     suspended: bool,
+    delete_after: Option<Deadline>,
     is_ending: bool,
+    undo: Option<FormattedDuration>,
     conditions: Vec<Line>,
     events: Option<Vec<Line>>,
     /// Nothing when the log is not for this viewer.
@@ -133,6 +140,7 @@ impl<'a> Instance<'a> {
             events,
             log,
             snapshot,
+            undo,
         } = look;
         let rights = Rights::of(Some(viewer), route);
         let status = object.status.as_ref();
@@ -154,7 +162,9 @@ impl<'a> Instance<'a> {
             made: route.created.and_then(moment),
             used: used.and_then(|at| moment(at.0)),
             suspended: route.suspended,
+            delete_after: route.delete_after.and_then(Deadline::new),
             is_ending: route.deleted.is_some(),
+            undo: undo_words(undo),
             conditions: condition_lines(conditions, route.failing, rights),
             events: events.map(|events| event_lines(&events, rights)),
             log: rights
@@ -355,6 +365,10 @@ mod tests {
     }
 
     fn page(viewer: &Viewer, news: News<'_>) -> Response<String> {
+        page_of(&object(), viewer, news)
+    }
+
+    fn page_of(object: &WaveInstance, viewer: &Viewer, news: News<'_>) -> Response<String> {
         let site = example_site();
         let token = FormToken::of("secret");
         let table = crate::table::Table::default();
@@ -365,10 +379,9 @@ mod tests {
             snapshot.apps.insert(entry.app.clone(), Arc::new(entry));
         }
         table.publish(snapshot.clone());
-        let object = object();
-        let route = table.ahead(&object).expect("a route");
+        let route = table.ahead(object).expect("a route");
         let look = Look {
-            object: &object,
+            object,
             route: &route,
             events: Some(vec![
                 event("ReleaseAbsent", "Normal", "installed revision 1", 1),
@@ -376,6 +389,7 @@ mod tests {
             ]),
             log: Some("Traceback\nKeyError: <b>".into()),
             snapshot: &snapshot,
+            undo: Duration::from_mins(1),
         };
         let frame = Frame::for_viewer(&site, viewer, &token);
         let page = Instance::new((&site, frame), viewer, look, news);
@@ -398,6 +412,21 @@ mod tests {
         for page in [admin, visitor] {
             assert!(!page.body().contains("KeyError"), "{}", page.body());
         }
+    }
+
+    #[test]
+    fn what_will_be_deleted_can_be_kept_or_deleted_now() {
+        let alice = Viewer::example("alice", Role::Full);
+        let mut object = object();
+        object.metadata.annotations = Some(
+            [(
+                crds::DELETE_AFTER_ANNOTATION.to_owned(),
+                "2026-01-01T13:00:00.5+01:00".to_owned(),
+            )]
+            .into(),
+        );
+        let page = page_of(&object, &alice, News::Done(Done::WillBeDeleted));
+        insta::assert_snapshot!("instance_will_be_deleted", skeleton(page.body()));
     }
 
     #[test]

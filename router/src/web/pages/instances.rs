@@ -1,10 +1,13 @@
 //! The page of all instances that one manages: for admins, everybody's.
 
+use std::time::Duration;
+
 use askama::Template;
 use http::{Response, StatusCode};
+use humantime::FormattedDuration;
 use url::form_urlencoded;
 
-use super::instance_card::InstanceCard;
+use super::instance_card::{InstanceCard, undo_words};
 use super::{Frame, Inline, Needs, News, STATES_SCRIPT, html, render};
 use crate::error::Error;
 use crate::site::Site;
@@ -27,6 +30,7 @@ pub(in crate::web) struct Instances<'a> {
     is_first: bool,
     /// Address of this part of it.
     list: String,
+    undo: Option<FormattedDuration>,
     done: Option<&'static str>,
     states: String,
     script: Inline,
@@ -41,6 +45,7 @@ impl<'a> Instances<'a> {
         viewer: &Viewer,
         (owner, after): (Option<&'a str>, &str),
         routes: &[&'a Route],
+        undo: Duration,
         news: News<'_>,
     ) -> Self {
         let shown = routes.iter().take(MAX_INSTANCES);
@@ -55,6 +60,7 @@ impl<'a> Instances<'a> {
             more: last.map(|last| format!("/instances?{}", query(owner, last.id.as_ref()))),
             is_first: owner.is_none() && after.is_empty(),
             list: format!("/instances?{}", query(owner, after)),
+            undo: undo_words(undo),
             done: news.done(),
             states: format!("/api/v1/instances?{}", query(owner, after)),
             script: STATES_SCRIPT,
@@ -99,10 +105,12 @@ mod tests {
         let viewer = Viewer::example("root", Role::Admin);
         let token = FormToken::of("secret");
         let own = Route::example("own", "root", Visibility::Private);
-        let others = Route::example("sales", "alice", Visibility::Public);
+        let mut others = Route::example("sales", "alice", Visibility::Public);
+        others.delete_after = "2026-01-01T12:00:00Z".parse().ok();
         let page = |asked, routes: &[&Route]| {
             let frame = (&site, Frame::for_viewer(&site, &viewer, &token));
-            let page = Instances::new(frame, &viewer, asked, routes, News::None);
+            let undo = Duration::from_mins(1);
+            let page = Instances::new(frame, &viewer, asked, routes, undo, News::None);
             page.reply().expect("a page").into_body()
         };
         let some = page((None, ""), &[&own, &others]);

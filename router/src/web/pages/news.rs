@@ -63,6 +63,8 @@ pub(in crate::web) enum Done {
     Shared,
     VersionChanged,
     SizeChanged,
+    WillBeDeleted,
+    Kept,
     Deleted,
     TagSet,
     TagDeleted,
@@ -88,6 +90,10 @@ impl Done {
             Self::Shared => "Who may enter the instance is changed.",
             Self::VersionChanged => "The version is changed: the app starts again with it.",
             Self::SizeChanged => "The size is changed: the app starts again with it.",
+            Self::WillBeDeleted => {
+                "The instance will be deleted. Until then it goes on as it is, and you can undo that."
+            }
+            Self::Kept => "The instance is kept.",
             Self::Deleted => "The instance is being deleted.",
             Self::TagSet => "The tag is as you want it, everywhere within seconds.",
             Self::TagDeleted => "The tag is deleted. Apps keep the word.",
