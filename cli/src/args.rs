@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -274,6 +275,14 @@ fn file_of_key(text: &str) -> Result<(String, PathBuf), String> {
     Ok((name.to_owned(), path))
 }
 
+fn undo_time(text: &str) -> Result<Duration, String> {
+    let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if time > Duration::from_hours(365 * 24) {
+        return Err("a year is the longest".to_owned());
+    }
+    Ok(time)
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum InstanceCommand {
     /// List the instances that you manage.
@@ -370,6 +379,15 @@ pub(crate) enum InstanceCommand {
     },
     /// Delete an instance with its volumes.
     Delete {
+        /// Its name.
+        name: String,
+        /// Delete it only after this time, such as `5m`, by the clock of this machine: until then it goes on, and `wavestore instance
+        /// keep` keeps it.
+        #[arg(long, value_name = "TIME", value_parser = undo_time)]
+        undo_within: Option<Duration>,
+    },
+    /// Undo the deletion of an instance whose time has not come yet.
+    Keep {
         /// Its name.
         name: String,
     },

@@ -3,7 +3,7 @@
 //! Who has no account manages them by what the cluster allows them, as with kubectl, and sees the words that the store has for them.
 
 use crds::{
-    ConditionType, INSTANCE_LABEL, Lifecycle, SUSPENDED_PHASE, WaveApp, WaveInstance,
+    ConditionType, DELETE_AFTER_ANNOTATION, INSTANCE_LABEL, Lifecycle, SUSPENDED_PHASE, WaveApp, WaveInstance,
     find_condition, holds, is_failure,
 };
 use futures::AsyncReadExt as _;
@@ -135,6 +135,13 @@ impl Instances for Cluster {
         Ok(told(self.instances.patch(name, &params, &patch).await?))
     }
 
+    async fn delete_after(&self, name: &str, at: Option<&str>) -> Result<Instance, Error> {
+        let annotations = json!({ DELETE_AFTER_ANNOTATION: at });
+        let patch = Patch::Merge(json!({ "metadata": { "annotations": annotations } }));
+        let params = PatchParams::default();
+        Ok(told(self.instances.patch(name, &params, &patch).await?))
+    }
+
     async fn delete(&self, name: &str) -> Result<(), Error> {
         self.instances
             .delete(name, &DeleteParams::default())
@@ -183,6 +190,8 @@ fn generated(app: &str) -> String {
 /// An instance in the words that the store has for it.
 fn told(object: WaveInstance) -> Instance {
     let name = object.name_any();
+    let delete_after = object.delete_after().ok().flatten();
+    let delete_after = delete_after.map(|at| at.to_string());
     let is_going = object.metadata.deletion_timestamp.is_some();
     let status = object.status.unwrap_or_default();
     let ready = find_condition(&status.conditions, ConditionType::Ready);
@@ -222,6 +231,7 @@ fn told(object: WaveInstance) -> Instance {
             .map(|ready| ready.message.clone())
             .filter(|message| !message.is_empty()),
         url: status.url.unwrap_or_default(),
+        delete_after,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Instances: run, changed, looked after.
 
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use indicatif::ProgressBar;
 use reqwest::Method;
@@ -30,7 +30,9 @@ pub(crate) trait Instances {
     async fn create(&self, new: &New<'_>) -> Result<Instance, Error>;
     /// Sets some fields of a spec.
     async fn change(&self, name: &str, change: &Value) -> Result<Instance, Error>;
-    /// Deletes one.
+    /// Says when one is to be deleted, or that it stays.
+    async fn delete_after(&self, name: &str, at: Option<&str>) -> Result<Instance, Error>;
+    /// Deletes one at once.
     async fn delete(&self, name: &str) -> Result<(), Error>;
     /// Prints what its app has written, and writes.
     async fn log(&self, name: &str, wanted: &LogWanted) -> Result<(), Error>;
@@ -72,6 +74,17 @@ pub(crate) struct Instance {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) detail: Option<String>,
     pub(crate) url: String,
+    /// When it will be deleted, unless somebody keeps it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) delete_after: Option<String>,
+}
+
+impl Instance {
+    /// That it will be deleted, if it will.
+    fn ending(&self) -> Option<String> {
+        let at = self.delete_after.as_ref()?;
+        Some(format!("will be deleted at {at}"))
+    }
 }
 
 /// A version of an app.
@@ -119,6 +132,11 @@ impl Instances for Client {
     async fn change(&self, name: &str, change: &Value) -> Result<Instance, Error> {
         let request = self.request(Method::PATCH, &format!("instances/{name}"));
         answer(request.json(change).send().await?).await
+    }
+
+    async fn delete_after(&self, name: &str, at: Option<&str>) -> Result<Instance, Error> {
+        let change = json!({ "deleteAfter": at.unwrap_or_default() });
+        self.change(name, &change).await
     }
 
     async fn delete(&self, name: &str) -> Result<(), Error> {
@@ -232,7 +250,22 @@ pub(crate) async fn run(
             )
             .await
         }
-        InstanceCommand::Delete { name } => {
+        InstanceCommand::Delete {
+            name,
+            undo_within: Some(time),
+        } => {
+            let end = humantime::format_rfc3339_seconds(SystemTime::now() + time).to_string();
+            show(&instances.delete_after(&name, Some(&end)).await?, output);
+            Ok(())
+        }
+        InstanceCommand::Keep { name } => {
+            show(&instances.delete_after(&name, None).await?, output);
+            Ok(())
+        }
+        InstanceCommand::Delete {
+            name,
+            undo_within: None,
+        } => {
             instances.delete(&name).await?;
             note(format_args!(
                 "Deleted the instance {name}; it is gone in a moment"
@@ -244,17 +277,22 @@ pub(crate) async fn run(
 
 async fn list(instances: &impl Instances, output: Output) -> Result<(), Error> {
     let all = instances.all().await?;
+    let states = all.iter().map(|instance| match instance.ending() {
+        Some(ending) => format!("{}, {ending}", instance.state),
+        None => instance.state.clone(),
+    });
+    let states: Vec<String> = states.collect();
     print(output, &all, || {
         table(
             ["NAME", "APP", "VERSION", "OWNER", "VISIBILITY", "STATE"],
-            all.iter().map(|instance| {
+            all.iter().zip(&states).map(|(instance, state)| {
                 [
                     instance.name.as_str(),
                     &instance.app.name,
                     &instance.app.version,
                     &instance.owner,
                     &instance.visibility,
-                    &instance.state,
+                    state,
                 ]
             }),
         )
@@ -365,9 +403,15 @@ fn show(instance: &Instance, output: Output) {
             instance.state,
             instance.url
         );
-        if let Some(detail) = &instance.detail {
+        let ending = instance.ending().map(|ending| {
+            format!(
+                "It {ending}; `wavestore instance keep {}` keeps it",
+                instance.name
+            )
+        });
+        for line in [&instance.detail, &ending].into_iter().flatten() {
             words.push('\n');
-            words.push_str(detail);
+            words.push_str(line);
         }
         words
     });
