@@ -21,6 +21,7 @@ mod secrets_and_files;
 mod server_apps;
 mod sizes;
 mod startup;
+mod undo;
 mod waking;
 
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};

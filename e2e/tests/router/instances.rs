@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 const NEXT: &str = "[App]\nName = \"hello\"\nVersion = \"1.1.0\"\nTitle = \"Hello Wave\"\n\n[Runtime]\nModule = \"app\"\n";
 
-async fn sign_in(browser: &Browser, router: &Router) -> Result<()> {
+pub(crate) async fn sign_in(browser: &Browser, router: &Router) -> Result<()> {
     browser.page.goto(&router.store("/sign-in")).await?;
     for (name, value) in [("name", ADMIN), ("password", ADMIN_PASSWORD)] {
         let css = format!("input[name='{name}']:not([type=hidden])");
@@ -40,6 +40,23 @@ async fn spec(
         Ok(())
     })
     .await
+}
+
+/// Deletes the instance `sales` where it is listed, once that is confirmed, and without waiting.
+async fn delete(browser: &Browser) -> Result<()> {
+    let delete = browser.page.find(Locator::Css(
+        "form[action='/instances/sales/delete'] button",
+    ));
+    ensure!(!delete.await?.is_displayed().await?, "one click deletes");
+    browser.clicks("summary[aria-label='Delete sales']").await?;
+    browser
+        .clicks("form[action='/instances/sales/delete'] button")
+        .await?;
+    browser.sees("The instance will be deleted.").await?;
+    browser
+        .clicks("button[aria-label='Delete now: sales']")
+        .await?;
+    browser.sees("The instance is being deleted.").await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -132,16 +149,7 @@ async fn an_instance_is_found_run_changed_and_deleted_in_a_browser() -> Result<(
     })
     .await?;
 
-    // Deleted, once that is confirmed.
-    let delete = browser.page.find(Locator::Css(
-        "form[action='/instances/sales/delete'] button",
-    ));
-    ensure!(!delete.await?.is_displayed().await?, "one click deletes");
-    browser.clicks("summary[aria-label='Delete sales']").await?;
-    browser
-        .clicks("form[action='/instances/sales/delete'] button")
-        .await?;
-    browser.sees("The instance is being deleted.").await?;
+    delete(&browser).await?;
     eventually("nothing left of it", async || {
         let remains = sandbox.remains("sales").await?;
         ensure!(remains.is_empty(), "still there: {}", remains.join(", "));
@@ -184,6 +192,7 @@ async fn a_router_chooses_only_what_is_for_people_to_choose() -> Result<()> {
     let owner = json!([{ "apiVersion": "v1", "kind": "Pod", "name": "x", "uid": "x" }]);
     for marks in [
         json!({ "annotations": { "wavestore.io/redeploy": "now" } }),
+        json!({ "annotations": { "wavestore.io/delete-after": "2999-01-01T12:00:00Z" } }),
         json!({ "finalizers": ["example.com/mine"] }),
         json!({ "ownerReferences": owner }),
     ] {
@@ -205,6 +214,9 @@ async fn a_router_chooses_only_what_is_for_people_to_choose() -> Result<()> {
     for patch in [
         json!({ "spec": { "suspended": true, "visibility": "Public" } }),
         json!({ "spec": { "app": { "version": "2.0.0" } } }),
+        json!({ "metadata": { "annotations": { "wavestore.io/delete-after": "2999-01-01T12:00:00Z" } } }),
+        json!({ "metadata": { "annotations": { "wavestore.io/delete-after": "2999-01-01T13:00:00Z" } } }),
+        json!({ "metadata": { "annotations": { "wavestore.io/delete-after": null } } }),
     ] {
         change(patch).await.map_err(anyhow::Error::msg)?;
     }
@@ -219,6 +231,16 @@ async fn a_router_chooses_only_what_is_for_people_to_choose() -> Result<()> {
             "may not write labels",
         ),
         (
+            json!({ "metadata": { "annotations": { "wavestore.io/redeploy": "now" } } }),
+            "may not write labels",
+        ),
+        (
+            json!({ "metadata": { "annotations": {
+                "wavestore.io/delete-after": "2999-01-01T12:00:00Z", "a": "b",
+            } } }),
+            "may not write labels",
+        ),
+        (
             json!({ "metadata": { "finalizers": ["example.com/mine"] } }),
             "may not write labels",
         ),
@@ -230,8 +252,9 @@ async fn a_router_chooses_only_what_is_for_people_to_choose() -> Result<()> {
         );
     }
     // What the operator has put on it stays, and does not keep a router from changing the rest.
-    let marked =
-        json!({ "metadata": { "labels": { "a": "b" }, "finalizers": ["example.com/mine"] } });
+    let marked = json!({ "metadata": {
+        "labels": { "a": "b" }, "annotations": { "a": "b" }, "finalizers": ["example.com/mine"],
+    } });
     let admin = sandbox.api::<WaveInstance>();
     admin
         .patch("sales", &PatchParams::default(), &Patch::Merge(marked))
@@ -239,13 +262,23 @@ async fn a_router_chooses_only_what_is_for_people_to_choose() -> Result<()> {
     change(json!({ "spec": { "suspended": false } }))
         .await
         .map_err(anyhow::Error::msg)?;
-    let taken = change(json!({ "metadata": { "finalizers": null } })).await;
-    ensure!(
-        taken
-            .as_ref()
-            .is_err_and(|error| error.contains("may not write labels")),
-        "{taken:?}"
-    );
+    let at = json!({ "wavestore.io/delete-after": "2999-01-01T12:00:00Z" });
+    change(json!({ "metadata": { "annotations": at } }))
+        .await
+        .map_err(anyhow::Error::msg)?;
+    for taken in [
+        json!({ "finalizers": null }),
+        json!({ "annotations": null }),
+        json!({ "annotations": { "a": "c" } }),
+    ] {
+        let changed = change(json!({ "metadata": taken })).await;
+        ensure!(
+            changed
+                .as_ref()
+                .is_err_and(|error| error.contains("may not write labels")),
+            "{taken}: {changed:?}"
+        );
+    }
     let unmarked = json!({ "metadata": { "finalizers": null } });
     admin
         .patch("sales", &PatchParams::default(), &Patch::Merge(unmarked))

@@ -16,3 +16,4 @@ mod secrets;
 mod smoke;
 mod tags;
 mod terminal;
+mod undo;

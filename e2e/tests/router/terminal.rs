@@ -150,6 +150,32 @@ async fn like_and_pin(url: &str, token: &str) -> Result<()> {
     Ok(())
 }
 
+/// A deletion of the instance `sales` that is undone.
+async fn keep(url: &str, token: &str) -> Result<()> {
+    let run = async |args: &[&str]| wavestore(url, token, args).await;
+    let mark = "will be deleted at 20";
+    for (args, is_marked) in [
+        (
+            &["instance", "delete", "sales", "--undo-within", "1h"][..],
+            true,
+        ),
+        (&["instance", "get", "sales"], true),
+        (&["instance", "keep", "sales"], false),
+        (&["instance", "get", "sales"], false),
+    ] {
+        let said = run(args).await?;
+        ensure!(
+            said.success && said.stdout.contains(mark) == is_marked,
+            "{args:?}: {said:?}"
+        );
+    }
+    for time in ["0s", "2y"] {
+        let bad = run(&["instance", "delete", "sales", "--undo-within", time]).await?;
+        ensure!(!bad.success, "{time}: {bad:?}");
+    }
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn somebody_looks_after_apps_and_aliases_from_a_terminal() -> Result<()> {
     let sandbox = Sandbox::create("terminal").await?;
@@ -247,6 +273,7 @@ async fn somebody_looks_after_apps_and_aliases_from_a_terminal() -> Result<()> {
         "{logs:?}"
     );
 
+    keep(&url, &token).await?;
     let deleted = run(&["app", "delete", "Greeter:1.0.0"]).await?;
     ensure!(deleted.success, "{deleted:?}");
     eventually("no app", async || {
