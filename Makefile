@@ -52,7 +52,7 @@ test-unit: ## Run unit and integration tests (SQLite, a Postgres of their own, r
 	PATH=$(WAVESTORE_STATE)/bin:$$PATH cargo test --locked --workspace
 
 .PHONY: test-buckets
-test-buckets: ## Run the blob store's tests on an S3 and an Azure server of their own
+test-buckets: ## Run the blob store's tests on an S3, an Azure and a Google server of their own
 	catalog/tests/buckets/run.sh
 
 .PHONY: test-e2e

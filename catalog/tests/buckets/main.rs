@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use catalog::{Blob, Blobs, Digest, Names, Stored, Verdict};
+use catalog::{Blob, Blobs, Digest, EnvironmentKey, Names, Stored, Verdict};
 use chrono::{TimeDelta, Utc};
 use futures::TryStreamExt as _;
 use futures::future::join_all;
@@ -108,6 +108,54 @@ async fn a_file_with_another_digest_leaves_nothing() {
 
 #[tokio::test]
 #[ignore = "needs servers: make test-buckets"]
+async fn an_environment_is_stored_once_and_its_lock_is_replaced() {
+    let key = EnvironmentKey::from_sha256([0xab; 32]);
+    for bucket in Bucket::all() {
+        let blobs = &bucket.blobs;
+        let begin = async || blobs.put_environment(&key).await.expect("begin");
+        let content = large(2);
+
+        let mut upload = begin().await.expect("none is there");
+        let half = Bytes::copy_from_slice(&content[..10_000_000]);
+        upload.write(half).await.expect("write");
+        assert!(!blobs.has_environment(&key).await.expect("look"));
+        upload.abort().await;
+        assert!(!blobs.has_environment(&key).await.expect("look"));
+
+        let mut upload = begin().await.expect("none is there");
+        for piece in content.chunks(6_000_000) {
+            let piece = Bytes::copy_from_slice(piece);
+            upload.write(piece).await.expect("write");
+        }
+        let digest = upload.finish().await.expect("finish");
+        assert_eq!(digest, Digest::of(&content), "{}", bucket.url);
+        let stored = blobs.environment(&key).await.expect("look");
+        assert!(read(stored).await == content, "{}", bucket.url);
+        assert!(begin().await.is_none(), "{}: it is there", bucket.url);
+
+        // A clock of its own may be some seconds off.
+        let (now, hour) = (Utc::now(), TimeDelta::hours(1));
+        let before = async |time| blobs.environments_before(time).await.expect("list");
+        assert_eq!(before(now - hour).await, [], "{}", bucket.url);
+        assert_eq!(before(now + hour).await, [key], "{}", bucket.url);
+
+        for lock in ["pandas==2.0.0\n", "pandas==2.1.0\n"] {
+            let put = blobs.put_lock(&key, Bytes::from(lock)).await;
+            put.expect(&bucket.url);
+            blobs.delete_environment(&key).await.expect("delete");
+            let stored = blobs.lock(&key).await.expect("look");
+            assert_eq!(read(stored).await, lock.as_bytes(), "{}", bucket.url);
+        }
+        assert!(!blobs.has_environment(&key).await.expect("look"));
+        for _ in 0..2 {
+            blobs.delete_lock(&key).await.expect("delete");
+        }
+        assert!(blobs.lock(&key).await.expect("look").is_none());
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs servers: make test-buckets"]
 async fn pictures_keep_their_names_and_go_with_their_app() {
     for bucket in Bucket::all() {
         let (app, other) = (Digest::of(b"an app"), Digest::of(b"another app"));
@@ -128,6 +176,9 @@ async fn pictures_keep_their_names_and_go_with_their_app() {
                 assert_eq!(read(stored).await, b"first", "{}: {name}", bucket.url);
             }
         }
+        let names = bucket.blobs.asset_names(&app).await.expect("list");
+        assert_eq!(names.len(), 4, "{}: {names:?}", bucket.url);
+        assert!(names.contains("icon.png"), "{}: {names:?}", bucket.url);
         for _ in 0..2 {
             bucket.blobs.delete_app(&app).await.expect(&bucket.url);
         }
@@ -194,7 +245,7 @@ async fn garbage_is_told_by_name_and_age() {
 #[tokio::test]
 #[ignore = "needs servers: make test-buckets"]
 async fn a_bucket_that_is_not_there_is_told() {
-    for scheme in ["s3", "az"] {
+    for scheme in ["s3", "az", "gs"] {
         let blobs = Blobs::open(&format!("{scheme}://no-such-bucket")).expect(scheme);
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("upload");

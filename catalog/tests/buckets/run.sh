@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Runs the tests of the blob store (main.rs) on an S3 and an Azure Blob server of this machine, with credentials where the store takes them
-# from: the environment. Azure's is installed once, into the cache.
+# Runs the tests of the blob store (main.rs) on an S3, an Azure Blob and a Google Cloud Storage server of this machine, with credentials
+# where the store takes them from: the environment. The servers are built or installed once, into the cache.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${WAVESTORE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/wavestore}
 versitygw=$("$here/s3_server.sh")
+gcs=$("$here/gcs_server.sh")
 azure=$cache/buckets/azure-$(sha256sum <"$here/package-lock.json" | cut -c1-16)
 if [[ ! -d $azure/node_modules/azurite ]]; then
     mkdir -p "$azure"
@@ -21,9 +22,9 @@ finish() {
 }
 trap finish EXIT
 
-# Two ports that nobody has.
-read -r s3 az < <(python3 -c 'import socket
-free = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+# Three ports that nobody has.
+read -r s3 az gs < <(python3 -c 'import socket
+free = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
 print(*[each.getsockname()[1] for each in free])')
 
 export AWS_ACCESS_KEY_ID=store AWS_SECRET_ACCESS_KEY=the-secret-of-the-store AWS_REGION=us-east-1
@@ -40,10 +41,14 @@ export AZURE_STORAGE_ENDPOINT=http://127.0.0.1:$az/$AZURE_STORAGE_ACCOUNT_NAME
 NODE_PATH=$azure/node_modules node "$here/azure.js" "$az" "$folder/az" wavestore >"$folder/az.log" 2>&1 &
 pids+=($!)
 
+export GOOGLE_SERVICE_ACCOUNT_KEY='{"gcs_base_url": "http://127.0.0.1:'$gs'", "disable_oauth": true, "client_email": "", "private_key": "", "private_key_id": ""}'
+"$gcs" "127.0.0.1:$gs" wavestore >"$folder/gs.log" 2>&1 &
+pids+=($!)
+
 for _ in $(seq 300); do
-    if grep -q ready "$folder/az.log" && curl -s -o "$folder/answer" "http://127.0.0.1:$s3/"; then
+    if grep -q ready "$folder/az.log" && curl -s -o "$folder/answer" "http://127.0.0.1:$s3/" && curl -s -o "$folder/answer" "http://127.0.0.1:$gs/"; then
         code=0
-        WAVESTORE_BUCKETS="s3://wavestore/some/folder az://wavestore" \
+        WAVESTORE_BUCKETS="s3://wavestore/some/folder az://wavestore gs://wavestore" \
             cargo test --locked --package catalog --test buckets -- --ignored "$@" || code=$?
         ((code == 0)) || tail -n 20 "$folder"/*.log >&2
         exit "$code"
