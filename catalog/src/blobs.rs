@@ -2,6 +2,7 @@
 //! What is there never changes, so writing it twice is the same as once; but a lock is replaced when its versions cannot be had any more.
 
 mod backend;
+mod failure;
 mod garbage;
 mod key;
 mod upload;
@@ -26,6 +27,9 @@ use tokio::io::AsyncReadExt as _;
 use tokio_util::io::ReaderStream;
 
 use crate::{Digest, EnvironmentKey, Error};
+use backend::Backend;
+use failure::blob_error;
+pub(crate) use failure::hint;
 pub use garbage::{LEAST_GRACE, Names, Stored, Verdict};
 use key::ObjectKey;
 pub use upload::Upload;
@@ -39,7 +43,10 @@ const READ_BYTES: usize = 256 * 1024;
 /// The object store with bundles and assets. A clone shares it.
 #[derive(Clone)]
 pub struct Blobs {
+    /// For all that does not write.
     store: Arc<dyn ObjectStore>,
+    /// The same, more patiently.
+    writes: Arc<dyn ObjectStore>,
 }
 
 /// One object, ready to be read.
@@ -86,8 +93,10 @@ impl Blobs {
     /// # Errors
     /// When the URL is of another kind, the folder cannot be made or written, or the environment lacks what the bucket needs.
     pub fn open(url: &str) -> Result<Self, Error> {
+        let Backend { reads, writes } = backend::open(url)?;
         Ok(Self {
-            store: backend::open(url)?,
+            store: reads,
+            writes,
         })
     }
 
@@ -118,11 +127,12 @@ impl Blobs {
         let size = source.metadata().await.map_err(unreadable)?.len();
         let path = ObjectKey::Bundle(digest).path()?;
         let failed = |source| blob_error("write", &path, source);
-        match self.store.head(&path).await {
+        let before = match self.writes.head(&path).await {
             Ok(stored) if stored.size == size && stored.last_modified > fresh => return Ok(()),
-            Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
+            Ok(stored) => Some(stored.last_modified),
+            Err(object_store::Error::NotFound { .. }) => None,
             Err(error) => return Err(failed(error)),
-        }
+        };
 
         let mismatch = |actual: Digest| Error::DigestMismatch {
             file: file.to_owned(),
@@ -136,7 +146,7 @@ impl Blobs {
                 return Err(mismatch(actual));
             }
             // Over an old one, and over one of another size: that is damaged.
-            self.store
+            self.writes
                 .put(&path, content.into())
                 .await
                 .map_err(failed)?;
@@ -144,28 +154,26 @@ impl Blobs {
         }
 
         // Nothing appears under the final name before `complete`.
-        let mut upload = self.store.put_multipart(&path).await.map_err(failed)?;
-        match upload_parts(&mut source, upload.as_mut()).await {
+        let mut upload = self.writes.put_multipart(&path).await.map_err(failed)?;
+        let failure = match upload_parts(&mut source, upload.as_mut()).await {
             Ok(actual) if actual == *digest => match upload.complete().await {
-                Ok(_) => Ok(()),
-                // Azure drops the parts of all others who store the same when the first of them is done.
-                Err(_) if matches!(self.size(&path).await, Ok(Some(stored)) if stored == size) => {
-                    Ok(())
-                }
-                Err(error) => Err(failed(error)),
+                Ok(_) => return Ok(()),
+                // The answer alone was lost. Or somebody else has stored the same: Azure drops the parts of all others when the first is done.
+                Err(_) if self.has_come(&path, size, before).await => return Ok(()),
+                Err(error) => failed(error),
             },
-            Ok(actual) => {
-                abort(upload.as_mut(), &path).await;
-                Err(mismatch(actual))
-            }
-            Err(error) => {
-                abort(upload.as_mut(), &path).await;
-                Err(match error {
-                    PartError::Read(source) => unreadable(source),
-                    PartError::Write(source) => failed(source),
-                })
-            }
-        }
+            Ok(actual) => mismatch(actual),
+            Err(PartError::Read(source)) => unreadable(source),
+            Err(PartError::Write(source)) => failed(source),
+        };
+        abort(upload.as_mut(), &path).await;
+        Err(failure)
+    }
+
+    /// Whether an object of this size was written since it was written at `before`, or was not there.
+    async fn has_come(&self, path: &ObjectPath, size: u64, before: Option<DateTime<Utc>>) -> bool {
+        let found = self.writes.head(path).await;
+        found.is_ok_and(|stored| stored.size == size && Some(stored.last_modified) != before)
     }
 
     /// The bundle with this digest, if it is there. Its stream ends with [`Error::DamagedBlob`] when its bytes are others.
@@ -188,7 +196,7 @@ impl Blobs {
     pub async fn put_asset(&self, digest: &Digest, name: &str, bytes: Bytes) -> Result<(), Error> {
         let path = ObjectKey::Asset(digest, name).path()?;
         let stored = self
-            .store
+            .writes
             .put_opts(&path, bytes.into(), PutOptions::from(PutMode::Create))
             .await;
         match stored {
@@ -239,11 +247,13 @@ impl Blobs {
     /// # Errors
     /// When the store fails.
     pub async fn put_environment(&self, key: &EnvironmentKey) -> Result<Option<Upload>, Error> {
-        if self.has_environment(key).await? {
+        let path = ObjectKey::Environment(key).path()?;
+        if exists(self.writes.as_ref(), &path).await? {
             return Ok(None);
         }
-        let path = ObjectKey::Environment(key).path()?;
-        Upload::begin(self.store.as_ref(), path).await.map(Some)
+        Upload::begin(Arc::clone(&self.writes), path)
+            .await
+            .map(Some)
     }
 
     /// The environment with this key, if it is there.
@@ -260,9 +270,7 @@ impl Blobs {
     /// When the store fails.
     pub async fn has_environment(&self, key: &EnvironmentKey) -> Result<bool, Error> {
         let path = ObjectKey::Environment(key).path()?;
-        let found = self.size(&path).await;
-        let found = found.map_err(|error| blob_error("look for", &path, error))?;
-        Ok(found.is_some())
+        exists(self.store.as_ref(), &path).await
     }
 
     /// All environments that were stored before `time`.
@@ -302,7 +310,7 @@ impl Blobs {
     /// When the store fails.
     pub async fn put_lock(&self, key: &EnvironmentKey, lock: Bytes) -> Result<(), Error> {
         let path = ObjectKey::Lock(key).path()?;
-        let stored = self.store.put(&path, lock.into()).await;
+        let stored = self.writes.put(&path, lock.into()).await;
         stored
             .map(drop)
             .map_err(|error| blob_error("write", &path, error))
@@ -322,15 +330,6 @@ impl Blobs {
     /// When the store fails.
     pub async fn delete_lock(&self, key: &EnvironmentKey) -> Result<(), Error> {
         self.delete(&ObjectKey::Lock(key).path()?).await
-    }
-
-    /// The size of an object, if it is there.
-    async fn size(&self, path: &ObjectPath) -> Result<Option<u64>, object_store::Error> {
-        match self.store.head(path).await {
-            Ok(stored) => Ok(Some(stored.size)),
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
     }
 
     async fn delete(&self, path: &ObjectPath) -> Result<(), Error> {
@@ -363,6 +362,15 @@ impl Blobs {
                 .boxed(),
         };
         Ok(Some(Blob { size, stream }))
+    }
+}
+
+/// Whether there is an object at `path`.
+async fn exists(store: &dyn ObjectStore, path: &ObjectPath) -> Result<bool, Error> {
+    match store.head(path).await {
+        Ok(_) => Ok(true),
+        Err(object_store::Error::NotFound { .. }) => Ok(false),
+        Err(error) => Err(blob_error("look for", path, error)),
     }
 }
 
@@ -428,13 +436,5 @@ async fn abort(upload: &mut dyn MultipartUpload, path: &ObjectPath) {
             blob.path = %path,
             "Could not remove the unfinished upload of blob {path}"
         );
-    }
-}
-
-fn blob_error(task: &'static str, path: &ObjectPath, source: impl Into<crate::Cause>) -> Error {
-    Error::Blob {
-        task,
-        path: path.to_string(),
-        source: source.into(),
     }
 }

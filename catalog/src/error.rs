@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use crate::Digest;
+use crate::{Digest, blobs};
 
 /// What lies beneath an error: database's or object store's own words.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
@@ -294,12 +294,12 @@ impl Error {
             Self::DigestMismatch { .. } => {
                 Some("fetch the bundle again; it was cut short or changed on its way".to_owned())
             }
+            Self::Blob { source, .. } => Some(blobs::hint(source).to_owned()),
             Self::Database { .. }
             | Self::InvalidEnvironmentKey(_)
             | Self::InvalidId
             | Self::Random { .. }
-            | Self::ReadFile { .. }
-            | Self::Blob { .. } => None,
+            | Self::ReadFile { .. } => None,
         }
     }
 

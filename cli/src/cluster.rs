@@ -3,8 +3,8 @@
 //! Who has no account manages them by what the cluster allows them, as with kubectl, and sees the words that the store has for them.
 
 use crds::{
-    ConditionType, DELETE_AFTER_ANNOTATION, INSTANCE_LABEL, Lifecycle, SUSPENDED_PHASE, WaveApp, WaveInstance,
-    find_condition, holds, is_failure,
+    ConditionType, DELETE_AFTER_ANNOTATION, INSTANCE_LABEL, Lifecycle, SUSPENDED_PHASE, WaveApp,
+    WaveInstance, find_condition, holds, is_failure,
 };
 use futures::AsyncReadExt as _;
 use k8s_openapi::api::core::v1::Pod;

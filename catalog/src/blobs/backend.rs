@@ -18,16 +18,65 @@ use url::Url;
 
 use crate::Error;
 
-/// How requests to a bucket are bounded; humantime's spelling. The whole of a request may be a large bundle on its way to a
-/// slow reader.
-const TIMEOUTS: [(ClientConfigKey, &str); 3] = [
-    (ClientConfigKey::ConnectTimeout, "5s"),
-    (ClientConfigKey::ReadTimeout, "30s"),
-    (ClientConfigKey::Timeout, "10m"),
-];
+/// Where the objects are. Both are the same place; whoever writes waits longer.
+pub(super) struct Backend {
+    /// For what reads, lists and deletes.
+    pub(super) reads: Arc<dyn ObjectStore>,
+    /// For what writes.
+    pub(super) writes: Arc<dyn ObjectStore>,
+}
+
+/// How long requests to a bucket wait.
+struct Patience {
+    /// The longest time without an answer, or without more of it, as humantime spells it. It begins with the request, so one that writes
+    /// has to bring its body in this time.
+    silence: &'static str,
+    retries: RetryConfig,
+}
+
+/// A page is waiting.
+const READS: Patience = Patience {
+    silence: "30s",
+    retries: RetryConfig {
+        backoff: BackoffConfig {
+            init_backoff: Duration::from_millis(100),
+            max_backoff: Duration::from_secs(3),
+            base: 2.0,
+        },
+        max_retries: 5,
+        retry_timeout: Duration::from_secs(15),
+    },
+};
+
+/// A part of 8 MiB gets through at 140 KB/s. A moment's trouble is waited out, since what was sent before would be lost; longer ones are
+/// the caller's, who has somebody to tell.
+const WRITES: Patience = Patience {
+    silence: "60s",
+    retries: RetryConfig {
+        backoff: BackoffConfig {
+            init_backoff: Duration::from_millis(250),
+            max_backoff: Duration::from_secs(3),
+            base: 3.0,
+        },
+        // The time bounds them.
+        max_retries: 50,
+        retry_timeout: Duration::from_secs(15),
+    },
+};
+
+impl Patience {
+    /// How requests are bounded. The whole of a request may be a large bundle on its way to a slow reader.
+    fn timeouts(&self) -> [(ClientConfigKey, &'static str); 3] {
+        [
+            (ClientConfigKey::ConnectTimeout, "5s"),
+            (ClientConfigKey::ReadTimeout, self.silence),
+            (ClientConfigKey::Timeout, "10m"),
+        ]
+    }
+}
 
 /// Opens what is at `url`.
-pub(super) fn open(url: &str) -> Result<Arc<dyn ObjectStore>, Error> {
+pub(super) fn open(url: &str) -> Result<Backend, Error> {
     let invalid = |reason: &str| Error::InvalidBlobsUrl {
         url: without_credentials(url),
         reason: reason.to_owned(),
@@ -37,7 +86,11 @@ pub(super) fn open(url: &str) -> Result<Arc<dyn ObjectStore>, Error> {
         let folder = parsed
             .to_file_path()
             .map_err(|()| invalid("it names no absolute path"))?;
-        return Ok(Arc::new(open_folder(&folder)?));
+        let store: Arc<dyn ObjectStore> = Arc::new(open_folder(&folder)?);
+        return Ok(Backend {
+            reads: Arc::clone(&store),
+            writes: store,
+        });
     }
     if !parsed.username().is_empty() || parsed.password().is_some() || parsed.query().is_some() {
         return Err(invalid("credentials belong in the environment"));
@@ -45,46 +98,41 @@ pub(super) fn open(url: &str) -> Result<Arc<dyn ObjectStore>, Error> {
     if parsed.host_str().is_none_or(str::is_empty) {
         return Err(invalid("it names no bucket"));
     }
-    let unusable = |error: object_store::Error| invalid(&error.to_string());
-    match parsed.scheme() {
-        "s3" => {
-            let mut builder = AmazonS3Builder::from_env().with_url(url);
-            for (key, value) in TIMEOUTS {
-                builder = builder.with_config(AmazonS3ConfigKey::Client(key), value);
-            }
-            let store = builder.with_retry(retries()).build().map_err(unusable)?;
-            Ok(below(store, &parsed))
-        }
-        "az" => {
-            let mut builder = MicrosoftAzureBuilder::from_env().with_url(url);
-            for (key, value) in TIMEOUTS {
-                builder = builder.with_config(AzureConfigKey::Client(key), value);
-            }
-            let store = builder.with_retry(retries()).build().map_err(unusable)?;
-            Ok(below(store, &parsed))
-        }
-        "gs" => {
-            let mut builder = GoogleCloudStorageBuilder::from_env().with_url(url);
-            for (key, value) in TIMEOUTS {
-                builder = builder.with_config(GoogleConfigKey::Client(key), value);
-            }
-            let store = builder.with_retry(retries()).build().map_err(unusable)?;
-            Ok(below(store, &parsed))
-        }
-        scheme => Err(invalid(&format!("`{scheme}:` is not supported"))),
-    }
+    let open = match parsed.scheme() {
+        "s3" => open_s3,
+        "az" => open_azure,
+        "gs" => open_google,
+        scheme => return Err(invalid(&format!("`{scheme}:` is not supported"))),
+    };
+    let open = |patience| open(&parsed, patience).map_err(|error| invalid(&error.to_string()));
+    Ok(Backend {
+        reads: open(READS)?,
+        writes: open(WRITES)?,
+    })
 }
 
-/// A moment's trouble is waited out; longer ones are the caller's, who has somebody to tell.
-fn retries() -> RetryConfig {
-    RetryConfig {
-        backoff: BackoffConfig {
-            max_backoff: Duration::from_secs(3),
-            ..BackoffConfig::default()
-        },
-        max_retries: 5,
-        retry_timeout: Duration::from_secs(15),
+fn open_s3(url: &Url, patience: Patience) -> Result<Arc<dyn ObjectStore>, object_store::Error> {
+    let mut builder = AmazonS3Builder::from_env().with_url(url.as_str());
+    for (key, value) in patience.timeouts() {
+        builder = builder.with_config(AmazonS3ConfigKey::Client(key), value);
     }
+    Ok(below(builder.with_retry(patience.retries).build()?, url))
+}
+
+fn open_azure(url: &Url, patience: Patience) -> Result<Arc<dyn ObjectStore>, object_store::Error> {
+    let mut builder = MicrosoftAzureBuilder::from_env().with_url(url.as_str());
+    for (key, value) in patience.timeouts() {
+        builder = builder.with_config(AzureConfigKey::Client(key), value);
+    }
+    Ok(below(builder.with_retry(patience.retries).build()?, url))
+}
+
+fn open_google(url: &Url, patience: Patience) -> Result<Arc<dyn ObjectStore>, object_store::Error> {
+    let mut builder = GoogleCloudStorageBuilder::from_env().with_url(url.as_str());
+    for (key, value) in patience.timeouts() {
+        builder = builder.with_config(GoogleConfigKey::Client(key), value);
+    }
+    Ok(below(builder.with_retry(patience.retries).build()?, url))
 }
 
 /// The part of a bucket that the URL's path names.

@@ -22,9 +22,9 @@ finish() {
 }
 trap finish EXIT
 
-# Three ports that nobody has.
-read -r s3 az gs < <(python3 -c 'import socket
-free = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
+# Four ports that nobody has.
+read -r s3 az gs proxy < <(python3 -c 'import socket
+free = [socket.create_server(("127.0.0.1", 0)) for _ in range(4)]
 print(*[each.getsockname()[1] for each in free])')
 
 export AWS_ACCESS_KEY_ID=store AWS_SECRET_ACCESS_KEY=the-secret-of-the-store AWS_REGION=us-east-1
@@ -45,11 +45,23 @@ export GOOGLE_SERVICE_ACCOUNT_KEY='{"gcs_base_url": "http://127.0.0.1:'$gs'", "d
 "$gcs" "127.0.0.1:$gs" wavestore >"$folder/gs.log" 2>&1 &
 pids+=($!)
 
+run() {
+    WAVESTORE_BUCKETS="s3://wavestore/some/folder az://wavestore gs://wavestore" \
+        cargo test --locked --package catalog --test buckets -- --ignored "$@" &&
+        # The same S3 server, behind a proxy that breaks what it passes on.
+        WAVESTORE_S3=127.0.0.1:$s3 WAVESTORE_PROXY=127.0.0.1:$proxy AWS_ENDPOINT_URL=http://127.0.0.1:$proxy \
+            cargo test --locked --package catalog --test faults -- --ignored --skip folder:: "$@" &&
+        # A volume that these processes alone see.
+        mkdir "$folder/volume" &&
+        WAVESTORE_VOLUME=$folder/volume unshare --map-root-user --mount bash -c \
+            'mount -t tmpfs -o size=24m tmpfs "$0" && exec "$@"' "$folder/volume" \
+            cargo test --locked --package catalog --test faults -- --ignored --skip bucket:: "$@"
+}
+
 for _ in $(seq 300); do
     if grep -q ready "$folder/az.log" && curl -s -o "$folder/answer" "http://127.0.0.1:$s3/" && curl -s -o "$folder/answer" "http://127.0.0.1:$gs/"; then
         code=0
-        WAVESTORE_BUCKETS="s3://wavestore/some/folder az://wavestore gs://wavestore" \
-            cargo test --locked --package catalog --test buckets -- --ignored "$@" || code=$?
+        run "$@" || code=$?
         ((code == 0)) || tail -n 20 "$folder"/*.log >&2
         exit "$code"
     fi
