@@ -53,13 +53,46 @@ pub(crate) fn check(
 /// Bytes for each pixel that the decoder needs beside those that it hands out.
 fn beside(bytes: &[u8], format: PictureFormat) -> u64 {
     match format {
-        // Progressive ones are kept as coefficients of 16 bits until the last scan. Within the coded data 0xff is followed by 0x00
-        // or a restart, so this is the marker of such a frame, or a thumbnail's.
-        PictureFormat::Jpeg if bytes.windows(2).any(|pair| pair == [0xff, 0xc2]) => 8,
+        // Coefficients of 16 bits for up to four channels, until the last scan.
+        PictureFormat::Jpeg if comes_in_scans(bytes) => 8,
         PictureFormat::Png | PictureFormat::Jpeg => 0,
         // A frame of an animation is laid on a canvas of its own.
         PictureFormat::Gif => 4,
         PictureFormat::WebP => 8,
+    }
+}
+
+/// Whether no scan of a JPEG file has all of a pixel: it is progressive, or has its channels one after another. What cannot be followed
+/// may be both.
+fn comes_in_scans(bytes: &[u8]) -> bool {
+    let mut rest = bytes.get(2..).unwrap_or_default();
+    let mut channels = 0;
+    loop {
+        let (marker, behind) = match rest {
+            // Any number of 0xff may stand before a marker.
+            [0xff, 0xff, ..] => {
+                rest = &rest[1..];
+                continue;
+            }
+            [0xff, marker, behind @ ..] => (*marker, behind),
+            _ => return true,
+        };
+        let [high, low, ..] = *behind else {
+            return true;
+        };
+        let length = usize::from(u16::from_be_bytes([high, low]));
+        let Some((segment, next)) = behind.split_at_checked(length) else {
+            return true;
+        };
+        match (marker, segment) {
+            // Of a frame only the first two kinds are not progressive. Its precision, height, width, and the number of channels.
+            (0xc0 | 0xc1, [_, _, _, _, _, _, _, count, ..]) => channels = channels.max(*count),
+            (0xda, [_, _, count, ..]) => return *count < channels,
+            // Tables, metadata, comments.
+            (0xc4 | 0xdb | 0xdd | 0xe0..=0xef | 0xfe, _) => {}
+            _ => return true,
+        }
+        rest = next;
     }
 }
 

@@ -51,6 +51,16 @@ fn file(picture: &DynamicImage, format: ImageFormat) -> Vec<u8> {
     bytes.into_inner()
 }
 
+/// A JPEG file whose header says that it has so many pixels.
+fn enlarged(jpeg: &[u8], width: u16, height: u16) -> Vec<u8> {
+    let mut bytes = jpeg.to_vec();
+    let frame = |four: &[u8]| four[0] == 0xff && matches!(four[1], 0xc0..=0xc2);
+    let at = bytes.windows(4).position(frame).expect("a frame");
+    bytes[at + 5..at + 7].copy_from_slice(&height.to_be_bytes());
+    bytes[at + 7..at + 9].copy_from_slice(&width.to_be_bytes());
+    bytes
+}
+
 // One test, since the counters are of the process.
 #[test]
 fn the_largest_pictures_stay_within_the_bound() {
@@ -80,6 +90,34 @@ fn the_largest_pictures_stay_within_the_bound() {
         made.expect(name);
         eprintln!("{name}: {} KiB", taken >> 10);
         assert!(taken < bound + slack, "{name} took {taken} bytes");
+    }
+
+    // Whose header says that they are larger: what is missing is gray, and takes as much.
+    let scans: [(&str, &[u8]); 4] = [
+        ("progressive", include_bytes!("files/progressive.jpg")),
+        ("in scans", include_bytes!("files/scans.jpg")),
+        (
+            "progressive CMYK",
+            include_bytes!("files/cmyk-progressive.jpg"),
+        ),
+        ("CMYK", include_bytes!("files/cmyk.jpg")),
+    ];
+    for (name, bytes) in scans {
+        let fits = enlarged(bytes, 2560, 1600);
+        let (taken, made) = most(|| shrink(&fits, PictureFormat::Jpeg, Kind::Screenshot));
+        eprintln!(
+            "{name}: {} KiB, {:?}",
+            taken >> 10,
+            made.map(|made| made.len())
+        );
+        assert!(taken < bound + slack, "{name} took {taken} bytes");
+        let bomb = enlarged(bytes, 9000, 9000);
+        let (taken, made) = most(|| shrink(&bomb, PictureFormat::Jpeg, Kind::Screenshot));
+        assert!(
+            matches!(made, Err(Error::TooLarge { .. })),
+            "{name}: {made:?}"
+        );
+        assert!(taken < slack, "{name}: {taken}");
     }
 
     // A few bytes that promise a great deal: in the header, or in a frame that is larger than the header says.

@@ -84,6 +84,30 @@ fn pictures_of_every_kind_become_a_few_widths() {
 }
 
 #[test]
+fn progressive_and_cmyk_jpegs_are_read_in_their_colours() {
+    let cases: [(&str, &[u8]); 3] = [
+        ("progressive", include_bytes!("files/progressive.jpg")),
+        ("CMYK", include_bytes!("files/cmyk.jpg")),
+        (
+            "progressive CMYK",
+            include_bytes!("files/cmyk-progressive.jpg"),
+        ),
+    ];
+    for (name, bytes) in cases {
+        let renditions = shrunk(bytes, Kind::Screenshot).expect(name);
+        let sizes: Vec<_> = renditions.iter().map(|r| (r.width, r.height)).collect();
+        assert_eq!(sizes, [(96, 64)], "{name}");
+        let seen = decoded(&renditions[0]);
+        for (x, y) in [(4, 4), (40, 32), (4, 60)] {
+            let [left, right] = [x, 95 - x].map(|x| *seen.get_pixel(x, y));
+            assert!(is_red(left), "{name}: {left:?}");
+            let [red, _, blue, _] = right.0;
+            assert!(blue > 200 && red < 60, "{name}: {right:?}");
+        }
+    }
+}
+
+#[test]
 fn icons_are_squares_and_keep_what_shines_through() {
     let icon = RgbaImage::from_fn(600, 300, |x, y| {
         let inside = (250..350).contains(&x) && (100..200).contains(&y);
