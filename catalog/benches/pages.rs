@@ -1,6 +1,7 @@
 //! How long a page of the list of apps takes at the database, on SQLite and on Postgres: `make bench-catalog`.
 //!
-//! It asks as the router does, through a pool of connections, one question after the other, and counts until the rows are apps.
+//! It asks as the router does, through a pool of connections, one question after the other, and counts until the rows are apps: for the
+//! apps, and of whoever is signed in for their likes and pins, the apps that they have pinned, and how many like each.
 
 #![expect(
     clippy::print_stdout,
@@ -13,7 +14,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use catalog::{
-    App, AppCursor, AppQuery, Catalog, Digest, Lifecycle, Picture, Settings, Viewer, Visibility,
+    App, AppCursor, AppQuery, Catalog, Digest, Lifecycle, NewAccount, Picture, PreferenceChange,
+    Role, Settings, Tag, Viewer, Visibility,
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -23,6 +25,14 @@ use tokio::time::Instant;
 
 const APPS: usize = 2000;
 const VERSIONS: usize = 5;
+const TAGS: usize = 50;
+/// Who think something of apps, and of how many. The one who asks thinks of more, as somebody who uses the store.
+const ACCOUNTS: usize = 100;
+const LIKES: usize = 30;
+const OWN_LIKES: usize = 100;
+const OWN_PINS: usize = 20;
+/// Who asks.
+const ACCOUNT: &str = "owner7";
 /// As the router's first page asks: one more than it shows.
 const PAGE: u64 = 61;
 const RUNS: usize = 400;
@@ -73,6 +83,8 @@ async fn measure(
         .try_collect::<()>()
         .await?;
     let published = started.elapsed();
+    know_tags(&catalog).await?;
+    think(&catalog).await?;
     analyze()?;
 
     let mut pages = Vec::new();
@@ -109,7 +121,7 @@ async fn page(catalog: &Catalog, name: &str, viewer: &Viewer, query: &AppQuery) 
     let mut rows = 0;
     for _ in 0..RUNS {
         let started = Instant::now();
-        rows = catalog.visible_apps(viewer, query, PAGE).await?.len();
+        rows = ask(catalog, viewer, query).await?;
         times.push(started.elapsed());
     }
     times.sort_unstable();
@@ -118,15 +130,92 @@ async fn page(catalog: &Catalog, name: &str, viewer: &Viewer, query: &AppQuery) 
     Ok(json!({ "page": name, "rows": rows, "p50_ms": p50, "p99_ms": p99 }))
 }
 
+/// Asks for a page, as the router's `find_apps` does; answers how many apps it has.
+async fn ask(catalog: &Catalog, viewer: &Viewer, query: &AppQuery) -> Outcome<usize> {
+    let apps = catalog.visible_apps(viewer, query, PAGE).await?;
+    if *viewer == Viewer::Anonymous {
+        return Ok(apps.len());
+    }
+    let own = catalog.preferences_of(ACCOUNT).await?;
+    let pinned = if *query == AppQuery::default() {
+        let pinned = own.iter().filter(|(_, preference)| preference.pinned);
+        let pinned: Vec<&str> = pinned.map(|(name, _)| name.as_str()).collect();
+        catalog.newest_versions(viewer, &pinned).await?
+    } else {
+        Vec::new()
+    };
+    let shown = apps.iter().chain(&pinned);
+    let mut names: Vec<&str> = shown.map(|app| app.name.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    catalog.likes(&names).await?;
+    Ok(apps.len())
+}
+
+async fn know_tags(catalog: &Catalog) -> Outcome<()> {
+    for number in 0..TAGS {
+        let tag = Tag {
+            name: word(number),
+            title: text(number + 3_000_000, 2),
+            color: "#0b5cad".parse()?,
+            description: text(number + 4_000_000, 8),
+            admin_roles: Vec::new(),
+            visitor_roles: vec![format!("role{}", number % 5)],
+        };
+        if !catalog.set_tag(&tag, None).await? {
+            return Err(format!("there is a tag `{}` already", tag.name).into());
+        }
+    }
+    Ok(())
+}
+
+/// Lets everybody like some apps, most of them the same few, and whoever asks pin some.
+async fn think(catalog: &Catalog) -> Outcome<()> {
+    for number in 0..ACCOUNTS {
+        let account = NewAccount {
+            name: format!("owner{number}"),
+            password_hash: None,
+            password_expires_at: None,
+            role: Role::Full,
+        };
+        catalog.create_account(&account).await?;
+    }
+    let mut dice = fastrand::Rng::with_seed(5);
+    let mut changes = Vec::new();
+    for number in 0..ACCOUNTS {
+        for _ in 0..LIKES {
+            changes.push((format!("owner{number}"), rank(&mut dice), (true, false)));
+        }
+    }
+    for number in 0..OWN_LIKES {
+        let of = number * 19 % APPS;
+        let pinned = number < OWN_PINS;
+        changes.push((ACCOUNT.to_owned(), of, (true, pinned)));
+    }
+    stream::iter(changes)
+        .map(|(account, of, (liked, pinned))| async move {
+            let change = PreferenceChange {
+                liked: Some(liked),
+                pinned: Some(pinned),
+            };
+            let name = app_name(of);
+            catalog.set_preference(&account, &name, change).await
+        })
+        .buffer_unordered(4)
+        .try_for_each(|_| async { Ok(()) })
+        .await?;
+    Ok(())
+}
+
 /// What is asked for, by whom, and how it is called.
 async fn cases(catalog: &Catalog) -> Outcome<Vec<(&'static str, Viewer, AppQuery)>> {
     let admin = Viewer::Everything;
-    let user = Viewer::Publisher {
-        name: "owner7".to_owned(),
-        tags: Vec::new(),
+    let publisher = |tags: &[usize]| Viewer::Publisher {
+        name: ACCOUNT.to_owned(),
+        tags: tags.iter().map(|tag| word(*tag)).collect(),
     };
     let visitor = |tags: &[usize]| Viewer::Visitor {
-        name: "owner7".to_owned(),
+        name: ACCOUNT.to_owned(),
         tags: tags.iter().map(|tag| word(*tag)).collect(),
     };
     let search = |text: &str| AppQuery {
@@ -145,10 +234,12 @@ async fn cases(catalog: &Catalog) -> Outcome<Vec<(&'static str, Viewer, AppQuery
         tag: Some(tag.to_owned()),
         ..AppQuery::default()
     };
-    let (few, none) = (visitor(&[13]), visitor(&[7000]));
+    let (user, manager) = (publisher(&[]), publisher(&[13, 25, 40]));
+    let (few, none) = (visitor(&[14]), visitor(&[7000]));
     let questions = [
         ("list, admin", &admin, AppQuery::default()),
         ("list, user", &user, AppQuery::default()),
+        ("list, user who manages tags", &manager, AppQuery::default()),
         (
             "list, visitor by a tag of a twentieth",
             &few,
@@ -175,18 +266,18 @@ async fn cases(catalog: &Catalog) -> Outcome<Vec<(&'static str, Viewer, AppQuery
             &Viewer::Anonymous,
             search(&word(177)),
         ),
-        ("owner", &user, owned("owner7")),
+        ("owner", &user, owned(ACCOUNT)),
         (
             "owner and search",
             &user,
             AppQuery {
                 text: word(3),
-                ..owned("owner7")
+                ..owned(ACCOUNT)
             },
         ),
         ("lifecycle of most apps", &user, run(Lifecycle::OnDemand)),
         ("lifecycle of a hundredth", &user, run(Lifecycle::Link)),
-        ("tag of a twentieth", &user, tagged(&word(13))),
+        ("tag of a twentieth", &user, tagged(&word(14))),
         ("tag of none", &user, tagged("none")),
     ];
     let mut cases = Vec::new();
@@ -245,9 +336,13 @@ fn rank(dice: &mut fastrand::Rng) -> usize {
     dice.usize(..below)
 }
 
+fn app_name(of: usize) -> String {
+    format!("app-{of}-{}", word(of))
+}
+
 fn app(number: usize) -> App {
     let (of, version) = (number % APPS, number / APPS);
-    let name = format!("app-{of}-{}", word(of));
+    let name = app_name(of);
     let published: DateTime<Utc> = DateTime::UNIX_EPOCH + TimeDelta::days(20_000);
     App {
         uid: format!("{number:08}-0000-4000-8000-000000000000"),
@@ -266,7 +361,8 @@ fn app(number: usize) -> App {
             1..=5 => Lifecycle::Managed,
             _ => Lifecycle::OnDemand,
         },
-        tags: vec![word(of % 20), word(of % 7)],
+        // Fifty in all.
+        tags: vec![word(of % 20), word(20 + of % 17), word(37 + of % 13)],
         digest: Digest::of(name.as_bytes()),
         icon: Some(Picture::original("icon.png")),
         screenshots: vec![Picture::original("screenshot1.png")],
