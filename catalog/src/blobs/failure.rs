@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::io::{self, ErrorKind};
 use std::iter::successors;
 
+use object_store::Error as Refusal;
 use object_store::path::Path;
 
 use crate::{Cause, Error};
@@ -30,7 +31,6 @@ pub(crate) fn hint(cause: &Cause) -> &'static str {
     if let Some(ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied) = kind {
         return "mount the blob store's volume for writing, and let this process's user read and write there";
     }
-    use object_store::Error as Refusal;
     match first.downcast_ref() {
         Some(Refusal::PermissionDenied { .. } | Refusal::Unauthenticated { .. }) => {
             "let the blob store's credentials read, write, list and delete objects of the bucket, and see that it takes writes and is \
