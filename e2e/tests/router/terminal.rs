@@ -334,6 +334,10 @@ async fn who_has_a_kubeconfig_alone_looks_after_apps_and_instances() -> Result<(
         Ok(())
     })
     .await?;
+    let delete = ["instance", "delete", name, "--undo-within", "1h"];
+    let delete = json(&run(&[&delete[..], &["-o", "json"]].concat()).await?)?;
+    ensure!(delete["deleteAfter"].is_string(), "{delete}");
+    change(&["instance", "keep", name], "deleteAfter", Value::Null).await?;
     let logs = run(&["instance", "logs", name]).await?;
     ensure!(
         !logs.success && logs.stderr.contains("has no pod"),
