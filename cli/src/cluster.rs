@@ -1,4 +1,4 @@
-//! The same things without a store: what WaveApps and WaveInstances say, asked of the Kubernetes API with a kubeconfig.
+//! The same things without a store: what `WaveApp`s and `WaveInstance`s say, asked of the Kubernetes API with a kubeconfig.
 //!
 //! Who has no account manages them by what the cluster allows them, as with kubectl, and sees the words that the store has for them.
 
@@ -399,8 +399,7 @@ fn version(object: WaveApp) -> Version {
 mod tests {
     use super::*;
 
-    fn instance(spec: Value, status: Value) -> Instance {
-        let mut spec = spec;
+    fn instance(mut spec: Value, status: &Value) -> Instance {
         spec["app"] = json!({ "name": "hello", "version": "1.0.0" });
         spec["owner"] = json!("alice");
         let object = json!({
@@ -473,7 +472,7 @@ mod tests {
             ),
         ];
         for (spec, status, state, ready, failing, detail) in cases {
-            let told = instance(spec, status);
+            let told = instance(spec, &status);
             let found = (
                 told.state.as_str(),
                 told.ready,

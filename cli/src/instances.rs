@@ -250,29 +250,33 @@ pub(crate) async fn run(
             )
             .await
         }
-        InstanceCommand::Delete {
-            name,
-            undo_within: Some(time),
-        } => {
-            let end = humantime::format_rfc3339_seconds(SystemTime::now() + time).to_string();
-            show(&instances.delete_after(&name, Some(&end)).await?, output);
-            Ok(())
+        InstanceCommand::Delete { name, undo_within } => {
+            delete(instances, &name, undo_within, output).await
         }
         InstanceCommand::Keep { name } => {
             show(&instances.delete_after(&name, None).await?, output);
             Ok(())
         }
-        InstanceCommand::Delete {
-            name,
-            undo_within: None,
-        } => {
-            instances.delete(&name).await?;
-            note(format_args!(
-                "Deleted the instance {name}; it is gone in a moment"
-            ));
-            Ok(())
-        }
     }
+}
+
+/// Deletes an instance, or says when it will be deleted.
+async fn delete(
+    instances: &impl Instances,
+    name: &str,
+    undo_within: Option<Duration>,
+    output: Output,
+) -> Result<(), Error> {
+    if let Some(time) = undo_within {
+        let end = humantime::format_rfc3339_seconds(SystemTime::now() + time).to_string();
+        show(&instances.delete_after(name, Some(&end)).await?, output);
+    } else {
+        instances.delete(name).await?;
+        note(format_args!(
+            "Deleted the instance {name}; it is gone in a moment"
+        ));
+    }
+    Ok(())
 }
 
 async fn list(instances: &impl Instances, output: Output) -> Result<(), Error> {

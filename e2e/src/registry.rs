@@ -113,8 +113,8 @@ impl Registry {
     /// Uploads a blob, and describes it.
     async fn blob(&self, repository: &str, media_type: &str, content: &[u8]) -> Result<Value> {
         let begin = format!("https://{}/v2/{repository}/blobs/uploads/", self.address);
-        let begun = send(self.client.post(&begin)).await?;
-        let place = begun.headers().get(LOCATION).context("Location")?;
+        let answer = send(self.client.post(&begin)).await?;
+        let place = answer.headers().get(LOCATION).context("Location")?;
         let place = url::Url::parse(&begin)?.join(place.to_str()?)?;
         let digest = digest(content);
         let request = self.client.put(place).query(&[("digest", &digest)]);

@@ -70,7 +70,7 @@ impl Upload {
         match self.complete().await {
             Ok(()) => Ok(digest),
             // The answer alone was lost: a store that is asked once more does not know the upload.
-            Err(_) if self.is_stored_as(digest).await => Ok(digest),
+            Err(_) if is_stored(self.store.as_ref(), &self.path, digest).await => Ok(digest),
             Err(error) => {
                 self.abort().await;
                 Err(error)
@@ -88,21 +88,6 @@ impl Upload {
             .map_err(|error| blob_error("write", &self.path, error))
     }
 
-    /// Whether the object is there, with these bytes: nothing else tells whether it is this one or somebody else's.
-    async fn is_stored_as(&self, digest: Digest) -> bool {
-        let Ok(stored) = self.store.get(&self.path).await else {
-            return false;
-        };
-        let sha256 = stored
-            .into_stream()
-            .try_fold(Sha256::new(), async |mut sha256, piece| {
-                sha256.update(&piece);
-                Ok(sha256)
-            });
-        let sha256 = sha256.await;
-        sha256.is_ok_and(|sha256| Digest::from_sha256(sha256.finalize().into()) == digest)
-    }
-
     /// Leaves nothing behind.
     pub async fn abort(mut self) {
         abort(self.parts.as_mut(), &self.path).await;
@@ -115,4 +100,19 @@ impl Upload {
             .await
             .map_err(|error| blob_error("write", &self.path, error))
     }
+}
+
+/// Whether the object is there, with these bytes: nothing else tells whether it is this one or somebody else's.
+async fn is_stored(store: &dyn ObjectStore, path: &Path, digest: Digest) -> bool {
+    let Ok(stored) = store.get(path).await else {
+        return false;
+    };
+    let sha256 = stored
+        .into_stream()
+        .try_fold(Sha256::new(), async |mut sha256, piece| {
+            sha256.update(&piece);
+            Ok(sha256)
+        });
+    let sha256 = sha256.await;
+    sha256.is_ok_and(|sha256| Digest::from_sha256(sha256.finalize().into()) == digest)
 }

@@ -83,7 +83,7 @@ async fn who_takes_it_back_keeps_the_instance() -> Result<()> {
     }
     // Another time counts from when it is said, and not the first one.
     delete_after(name, Duration::from_secs(8)).await?;
-    let later = Timestamp::now() + Duration::from_secs(3600);
+    let later = Timestamp::now() + Duration::from_hours(1);
     let later = format!("{DELETE_AFTER_ANNOTATION}={later}");
     kubectl(
         &["annotate", "--overwrite", "waveinstance", name, &later],

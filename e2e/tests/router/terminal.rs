@@ -13,6 +13,8 @@ fn json(output: &Output) -> Result<Value> {
 /// Whether the app `Greeter` is found by what it is alone.
 async fn filter(url: &str, token: &str) -> Result<()> {
     let run = async |args: &[&str]| wavestore(url, token, args).await;
+    let nothing = json(&run(&["app", "list", "no-such-word", "-o", "json"]).await?)?;
+    ensure!(nothing == serde_json::json!([]), "{nothing}");
     for (filters, found) in [
         (
             [
@@ -195,11 +197,8 @@ async fn somebody_looks_after_apps_and_aliases_from_a_terminal() -> Result<()> {
     let path = file.to_str().context("a path")?;
     let deployed = json(&run(&["bundle", "deploy", path, "-o", "json"]).await?)?;
     ensure!(deployed["name"] == "greeter-1.0.0", "{deployed}");
-
     let listed = json(&run(&["app", "list", "greeter", "-o", "json"]).await?)?;
     ensure!(listed[0]["app"]["name"] == "Greeter", "{listed}");
-    let nothing = json(&run(&["app", "list", "no-such-word", "-o", "json"]).await?)?;
-    ensure!(nothing == serde_json::json!([]), "{nothing}");
     filter(&url, &token).await?;
     let table = run(&["app", "get", "Greeter"]).await?;
     ensure!(
@@ -303,14 +302,13 @@ async fn who_has_a_kubeconfig_alone_looks_after_apps_and_instances() -> Result<(
     let updated = run(&[&update[..], &["-o", "json"]].concat()).await?;
     ensure!(json(&updated)?["visibility"] == "Public", "{updated:?}");
 
-    let make = ["instance", "run", "hello:1.0.0", "--no-wait"];
-    let nobody = run(&make).await?;
+    let start = ["instance", "run", "hello:1.0.0", "--no-wait"];
+    let nobody = run(&start).await?;
     ensure!(
         !nobody.success && nobody.stderr.contains("--owner"),
         "{nobody:?}"
     );
-    let made = run(&[&make[..], &["--owner", "bob", "-o", "json"]].concat()).await?;
-    let made = json(&made)?;
+    let made = json(&run(&[&start[..], &["--owner", "bob", "-o", "json"]].concat()).await?)?;
     let name = made["name"].as_str().context("a name")?;
     ensure!(
         name.starts_with("hello-") && made["owner"] == "bob",

@@ -129,13 +129,13 @@ async fn listed(store: &Store, changed: &WaveInstance) {
     let Some(ahead) = store.table.ahead(changed) else {
         return;
     };
-    let mut changes = store.table.changes();
+    let mut news = store.table.changes();
     let is_listed = async {
         loop {
-            changes.borrow_and_update();
+            news.borrow_and_update();
             let now = store.table.route(ahead.id.as_ref());
             if now.is_none_or(|now| now.delete_after == ahead.delete_after)
-                || changes.changed().await.is_err()
+                || news.changed().await.is_err()
             {
                 return;
             }

@@ -481,7 +481,7 @@ mod tests {
         let bundle = layer(BUNDLE, &digest.to_string());
         let readme = layer("text/markdown", &Digest::of(b"readme").to_string());
         let cases = [
-            (manifest(&[bundle.clone()]), Ok(digest)),
+            (manifest(std::slice::from_ref(&bundle)), Ok(digest)),
             (manifest(&[readme.clone(), bundle.clone()]), Ok(digest)),
             (
                 manifest(&[bundle.clone(), bundle]),
