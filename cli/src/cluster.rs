@@ -256,7 +256,7 @@ pub(crate) async fn run_apps(
             let wanted = Wanted {
                 words: &words,
                 owner: owner.as_deref(),
-                lifecycle: lifecycle.map(Into::into),
+                lifecycle,
                 tag: tag.as_deref(),
             };
             apps::show_all(&cluster.listed(|app| wanted.matches(app)).await?, output);
@@ -294,7 +294,7 @@ pub(crate) async fn run_apps(
 struct Wanted<'a> {
     words: &'a [String],
     owner: Option<&'a str>,
-    lifecycle: Option<&'static str>,
+    lifecycle: Option<args::Lifecycle>,
     tag: Option<&'a str>,
 }
 
@@ -327,13 +327,12 @@ impl Wanted<'_> {
 }
 
 /// A lifecycle as the command line has it.
-fn word(lifecycle: Lifecycle) -> &'static str {
+fn word(lifecycle: Lifecycle) -> args::Lifecycle {
     match lifecycle {
         Lifecycle::OnDemand => args::Lifecycle::OnDemand,
         Lifecycle::Managed => args::Lifecycle::Managed,
         Lifecycle::Link => args::Lifecycle::Link,
     }
-    .into()
 }
 
 fn is_of(object: &WaveApp, name: &str) -> bool {
@@ -542,6 +541,6 @@ mod tests {
             }
             .matches(&object)
         };
-        assert!(lifecycle("managed") && !lifecycle("link"));
+        assert!(lifecycle(args::Lifecycle::Managed) && !lifecycle(args::Lifecycle::Link));
     }
 }
