@@ -49,8 +49,7 @@ async fn what_helm_has_started_and_kubectl_has_marked_is_deleted_in_time() -> Re
     }
     store.gone(name).await?;
     ensure!(Timestamp::now() >= at, "it was gone before {at}");
-    let releases = helm(&["list", "--all", "--short", "--filter", name]).await?;
-    ensure!(releases.trim().is_empty(), "a release is left: {releases}");
+    store.namespace.nothing_left(name).await?;
     let of_it = format!("involvedObject.name={name},reason=DeletionDue");
     let events = ["get", "events", "--output=name", "--field-selector", &of_it];
     let events = kubectl(&events, None).await?;
