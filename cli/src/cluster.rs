@@ -3,8 +3,8 @@
 //! Who has no account manages them by what the cluster allows them, as with kubectl, and sees the words that the store has for them.
 
 use crds::{
-    ConditionType, DELETE_AFTER_ANNOTATION, INSTANCE_LABEL, Lifecycle, SUSPENDED_PHASE, WaveApp,
-    WaveInstance, find_condition, holds, is_failure,
+    AppRef, ConditionType, DELETE_AFTER_ANNOTATION, INSTANCE_LABEL, Lifecycle, SUSPENDED_PHASE,
+    WaveApp, WaveInstance, find_condition, holds, is_failure,
 };
 use futures::AsyncReadExt as _;
 use k8s_openapi::api::core::v1::Pod;
@@ -67,11 +67,7 @@ impl Cluster {
         };
         let all = self.apps.list(&ListParams::default()).await?;
         let found = all.into_iter().find(|object| {
-            let app = object
-                .status
-                .as_ref()
-                .and_then(|status| status.app.as_ref());
-            app.is_some_and(|app| app.name == name && app.version == version)
+            app_of(object).is_some_and(|app| app.name == name && app.version == version)
         });
         found.ok_or_else(|| Error::NoApp(app.to_owned()))
     }
@@ -216,10 +212,7 @@ fn told(object: WaveInstance) -> Instance {
     };
     Instance {
         name,
-        app: App {
-            name: object.spec.app.name,
-            version: object.spec.app.version,
-        },
+        app: object.spec.app.into(),
         owner: object.spec.owner,
         visibility: text(&object.spec.visibility),
         suspended,
@@ -262,7 +255,9 @@ pub(crate) async fn run_apps(
             apps::show_all(&cluster.listed(|app| wanted.matches(app)).await?, output);
         }
         AppCommand::Get { app } => {
-            let versions = cluster.listed(|object| is_of(object, &app)).await?;
+            let versions = cluster
+                .listed(|object| app_of(object).is_some_and(|found| found.name == app))
+                .await?;
             if versions.is_empty() {
                 apps::show(&version(cluster.app(&app).await?), output);
             } else {
@@ -335,11 +330,9 @@ fn word(lifecycle: Lifecycle) -> args::Lifecycle {
     }
 }
 
-fn is_of(object: &WaveApp, name: &str) -> bool {
-    let status = object.status.as_ref();
-    status
-        .and_then(|status| status.app.as_ref())
-        .is_some_and(|app| app.name == name)
+/// Name and version of the app, once its bundle has been read.
+fn app_of(object: &WaveApp) -> Option<&AppRef> {
+    object.status.as_ref()?.app.as_ref()
 }
 
 /// A version of an app in a list; nothing as long as its bundle has not been read.
@@ -350,10 +343,7 @@ fn listed(object: WaveApp) -> Option<Listed> {
     Some(Listed {
         name,
         title: status.title.unwrap_or_else(|| app.name.clone()),
-        app: App {
-            name: app.name,
-            version: app.version,
-        },
+        app: app.into(),
         owner: object.spec.owner,
         visibility: text(&object.spec.visibility),
         ready: holds(&status.conditions, ConditionType::Ready),
@@ -383,10 +373,7 @@ fn version(object: WaveApp) -> Version {
             message,
             more: Map::new(),
         }),
-        app: status.app.map(|app| App {
-            name: app.name,
-            version: app.version,
-        }),
+        app: status.app.map(App::from),
         owner: object.spec.owner,
         visibility: text(&object.spec.visibility),
         state: text(&state),

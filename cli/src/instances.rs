@@ -3,6 +3,7 @@
 use std::process::Stdio;
 use std::time::{Duration, SystemTime};
 
+use crds::AppRef;
 use indicatif::ProgressBar;
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
@@ -92,6 +93,13 @@ impl Instance {
 pub(crate) struct App {
     pub(crate) name: String,
     pub(crate) version: String,
+}
+
+impl From<AppRef> for App {
+    fn from(app: AppRef) -> Self {
+        let AppRef { name, version } = app;
+        Self { name, version }
+    }
 }
 
 impl App {
