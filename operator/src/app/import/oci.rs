@@ -333,16 +333,12 @@ impl Registry<'_> {
             url.query_pairs_mut().append_pair("service", &service);
         }
         let response = self.send(&url, basic).await?;
-        let without_query = |mut url: Url| {
-            url.set_query(None);
-            url.to_string()
-        };
         match response.status() {
             status if status.is_success() => {}
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => return Err(self.unauthorized()),
             status => {
                 return Err(Error::Status {
-                    url: without_query(url),
+                    url: without_query(&url),
                     status,
                 });
             }
@@ -402,12 +398,16 @@ async fn whole(mut response: Response) -> Result<Bytes, Error> {
     Ok(bytes.freeze())
 }
 
-/// Without the url of the client's words, in which a registry's redirect may have put a signature.
-fn failed(url: &Url, source: reqwest::Error) -> Error {
+/// An address for people: in its query a registry may have put a signature.
+fn without_query(url: &Url) -> String {
     let mut url = url.clone();
     url.set_query(None);
+    url.to_string()
+}
+
+fn failed(url: &Url, source: reqwest::Error) -> Error {
     Error::Fetch {
-        url: url.to_string(),
+        url: without_query(url),
         source: source.without_url(),
     }
 }
