@@ -22,6 +22,7 @@ use crate::proxy::upstream::Upstream;
 use crate::site::AppHost;
 use crate::target::Form;
 use object::Instance;
+pub(crate) use object::read_app;
 
 /// One instance as the router sees it.
 #[derive(Debug)]

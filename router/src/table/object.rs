@@ -108,7 +108,7 @@ pub(super) fn read_instance(object: WaveInstance) -> Instance {
 }
 
 /// Keeps what the router needs of an app, once the operator has read its bundle.
-pub(super) fn read_app(object: WaveApp) -> Option<AppEntry> {
+pub(crate) fn read_app(object: WaveApp) -> Option<AppEntry> {
     let name = object.name_any();
     let status = object.status?;
     let ready = holds(&status.conditions, ConditionType::Ready);

@@ -104,6 +104,35 @@ async fn an_app_is_published_followed_and_deleted() {
 }
 
 #[tokio::test]
+async fn an_app_is_run_before_this_replica_is_told_of_it() {
+    let store = TestStore::start().await;
+    let alice = store.program("alice").await;
+    put(&store, &alice, "", bundle("1.0.0")).await;
+    let app = json!({ "name": "my-app", "version": "1.0.0" });
+    let run = async |wanted: &Value| {
+        let wanted = Some(json!({ "app": wanted }));
+        let answer = alice.send(Method::POST, "/api/v1/instances", wanted);
+        let (status, told) = object(answer.await).await;
+        (status, told["code"].clone())
+    };
+    assert_eq!(run(&app).await, (422, json!("NoApp")));
+    for (ready, expected) in [
+        ("False", (409, json!("AppNotReady"))),
+        ("True", (201, Value::Null)),
+    ] {
+        let condition = json!({
+            "type": "Ready", "status": ready, "reason": "x", "message": "",
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        });
+        let status = json!({ "app": app, "conditions": [condition] });
+        store.cluster.set_app_status("my-app-1.0.0", status);
+        assert_eq!(run(&app).await, expected);
+    }
+    let other = json!({ "name": "my.app", "version": "1.0.0" });
+    assert_eq!(run(&other).await, (422, json!("NoApp")));
+}
+
+#[tokio::test]
 async fn what_is_private_is_hidden_from_others() {
     let store = TestStore::start().await;
     let alice = store.program("alice").await;

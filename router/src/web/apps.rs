@@ -1,6 +1,7 @@
 //! What people do with apps, by pages and by the API alike: each act is put before the policy, and ends in a `WaveApp`.
 
 use std::io::Seek;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bundle::{Bundle, EnvRules, Limits};
@@ -25,6 +26,7 @@ use super::if_match::IfMatch;
 use super::{PATIENCE, Store, Visitor, again, tags};
 use crate::error::Error;
 use crate::policy::{Action, App};
+use crate::table::{AppEntry, read_app};
 
 /// Uploads that one router takes at once: each may fill half a GiB of its scratch space.
 const UPLOADS: usize = 4;
@@ -244,6 +246,23 @@ async fn read(upload: &Upload, limits: Limits) -> Result<Bundle, Error> {
             Error::Internal(Box::new(error))
         }
     })
+}
+
+/// What is known of an app. Whoever has just seen it imported by another replica may come here before this one's watch tells
+/// of it, so that what the table does not call ready is looked up.
+///
+/// # Errors
+/// [`Error::KubernetesAway`].
+pub(super) async fn entry(store: &Store, app: &AppRef) -> Result<Option<Arc<AppEntry>>, Error> {
+    let known = store.table.load().apps.get(app).cloned();
+    if known.as_ref().is_some_and(|known| known.ready) {
+        return Ok(known);
+    }
+    let name = known.as_ref().map(|known| known.object.clone());
+    let name = name.unwrap_or_else(|| object_name(app, ""));
+    let found = store.apps.get(&name).await?.and_then(read_app);
+    let found = found.filter(|found| found.app == *app);
+    Ok(found.map(Arc::new).or(known))
 }
 
 /// The `WaveApp` of this name, for those who may see it. What does not exist and what is not for them look the same.

@@ -1,6 +1,7 @@
 //! What people do with instances, by pages and by the API alike: each act is put before the policy with the instance as the
 //! Kubernetes API has it, and ends there.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use catalog::Thing;
@@ -13,12 +14,12 @@ use serde_json::{Map, Value, json};
 
 use super::idempotency::Key;
 use super::if_match::IfMatch;
-use super::{Store, TRIES, Visitor, again};
+use super::{Store, TRIES, Visitor, again, apps};
 use crate::InstanceId;
 use crate::error::Error;
 use crate::instance_id::{self, label_of};
 use crate::policy::Action;
-use crate::table::{Route, Snapshot};
+use crate::table::{AppEntry, Route, Snapshot};
 
 /// Letters at the end of a name that is made here. Without vowels they are no words.
 const LETTERS: &[u8] = b"bcdfghjkmnpqrstvwxz23456789";
@@ -132,9 +133,9 @@ pub(super) async fn create(
         visibility,
         size,
     } = new;
-    require_runnable(store, visitor, &app)?;
+    let entry = require_runnable(store, visitor, &app).await?;
     let size = size.filter(|size| !size.is_empty());
-    require_size(store, &app, size.as_deref())?;
+    require_size(Some(&entry), size.as_deref())?;
     let owner = &visitor.signed_in()?.viewer.name;
     let spec = WaveInstanceSpec {
         app,
@@ -232,7 +233,7 @@ pub(super) async fn change(
     again(|| async move {
         let found = find(store, visitor, name).await?;
         if_match.check(&found)?;
-        let mut fields = changed_fields(store, visitor, &found, change)?;
+        let mut fields = changed_fields(store, visitor, &found, change).await?;
         let spec = Value::Object(fields.clone());
         let changed = match changed_deletion(&found, change, Timestamp::now())? {
             Some(at) => {
@@ -255,7 +256,7 @@ pub(super) async fn change(
 }
 
 /// What of the spec becomes another one, if the visitor may do all of it.
-fn changed_fields(
+async fn changed_fields(
     store: &Store,
     visitor: &Visitor,
     found: &WaveInstance,
@@ -277,7 +278,7 @@ fn changed_fields(
             name: now.app.name.clone(),
             version: version.clone(),
         };
-        require_runnable(store, visitor, &app)?;
+        require_runnable(store, visitor, &app).await?;
         spec.insert("app".to_owned(), json!({ "version": version }));
     }
     if let Some(visibility) = *visibility
@@ -295,7 +296,8 @@ fn changed_fields(
     if let Some(size) = size {
         let size = Some(size.as_str()).filter(|size| !size.is_empty());
         if size != now.size.as_deref() {
-            require_size(store, &now.app, size)?;
+            let entry = apps::entry(store, &now.app).await?;
+            require_size(entry.as_deref(), size)?;
             spec.insert("size".to_owned(), json!(size));
         }
     }
@@ -349,12 +351,10 @@ pub(super) async fn delete(
 }
 
 /// Refuses a size that the store does not have.
-fn require_size(store: &Store, app: &AppRef, size: Option<&str>) -> Result<(), Error> {
+fn require_size(entry: Option<&AppEntry>, size: Option<&str>) -> Result<(), Error> {
     let Some(size) = size else {
         return Ok(());
     };
-    let snapshot = store.table.load();
-    let entry = snapshot.apps.get(app);
     let mut sizes = entry.map_or(&[][..], |entry| &entry.sizes).iter();
     if sizes.any(|known| known.name == size) {
         Ok(())
@@ -364,16 +364,17 @@ fn require_size(store: &Store, app: &AppRef, size: Option<&str>) -> Result<(), E
 }
 
 /// Refuses an app that the visitor may not run, or that cannot be run now.
-fn require_runnable(store: &Store, visitor: &Visitor, app: &AppRef) -> Result<(), Error> {
-    let snapshot = store.table.load();
-    let entry = snapshot.apps.get(app);
-    let run = Action::RunApp(entry.map(|entry| (&**entry).into()));
+async fn require_runnable(
+    store: &Store,
+    visitor: &Visitor,
+    app: &AppRef,
+) -> Result<Arc<AppEntry>, Error> {
+    let entry = apps::entry(store, app).await?;
+    let run = Action::RunApp(entry.as_deref().map(Into::into));
     visitor.may(run).map_err(|_| Error::NoApp(app.clone()))?;
-    if entry.is_some_and(|entry| entry.ready) {
-        Ok(())
-    } else {
-        Err(Error::AppNotReady(app.clone()))
-    }
+    entry
+        .filter(|entry| entry.ready)
+        .ok_or_else(|| Error::AppNotReady(app.clone()))
 }
 
 #[cfg(test)]
