@@ -125,6 +125,35 @@ impl std::fmt::Debug for NewAccount {
     }
 }
 
+/// What becomes of an account; what is not said stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct AccountChange {
+    /// What it may do.
+    pub role: Option<Role>,
+    /// Whether it is kept from signing in.
+    pub disabled: Option<bool>,
+}
+
+impl AccountChange {
+    /// Another role.
+    #[must_use]
+    pub fn role(role: Role) -> Self {
+        Self {
+            role: Some(role),
+            ..Self::default()
+        }
+    }
+
+    /// Kept from signing in, or let in again.
+    #[must_use]
+    pub fn disabled(disabled: bool) -> Self {
+        Self {
+            disabled: Some(disabled),
+            ..Self::default()
+        }
+    }
+}
+
 impl Catalog {
     /// Makes this account when there is none at all; true when it did. Of several replicas that try at
     /// once, one makes it.
@@ -242,12 +271,13 @@ impl Catalog {
         by_name(&self.database, name).await
     }
 
-    /// Accounts by name, at most `limit`.
+    /// Accounts by name, those after a name, at most `limit`.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn accounts(&self, limit: u64) -> Result<Vec<Account>, Error> {
+    pub async fn accounts(&self, after: &str, limit: u64) -> Result<Vec<Account>, Error> {
         Entity::find()
+            .filter(Column::Name.gt(after))
             .order_by_asc(Column::Name)
             .limit(limit)
             .all(&self.database)
@@ -258,46 +288,40 @@ impl Catalog {
             .collect()
     }
 
-    /// Keeps an account from signing in, and ends its sessions, or lets it in again. Its tokens stay, and are not in
-    /// force while it is kept out. False when there is no such account.
+    /// Changes an account: false when there is none of this name, or it is not as it was `before` any more, where that is
+    /// said. Open sessions and tokens follow another role. Whoever is kept from signing in, or let in again, has no sessions
+    /// then; tokens stay, and are not in force while their account is kept out.
     ///
     /// # Errors
-    /// [`Error::LastAdmin`] when nobody would be left who manages the store.
-    pub async fn set_account_disabled(&self, name: &str, disabled: bool) -> Result<bool, Error> {
+    /// [`Error::LastAdmin`] when nobody would be left who manages the store, [`Error::ForeignAccount`] when a role is given
+    /// and an OIDC provider says what the account may do.
+    pub async fn change_account(
+        &self,
+        name: &str,
+        change: AccountChange,
+        before: Option<&Account>,
+    ) -> Result<bool, Error> {
+        let AccountChange { role, disabled } = change;
         let transaction = self.begin_change().await?;
         let Some(account) = by_name(&transaction, name).await? else {
             return Ok(false);
         };
-        let changed = Account {
-            disabled,
-            ..account.clone()
-        };
-        require_admin_after(&transaction, &account, &changed).await?;
-        update(&transaction, &changed).await?;
-        end_sessions(&transaction, name, None).await?;
-        commit_change(transaction).await?;
-        Ok(true)
-    }
-
-    /// Says what a local account may do; open sessions and tokens follow. False when there is no such account.
-    ///
-    /// # Errors
-    /// [`Error::LastAdmin`] when nobody would be left who manages the store, [`Error::ForeignAccount`] when an OIDC
-    /// provider says what the account may do.
-    pub async fn set_role(&self, name: &str, role: Role) -> Result<bool, Error> {
-        let transaction = self.begin_change().await?;
-        let Some(account) = by_name(&transaction, name).await? else {
+        if before.is_some_and(|before| *before != account) {
             return Ok(false);
-        };
-        if account.subject.is_some() {
+        }
+        if role.is_some() && account.subject.is_some() {
             return Err(Error::ForeignAccount(name.to_owned()));
         }
         let changed = Account {
-            role,
+            role: role.unwrap_or(account.role),
+            disabled: disabled.unwrap_or(account.disabled),
             ..account.clone()
         };
         require_admin_after(&transaction, &account, &changed).await?;
         update(&transaction, &changed).await?;
+        if disabled.is_some() {
+            end_sessions(&transaction, name, None).await?;
+        }
         commit_change(transaction).await?;
         Ok(true)
     }

@@ -5,6 +5,7 @@
 pub(crate) mod accounts;
 pub(crate) mod apps;
 pub(crate) mod audit;
+pub(crate) mod device_sign_ins;
 pub(crate) mod preferences;
 pub(crate) mod provider_sessions;
 pub(crate) mod sessions;

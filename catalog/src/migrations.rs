@@ -14,6 +14,7 @@ mod m0006_tags;
 mod m0007_preferences;
 mod m0008_audit;
 mod m0009_sizes_of_pictures;
+mod m0010_device_sign_ins;
 
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, EntityTrait, QuerySelect};
 use sea_orm_migration::prelude::{ForeignKey, ForeignKeyAction, ForeignKeyCreateStatement, Index};
@@ -37,6 +38,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0007_preferences::Migration),
             Box::new(m0008_audit::Migration),
             Box::new(m0009_sizes_of_pictures::Migration),
+            Box::new(m0010_device_sign_ins::Migration),
         ]
     }
 }

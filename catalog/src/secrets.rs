@@ -114,6 +114,44 @@ impl fmt::Debug for TicketId {
     }
 }
 
+/// The secret by which a device that asks to be let in (RFC 8628) proves to be the one that asked: 256 random bits.
+#[derive(Clone, PartialEq, Eq)]
+pub struct DeviceCode(Secret);
+
+impl DeviceCode {
+    /// Makes a new one.
+    ///
+    /// # Errors
+    /// [`Error::Random`] when the operating system gives no random bytes.
+    pub fn random() -> Result<Self, Error> {
+        Secret::random().map(Self)
+    }
+
+    /// The secret itself, 43 characters of base64url, for the device and for nobody else.
+    #[must_use]
+    pub fn expose(&self) -> String {
+        self.0.expose()
+    }
+
+    pub(crate) fn hash(&self) -> String {
+        hex::encode(self.0.sha256())
+    }
+}
+
+impl FromStr for DeviceCode {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        Secret::parse(text).map(Self)
+    }
+}
+
+impl fmt::Debug for DeviceCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DeviceCode(..)")
+    }
+}
+
 /// What personal tokens start with, so that people and scanners know a leaked one when they see it.
 const TOKEN_PREFIX: &str = "wst_";
 

@@ -267,12 +267,16 @@ impl Catalog {
         Ok(ended.rows_affected > 0)
     }
 
-    /// Ends all sessions of an account but one on the store's host, which keeps its children.
+    /// Ends all sessions of an account but one on the store's host, if that is named, which keeps its children.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn end_other_sessions(&self, account: &str, keep: &SessionKey) -> Result<(), Error> {
-        end_sessions(&self.database, account, Some(keep)).await
+    pub async fn end_sessions_of(
+        &self,
+        account: &str,
+        keep: Option<&SessionKey>,
+    ) -> Result<(), Error> {
+        end_sessions(&self.database, account, keep).await
     }
 
     /// Deletes sessions, tickets and tokens that are over at `now`, and forgets what was used up and is; answers how

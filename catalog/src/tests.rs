@@ -6,6 +6,7 @@ mod apps;
 mod audit;
 mod blobs;
 mod database;
+mod devices;
 mod opening;
 mod preferences;
 mod provider_sessions;

@@ -65,11 +65,16 @@ pub(crate) enum Output {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Remember a store and a token for it, which is read from the terminal or from standard input.
-    Login {
-        /// Address of the store, such as <https://store.example.com>.
-        url: String,
+    /// Sign in to a store with a browser, on this machine or any other, and remember it.
+    Login(Login),
+    /// Revoke the token for a store, and forget it.
+    Logout {
+        /// Address of the store. Default: the current one.
+        url: Option<String>,
     },
+    /// See the stores that you are signed in to, and choose which one is meant.
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Make bundles of an app's folder, and publish them.
     #[command(subcommand)]
     Bundle(BundleCommand),
@@ -87,6 +92,15 @@ pub(crate) enum Command {
     Tag(TagCommand),
     /// Read what people have done through the store, the latest first, as an admin.
     Audit(AuditArgs),
+    /// See and revoke your tokens.
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// See the browsers in which you are signed in, and sign out there.
+    #[command(subcommand)]
+    Session(SessionCommand),
+    /// Look after everybody's accounts, as an admin.
+    #[command(subcommand)]
+    Admin(AdminCommand),
     /// Set secrets that apps read. What is set is never shown again.
     #[command(subcommand)]
     Secret(SecretCommand),
@@ -100,6 +114,123 @@ pub(crate) enum Command {
         /// Folder for them, such as `~/.local/share/man/man1`. It is made if it is not there.
         folder: PathBuf,
     },
+}
+
+/// Which store, and how to prove who one is.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  wavestore login https://store.example.com
+  wavestore login https://store.example.com --with-token <token.txt")]
+pub(crate) struct Login {
+    /// Address of the store, such as <https://store.example.com>.
+    pub(crate) url: String,
+    /// Take a token with the scope `store` from the terminal or from standard input, and open no browser.
+    #[arg(long)]
+    pub(crate) with_token: bool,
+    /// Show the address for the browser, and do not open it.
+    #[arg(long)]
+    pub(crate) no_browser: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// List the stores that you are signed in to.
+    List,
+    /// Mean this store when none is named.
+    Use {
+        /// Its address.
+        url: String,
+    },
+    /// Print where this is kept.
+    Path,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenCommand {
+    /// List your tokens. New ones are made by `wavestore login` and on the store's page /account.
+    List,
+    /// Revoke a token: what uses it is refused from now on.
+    Revoke {
+        /// Its name.
+        name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SessionCommand {
+    /// List the browsers in which you are signed in.
+    List,
+    /// Sign out in one of them, or in all.
+    #[command(group = clap::ArgGroup::new("which").required(true))]
+    End {
+        /// Its id, as `wavestore session list` shows it.
+        #[arg(group = "which")]
+        id: Option<String>,
+        /// In all browsers.
+        #[arg(long, group = "which")]
+        all: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AdminCommand {
+    /// Make accounts, give them roles and passwords, and keep them from signing in.
+    #[command(subcommand)]
+    Account(AccountCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AccountCommand {
+    /// List all accounts.
+    List,
+    /// Show one account.
+    Get {
+        /// Its name.
+        name: String,
+    },
+    /// Make an account, and print its one-time password.
+    Create {
+        /// Its name.
+        name: String,
+        /// What it may do.
+        #[arg(long, value_enum)]
+        role: Role,
+    },
+    /// Print a one-time password for an account in place of its own, and end its sessions and tokens.
+    ResetPassword {
+        /// Its name.
+        name: String,
+    },
+    /// Give an account another role.
+    SetRole {
+        /// Its name.
+        name: String,
+        /// What it may do.
+        #[arg(value_enum)]
+        role: Role,
+    },
+    /// Keep an account from signing in, and end its sessions; its tokens rest. What it owns stays.
+    Disable {
+        /// Its name.
+        name: String,
+    },
+    /// Let an account sign in again.
+    Enable {
+        /// Its name.
+        name: String,
+    },
+}
+
+/// What an account may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, strum::Display)]
+#[strum(serialize_all = "lowercase")]
+pub(crate) enum Role {
+    /// Runs apps for visitors; publishes nothing.
+    Visitor,
+    /// Publishes and runs apps.
+    Full,
+    /// Manages everything.
+    Admin,
 }
 
 /// Which deeds.

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use reqwest::{Method, RequestBuilder, Response};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use url::Url;
 
 use crate::error::Error;
 use crate::settings::Settings;
@@ -21,10 +22,17 @@ pub(crate) struct Client {
     settings: Settings,
 }
 
+/// Speaks to one store without a token.
+pub(crate) struct Stranger {
+    http: reqwest::Client,
+    url: Url,
+}
+
 /// A problem as RFC 9457 has it.
 #[derive(Deserialize)]
 struct Problem {
     title: String,
+    code: Option<String>,
     detail: Option<String>,
     hint: Option<String>,
 }
@@ -46,8 +54,7 @@ impl Client {
     }
 
     fn by(&self, http: &reqwest::Client, method: Method, path: &str) -> RequestBuilder {
-        let url = self.settings.url.join(&format!("{API}{path}"));
-        let url = url.expect("an absolute path goes with every store's address");
+        let url = of_api(&self.settings.url, path);
         http.request(method, url).bearer_auth(&self.settings.token)
     }
 
@@ -122,12 +129,38 @@ pub(crate) async fn answer<T: DeserializeOwned>(response: Response) -> Result<T,
         Some(problem) => Error::Refused {
             detail: problem.detail.unwrap_or(problem.title),
             hint: problem.hint,
+            code: problem.code,
             status,
         },
         None => Error::Refused {
             detail: format!("the address answers {status}, and not as a store does"),
             hint: None,
+            code: None,
             status,
         },
     })
+}
+
+impl Stranger {
+    /// Speaks to the store at this address.
+    pub(crate) fn new(url: Url) -> Result<Self, Error> {
+        let http = builder().read_timeout(SILENCE).build()?;
+        Ok(Self { http, url })
+    }
+
+    /// Sends a document to a path of the API that takes it from everybody.
+    pub(crate) async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        document: &impl Serialize,
+    ) -> Result<T, Error> {
+        let request = self.http.post(of_api(&self.url, path)).json(document);
+        answer(request.send().await?).await
+    }
+}
+
+/// The address of a path of the API.
+fn of_api(store: &Url, path: &str) -> Url {
+    let url = store.join(&format!("{API}{path}"));
+    url.expect("an absolute path goes with every store's address")
 }

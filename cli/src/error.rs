@@ -10,6 +10,15 @@ pub(crate) enum Error {
     /// Nobody has said which store, or with which token.
     #[error("you are not signed in to a store")]
     NotSignedIn,
+    /// A store that is not among the kept ones.
+    #[error("you are not signed in to `{0}`")]
+    UnknownStore(String),
+    /// A token that is not there.
+    #[error("you have no token `{0}`")]
+    NoToken(String),
+    /// Nobody has answered in time.
+    #[error("nobody has let this terminal in")]
+    NotLetIn,
     /// Text that is no store's address.
     #[error("`{0}` is not the address of a store")]
     Address(String),
@@ -73,6 +82,8 @@ pub(crate) enum Error {
         detail: String,
         /// Its hint.
         hint: Option<String>,
+        /// Its name for the reason, which never changes.
+        code: Option<String>,
         /// HTTP status.
         status: reqwest::StatusCode,
     },
@@ -129,6 +140,17 @@ impl Error {
                 "run `wavestore login https://<store>`, or set WAVESTORE_URL and WAVESTORE_TOKEN; with a kubeconfig alone, add --kube"
                     .to_owned(),
             ),
+            Self::UnknownStore(_) => Some(
+                "`wavestore config list` shows the stores that you are signed in to".to_owned(),
+            ),
+            Self::NoToken(_) => Some("`wavestore token list` shows those that you have".to_owned()),
+            Self::NotLetIn => Some(
+                "run it again, and open the address that it shows in any browser; or make a token on the store's page /account, and add --with-token"
+                    .to_owned(),
+            ),
+            Self::Settings { task: "read", .. } => {
+                Some("move the file away, and run `wavestore login` again".to_owned())
+            }
             Self::NeedsStore => Some(
                 "run it without --kube, after `wavestore login`; kubectl makes WaveApps of bundles, too".to_owned(),
             ),
@@ -154,7 +176,7 @@ impl Error {
             Self::Bundle(error) => error.hint(),
             Self::Refused { hint, status, .. } => hint.clone().or_else(|| {
                 (*status == reqwest::StatusCode::UNAUTHORIZED)
-                    .then(|| "run `wavestore login` with a new token".to_owned())
+                    .then(|| "run `wavestore login` again: the token is revoked, or has ended".to_owned())
             }),
             Self::Reach(_) => {
                 Some("check the address, and that the store may be reached from here".to_owned())

@@ -1,6 +1,5 @@
 //! Instances: run, changed, looked after.
 
-use std::process::Stdio;
 use std::time::{Duration, SystemTime};
 
 use crds::AppRef;
@@ -11,6 +10,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::args::{InstanceCommand, Output, Visibility};
+use crate::browser;
 use crate::client::{Client, answer, done};
 use crate::error::Error;
 use crate::print::{note, print, print_piece, table};
@@ -230,7 +230,7 @@ pub(crate) async fn run(
             let instance = instances.one(&name).await?;
             print(output, &instance, || instance.url.clone());
             if !no_browser {
-                open(&instance.url);
+                browser::open(&instance.url);
             }
             Ok(())
         }
@@ -373,24 +373,6 @@ async fn status(
             told = now.state;
         }
         tokio::time::sleep(INTERVAL).await;
-    }
-}
-
-/// Opens an address in a browser, where there is one; it is printed anyway.
-fn open(url: &str) {
-    let opener = if cfg!(target_os = "macos") {
-        "open"
-    } else {
-        "xdg-open"
-    };
-    let started = std::process::Command::new(opener)
-        .arg(url)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn();
-    if started.is_err() {
-        note("No browser could be opened from here.");
     }
 }
 

@@ -1,9 +1,12 @@
 //! `wavestore`: publishes apps in a Wavestore, from a terminal.
 
+mod account;
+mod admin;
 mod aliases;
 mod apps;
 mod args;
 mod audit;
+mod browser;
 mod bundles;
 mod client;
 mod cluster;
@@ -54,7 +57,12 @@ async fn run(cli: Cli) -> Result<(), Error> {
         return by_kubeconfig(&cli.kube, cli.command, output).await;
     }
     match cli.command {
-        Command::Login { url } => sign_in::sign_in(&url, &file, output).await,
+        Command::Login(login) => sign_in::sign_in(login, &file, output).await,
+        Command::Logout { url } => {
+            let url = url.as_deref().or(cli.store.url.as_deref());
+            sign_in::sign_out(url, &file).await
+        }
+        Command::Config(command) => sign_in::config(&command, &file, output),
         Command::Completion { shell } => help::completion(shell),
         Command::Man { folder } => help::manual(&folder),
         Command::Bundle(BundleCommand::Validate { app }) => bundles::validate(&app, output),
@@ -70,6 +78,9 @@ async fn run(cli: Cli) -> Result<(), Error> {
         Command::Secret(command) => secrets::run(&client()?, command, output).await,
         Command::Tag(command) => tags::run(&client()?, command, output).await,
         Command::Audit(args) => audit::run(&client()?, args, output).await,
+        Command::Token(command) => account::tokens(&client()?, command, output).await,
+        Command::Session(command) => account::sessions(&client()?, command, output).await,
+        Command::Admin(command) => admin::run(&client()?, command, output).await,
         Command::Instance(command) => instances::run(&client()?, command, output).await,
     }
 }

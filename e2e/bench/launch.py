@@ -16,7 +16,7 @@ Each case is measured in these ways, in turns; the page is what the app's own Py
   pip       a pod with the same image, limits and files, which runs python -m venv, pip install, waved and uvicorn
 
 The pods' addresses have to be in reach of this machine, as they are in a cluster of `make up`. Results go to
-OUT/launch-<CASE>.json: medians of the seconds that each phase ended after, from before `kubectl apply`.
+OUT/launch-<CASE>.json: medians of the seconds that each phase ended after, from before `kubectl apply`, and each run's own.
 """
 
 import base64
@@ -368,6 +368,7 @@ def measure_ways(case: str, app: str) -> dict:
     return {
         "seconds": {way: medians(runs) for way, runs in found.items()},
         "page_seconds": pages,
+        "runs": found,
         "ratio_pip": round(statistics.median(pages["pip"]) / statistics.median(pages["known"]), 2),
     }
 

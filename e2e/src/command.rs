@@ -1,9 +1,11 @@
 //! The tools that the store's users type.
 
+use std::path::Path;
 use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
-use tokio::{io::AsyncWriteExt, process::Command};
+use tokio::io::AsyncWriteExt;
+use tokio::process::{Child, Command};
 
 use crate::PATIENCE;
 use crate::process::program;
@@ -67,14 +69,36 @@ async fn finish(
 /// # Errors
 /// It cannot be started, or does not end in time.
 pub async fn wavestore(url: &str, token: &str, args: &[&str]) -> Result<Output> {
-    let program = program("wavestore")?;
-    let mut command = Command::new(program);
+    let mut command = terminal(Path::new("/nonexistent"), args)?;
     command
-        .args(args)
         .env("WAVESTORE_URL", url)
-        .env("WAVESTORE_TOKEN", token)
-        .env("XDG_CONFIG_HOME", "/nonexistent");
+        .env("WAVESTORE_TOKEN", token);
     finish(command, "wavestore", args, None).await
+}
+
+/// Runs `wavestore` as somebody whose settings are in this folder.
+///
+/// # Errors
+/// It cannot be started, or does not end in time.
+pub async fn wavestore_of(settings: &Path, args: &[&str]) -> Result<Output> {
+    finish(terminal(settings, args)?, "wavestore", args, None).await
+}
+
+/// Starts `wavestore` like that, with pipes for what it says.
+///
+/// # Errors
+/// It cannot be started.
+pub fn start_wavestore(settings: &Path, args: &[&str]) -> Result<Child> {
+    let mut command = terminal(settings, args)?;
+    command.stdin(Stdio::null()).kill_on_drop(true);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    Ok(command.spawn()?)
+}
+
+fn terminal(settings: &Path, args: &[&str]) -> Result<Command> {
+    let mut command = Command::new(program("wavestore")?);
+    command.args(args).env("XDG_CONFIG_HOME", settings);
+    Ok(command)
 }
 
 /// Runs `kubectl` in the store's namespace and expects it to succeed.

@@ -33,7 +33,7 @@ mod web_driver;
 pub use authority::{Authority, Identity};
 pub use browser::Browser;
 pub use bucket::Bucket;
-pub use command::{Output, helm, kubectl, run, wavestore};
+pub use command::{Output, helm, kubectl, run, start_wavestore, wavestore, wavestore_of};
 pub use condition::{Conditioned, condition};
 pub use control_plane::{ControlPlane, Daemon};
 pub use fake_app::{FakeApp, Reached};

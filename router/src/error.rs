@@ -221,6 +221,21 @@ pub(crate) enum Error {
     /// A token whose name another token of its account has.
     #[error("you have a token `{0}` already")]
     DuplicateToken(String),
+    /// No device shows this code, or somebody has answered it.
+    #[error("no device waits with this code")]
+    NoDevice,
+    /// A device asks how it stands before anybody has let it in.
+    #[error("nobody has let the device in yet")]
+    AuthorizationPending,
+    /// Somebody has said that a device is none of theirs.
+    #[error("the device was refused")]
+    AuthorizationDenied,
+    /// A device asks how it stands too late, twice, or with a code that is none.
+    #[error("the device has to ask again: its code is used up, or too old")]
+    DeviceCodeExpired,
+    /// A token is asked for with a token.
+    #[error("a token makes no other tokens")]
+    TokenByToken,
     /// An account has as many tokens as it may have.
     #[error("you have {limit} tokens, and may not have more")]
     TooManyTokens {
@@ -365,6 +380,8 @@ impl Error {
             | Self::BadUpgrade
             | Self::BadRequest(_)
             | Self::BadDocument(_)
+            | Self::AuthorizationPending
+            | Self::DeviceCodeExpired
             | Self::BadInstanceName
             | Self::BadTag(_)
             | Self::BadSecret(_)
@@ -395,6 +412,8 @@ impl Error {
             | Self::ProviderRefused(_)
             | Self::NoName
             | Self::PasswordExpired
+            | Self::TokenByToken
+            | Self::AuthorizationDenied
             | Self::AccountDisabled => StatusCode::FORBIDDEN,
             Self::NameTaken(_)
             | Self::EnvironmentExists
@@ -417,7 +436,9 @@ impl Error {
             | Self::TooManySecrets { .. }
             | Self::LastAdmin(_)
             | Self::Overtaken => StatusCode::CONFLICT,
-            Self::NotFound | Self::Hidden | Self::NoAccount => StatusCode::NOT_FOUND,
+            Self::NotFound | Self::Hidden | Self::NoAccount | Self::NoDevice => {
+                StatusCode::NOT_FOUND
+            }
             Self::Changed => StatusCode::PRECONDITION_FAILED,
             Self::NoApp(_)
             | Self::NoSize(_)
@@ -552,6 +573,16 @@ impl Error {
             ),
             Self::NameTaken(_) | Self::AccountDisabled => Some("ask the store's admin"),
             Self::TooManyTokens { .. } => Some("revoke one that is not used any more"),
+            Self::TokenByToken => {
+                Some("make it on the page of your account, or sign in with `wavestore login`")
+            }
+            Self::NoDevice => {
+                Some("look at the device: it may show another one, or has to begin again")
+            }
+            Self::AuthorizationPending => {
+                Some("ask again in a few seconds, until the code is too old")
+            }
+            Self::AuthorizationDenied | Self::DeviceCodeExpired => Some("begin again"),
             Self::PasswordExpired => Some("ask an admin of the store for another one"),
             Self::WaveMethod | Self::WavePath => {
                 Some("these belong to the app's own process; ask the app through its pages")
@@ -619,6 +650,7 @@ impl Error {
 
     /// When to try again, for the header of this name.
     #[must_use]
+    #[expect(clippy::too_many_lines, reason = "one line for each error")]
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::TooManyAttempts { retry_after } | Self::TooManyRequests { retry_after } => {
@@ -690,6 +722,11 @@ impl Error {
             | Self::ProvidersAccount(_)
             | Self::DuplicateToken(_)
             | Self::TooManyTokens { .. }
+            | Self::TokenByToken
+            | Self::NoDevice
+            | Self::AuthorizationPending
+            | Self::AuthorizationDenied
+            | Self::DeviceCodeExpired
             | Self::LastAdmin(_)
             | Self::BadAttempt
             | Self::ProviderRefused(_)

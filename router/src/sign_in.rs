@@ -128,6 +128,15 @@ impl SignIn {
         }
     }
 
+    /// Takes one of the attempts of an address to be let in, which are as many for devices as for passwords.
+    ///
+    /// # Errors
+    /// [`Error::TooManyAttempts`].
+    pub(crate) fn attempt(&self, peer: IpAddr) -> Result<(), Error> {
+        let taken = self.by_address.lock().take(&network(peer), Instant::now());
+        taken.map_err(|retry_after| Error::TooManyAttempts { retry_after })
+    }
+
     /// The account, for whoever knows its password.
     async fn prove(&self, name: &str, password: String, peer: IpAddr) -> Result<Account, Error> {
         if name.is_empty() || name.len() > MAX_NAME || password.len() > MAX_PASSWORD {

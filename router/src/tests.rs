@@ -5,12 +5,14 @@ mod fake_app;
 mod fake_cluster;
 mod test_store;
 
+mod account_api;
 mod accounts;
 mod aliases;
 mod audit;
 mod bearer;
 mod churn;
 mod cves;
+mod devices;
 mod edge;
 mod endpoints;
 mod forwarding;

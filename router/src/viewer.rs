@@ -70,6 +70,12 @@ pub(crate) enum Credential {
 }
 
 impl Credential {
+    /// Whether it is a personal token.
+    #[must_use]
+    pub(crate) fn is_token(&self) -> bool {
+        matches!(self, Self::Token(_))
+    }
+
     /// The session, if it is one.
     #[must_use]
     pub(crate) fn session(&self) -> Option<SessionKey> {

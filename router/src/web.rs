@@ -4,6 +4,7 @@
 //! is checked, and only then is it handled.
 
 mod account;
+mod account_forms;
 mod accounts;
 mod aliases;
 mod api;
@@ -13,6 +14,8 @@ mod apps;
 mod asked;
 mod assets;
 mod audit;
+mod device;
+mod devices;
 pub(crate) mod endpoint;
 mod form;
 mod idempotency;
@@ -25,16 +28,18 @@ mod provider;
 mod rates;
 mod secret_forms;
 mod secrets;
+mod sessions;
 mod sign_in;
 mod tag_forms;
 mod tags;
+mod tokens;
 mod visit;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use catalog::{App, AppQuery, Blobs, Catalog, Role, Scope, SessionKey, Thing};
+use catalog::{AppQuery, Blobs, Catalog, Role, Scope, SessionKey, Thing};
 use crds::{WaveAlias, WaveApp, WaveInstance};
 use futures::Stream;
 use http::uri::Authority;
@@ -68,7 +73,7 @@ use crate::site::Site;
 use crate::table::Table;
 use crate::tags::Tags;
 use crate::viewer::SignedIn;
-use accounts::Change;
+use account_forms::Act;
 pub(crate) use apps::Uploads;
 use endpoint::{Endpoint, Kind};
 use form::{Form, FormToken, Media};
@@ -454,7 +459,7 @@ async fn dispatch(
     call: &Call,
     (form, body): (&Form, &[u8]),
 ) -> Result<Reply, Error> {
-    let change = |change| accounts::change(store, visitor, call, form, change);
+    let act = |act| account_forms::act(store, visitor, call, form, act);
     match endpoint {
         Endpoint::Home => home(store, visitor, call).await,
         Endpoint::SignInPage => sign_in::page(store, visitor, call),
@@ -471,12 +476,14 @@ async fn dispatch(
         Endpoint::EndOtherSessions => account::end_other_sessions(store, visitor).await,
         Endpoint::CreateToken => account::create_token(store, visitor, call, form).await,
         Endpoint::RevokeToken => account::revoke_token(store, visitor, form).await,
-        Endpoint::Accounts => accounts::page(store, visitor, call).await,
-        Endpoint::CreateAccount => change(Change::Create).await,
-        Endpoint::ResetPassword => change(Change::ResetPassword).await,
-        Endpoint::ChangeRole => change(Change::Role).await,
-        Endpoint::DisableAccount => change(Change::Disable).await,
-        Endpoint::EnableAccount => change(Change::Enable).await,
+        Endpoint::Device => device::page(store, visitor, call).await,
+        Endpoint::AnswerDevice => device::answer(store, visitor, call, form).await,
+        Endpoint::Accounts => account_forms::page(store, visitor, call).await,
+        Endpoint::CreateAccount => act(Act::Create).await,
+        Endpoint::ResetPassword => act(Act::ResetPassword).await,
+        Endpoint::ChangeRole => act(Act::Role).await,
+        Endpoint::DisableAccount => act(Act::Disable).await,
+        Endpoint::EnableAccount => act(Act::Enable).await,
         Endpoint::Tags => tag_forms::page(store, visitor, call).await,
         Endpoint::SetTag => tag_forms::set(store, visitor, call, form).await,
         Endpoint::DeleteTag => tag_forms::delete(store, visitor, call, form).await,
@@ -494,6 +501,21 @@ async fn dispatch(
         Endpoint::DeleteInstance => instance::delete(store, visitor, call, form).await,
         Endpoint::ApiDescription => Ok(api::openapi::get()),
         Endpoint::ApiAccount => api::account(store, visitor).await,
+        Endpoint::ApiSessions => api::sessions::list(store, visitor).await,
+        Endpoint::ApiEndSession => api::sessions::end(store, visitor, call).await,
+        Endpoint::ApiEndSessions => api::sessions::end_others(store, visitor).await,
+        Endpoint::ApiTokens => api::tokens::list(store, visitor, call).await,
+        Endpoint::ApiCreateToken => api::tokens::create(store, visitor, body).await,
+        Endpoint::ApiRevokeToken => api::tokens::revoke(store, visitor, call).await,
+        Endpoint::ApiDevice => api::devices::ask(store, call, body).await,
+        Endpoint::ApiDeviceToken => api::devices::claim(store, body).await,
+        Endpoint::ApiAccounts => api::accounts::list(store, call).await,
+        Endpoint::ApiCreateAccount => api::accounts::create(store, visitor, body).await,
+        Endpoint::ApiOneAccount => api::accounts::get(store, call).await,
+        Endpoint::ApiChangeAccount => api::accounts::change(store, visitor, call, body).await,
+        Endpoint::ApiResetPassword => {
+            api::accounts::reset_password(store, visitor, call, body).await
+        }
         Endpoint::ApiPublish => Err(Error::BadRequest("a bundle is the whole body")),
         Endpoint::ApiApps => api::apps::list(store, visitor, call).await,
         Endpoint::ApiApp => api::apps::get(store, visitor, call).await,
@@ -596,17 +618,21 @@ async fn find_apps(store: &Store, visitor: &Visitor, query: &AppQuery) -> Result
     let apps = store
         .catalog
         .visible_apps(&viewer, query, pages::MAX_APPS + 1);
-    let apps = timeout(PATIENCE, apps).await??;
-    let opinions = Opinions::own(store, visitor).await?;
+    let apps = async { Ok(timeout(PATIENCE, apps).await??) };
+    let (apps, own) = tokio::try_join!(apps, Opinions::own(store, visitor))?;
     let pinned = if app_query::is_for_all(query) {
-        let pinned = opinions.pinned();
-        let pinned = store.catalog.newest_versions(&viewer, &pinned);
-        timeout(PATIENCE, pinned).await??
+        own.pinned()
     } else {
         Vec::new()
     };
-    let shown: Vec<&App> = apps.iter().chain(&pinned).collect();
-    let opinions = opinions.with_likes(store, &shown).await?;
+    let shown = apps.iter().map(|app| app.name.as_str());
+    let likes = Opinions::likes(store, shown.chain(pinned.iter().copied()).collect());
+    let pinned = async {
+        let pinned = store.catalog.newest_versions(&viewer, &pinned);
+        Ok(timeout(PATIENCE, pinned).await??)
+    };
+    let (pinned, likes) = tokio::try_join!(pinned, likes)?;
+    let opinions = own.with(likes);
     Ok(Found {
         apps,
         pinned,

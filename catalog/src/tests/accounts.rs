@@ -6,7 +6,7 @@ use super::database::TestDatabase;
 use chrono::TimeDelta;
 
 use super::{noon, on_both_databases, sign_up};
-use crate::{Account, Catalog, Error, NewAccount, Person, Role, Subject};
+use crate::{Account, AccountChange, Catalog, Error, NewAccount, Person, Role, Subject};
 
 on_both_databases!(
     the_first_account_is_made_once,
@@ -54,7 +54,7 @@ async fn the_first_account_is_made_once(database: TestDatabase) {
             .expect("create")
     );
     let names: Vec<String> = catalog
-        .accounts(10)
+        .accounts("", 10)
         .await
         .expect("read")
         .into_iter()
@@ -79,7 +79,7 @@ async fn replicas_that_start_at_once_make_one_first_account(database: TestDataba
         .filter(|made| *made)
         .count();
     assert_eq!(made, 1);
-    assert_eq!(one.accounts(10).await.expect("read").len(), 1);
+    assert_eq!(one.accounts("", 10).await.expect("read").len(), 1);
 }
 
 async fn a_name_belongs_to_one_account(database: TestDatabase) {
@@ -130,7 +130,7 @@ async fn changes_of_an_account_are_kept(database: TestDatabase) {
     let until = noon() + TimeDelta::days(3);
     assert!(
         catalog
-            .set_account_disabled("alice", true)
+            .change_account("alice", AccountChange::disabled(true), None)
             .await
             .expect("change")
     );
@@ -142,7 +142,7 @@ async fn changes_of_an_account_are_kept(database: TestDatabase) {
     );
     assert!(
         !catalog
-            .set_account_disabled("nobody", true)
+            .change_account("nobody", AccountChange::disabled(true), None)
             .await
             .expect("change")
     );
@@ -170,7 +170,7 @@ async fn replicas_give_a_name_in_any_case_once(database: TestDatabase) {
     }));
     let made = made.await;
     assert_eq!(made.iter().filter(|made| made.is_ok()).count(), 1);
-    assert_eq!(one.accounts(10).await.expect("read").len(), 1);
+    assert_eq!(one.accounts("", 10).await.expect("read").len(), 1);
 }
 
 async fn read(catalog: &Catalog, name: &str) -> Account {
@@ -184,14 +184,18 @@ async fn a_role_changes_and_the_rest_of_the_account_does_not(database: TestDatab
         catalog.create_account(&new(name)).await.expect("create");
     }
     let before = read(&catalog, "alice").await;
-    let changed = catalog.set_role("alice", Role::Visitor).await;
+    let changed = catalog
+        .change_account("alice", AccountChange::role(Role::Visitor), None)
+        .await;
     assert!(changed.expect("change"));
     let expected = Account {
         role: Role::Visitor,
         ..before
     };
     assert_eq!(read(&catalog, "alice").await, expected);
-    let nobody = catalog.set_role("nobody", Role::Admin).await;
+    let nobody = catalog
+        .change_account("nobody", AccountChange::role(Role::Admin), None)
+        .await;
     assert!(!nobody.expect("change"));
 }
 
@@ -201,25 +205,39 @@ async fn the_last_admin_stays_one(database: TestDatabase) {
         catalog.create_account(&new(name)).await.expect("create");
     }
     sign_up(&catalog, "alice", Role::Full).await;
-    let changed = catalog.set_account_disabled("other", true).await;
+    let changed = catalog
+        .change_account("other", AccountChange::disabled(true), None)
+        .await;
     assert!(changed.expect("one of two may go"));
-    let refused = catalog.set_role("admin", Role::Full).await;
+    let refused = catalog
+        .change_account("admin", AccountChange::role(Role::Full), None)
+        .await;
     let error = refused.expect_err("the other is disabled");
     assert!(
         matches!(&error, Error::LastAdmin(name) if name == "admin"),
         "{error:?}"
     );
-    let refused = catalog.set_account_disabled("admin", true).await;
+    let refused = catalog
+        .change_account("admin", AccountChange::disabled(true), None)
+        .await;
     assert!(matches!(refused, Err(Error::LastAdmin(_))), "{refused:?}");
     let admin = read(&catalog, "admin").await;
     assert_eq!((admin.role, admin.disabled), (Role::Admin, false));
 
     // What takes no admin away is nobody's last.
     for changed in [
-        catalog.set_role("admin", Role::Admin).await,
-        catalog.set_role("other", Role::Full).await,
-        catalog.set_account_disabled("admin", false).await,
-        catalog.set_account_disabled("alice", true).await,
+        catalog
+            .change_account("admin", AccountChange::role(Role::Admin), None)
+            .await,
+        catalog
+            .change_account("other", AccountChange::role(Role::Full), None)
+            .await,
+        catalog
+            .change_account("admin", AccountChange::disabled(false), None)
+            .await,
+        catalog
+            .change_account("alice", AccountChange::disabled(true), None)
+            .await,
     ] {
         assert!(changed.expect("change"));
     }
@@ -230,9 +248,13 @@ async fn the_last_admin_stays_one(database: TestDatabase) {
         ..person("1", "carol")
     };
     catalog.account_of(&of_provider).await.expect("an account");
-    let changed = catalog.set_role("admin", Role::Full).await;
+    let changed = catalog
+        .change_account("admin", AccountChange::role(Role::Full), None)
+        .await;
     assert!(changed.expect("carol manages the store"));
-    let refused = catalog.set_account_disabled("carol", true).await;
+    let refused = catalog
+        .change_account("carol", AccountChange::disabled(true), None)
+        .await;
     assert!(matches!(refused, Err(Error::LastAdmin(_))), "{refused:?}");
 }
 
@@ -244,13 +266,13 @@ async fn two_admins_who_demote_each_other_at_once_leave_one(database: TestDataba
     for round in 0..8 {
         let (first, second) = if round % 2 == 0 {
             tokio::join!(
-                one.set_role("bob", Role::Full),
-                other.set_role("ann", Role::Full)
+                one.change_account("bob", AccountChange::role(Role::Full), None),
+                other.change_account("ann", AccountChange::role(Role::Full), None)
             )
         } else {
             tokio::join!(
-                one.set_account_disabled("bob", true),
-                other.set_role("ann", Role::Full)
+                one.change_account("bob", AccountChange::disabled(true), None),
+                other.change_account("ann", AccountChange::role(Role::Full), None)
             )
         };
         let refused = [first, second]
@@ -258,15 +280,19 @@ async fn two_admins_who_demote_each_other_at_once_leave_one(database: TestDataba
             .filter(|changed| matches!(changed, Err(Error::LastAdmin(_))))
             .count();
         assert_eq!(refused, 1, "round {round}");
-        let accounts = one.accounts(10).await.expect("read");
+        let accounts = one.accounts("", 10).await.expect("read");
         let left = accounts
             .iter()
             .filter(|account| account.role == Role::Admin && !account.disabled)
             .count();
         assert_eq!(left, 1, "round {round}");
         for name in ["ann", "bob"] {
-            one.set_account_disabled(name, false).await.expect("change");
-            one.set_role(name, Role::Admin).await.expect("change");
+            one.change_account(name, AccountChange::disabled(false), None)
+                .await
+                .expect("change");
+            one.change_account(name, AccountChange::role(Role::Admin), None)
+                .await
+                .expect("change");
         }
     }
 }
@@ -276,7 +302,9 @@ async fn what_a_provider_decides_is_not_changed_here(database: TestDatabase) {
     let alice = catalog.account_of(&person("1", "alice")).await;
     let alice = alice.expect("an account");
     let refused = [
-        catalog.set_role("alice", Role::Admin).await,
+        catalog
+            .change_account("alice", AccountChange::role(Role::Admin), None)
+            .await,
         catalog
             .set_password_hash("alice", "changed", None, None)
             .await,
@@ -365,7 +393,7 @@ async fn somebody_of_a_provider_has_one_account_and_keeps_its_name(database: Tes
 
     // Who is kept out stays out, whatever the provider says.
     catalog
-        .set_account_disabled("alice", true)
+        .change_account("alice", AccountChange::disabled(true), None)
         .await
         .expect("change");
     let account = catalog.account_of(&later).await.expect("an account");
@@ -395,7 +423,7 @@ async fn a_name_that_somebody_else_has_is_not_taken_over(database: TestDatabase)
             "{name}: {refused:?}"
         );
     }
-    assert_eq!(catalog.accounts(10).await.expect("read").len(), 2);
+    assert_eq!(catalog.accounts("", 10).await.expect("read").len(), 2);
     let asked = [
         person("1", "").subject,
         elsewhere.subject,
@@ -419,5 +447,5 @@ async fn replicas_make_one_account_for_somebody_who_signs_in_twice_at_once(datab
     for account in made {
         assert_eq!(account.expect("an account").name, "alice");
     }
-    assert_eq!(one.accounts(10).await.expect("read").len(), 1);
+    assert_eq!(one.accounts("", 10).await.expect("read").len(), 1);
 }

@@ -153,7 +153,7 @@ async fn an_old_schema_is_waited_for(database: TestDatabase) {
     let migrated = Catalog::migrate(&database.settings).await;
     assert_eq!(migrated.expect("migrate"), all_migrations()[1..]);
     let catalog = opening.await.expect("open");
-    assert_eq!(catalog.accounts(1).await.expect("read accounts"), []);
+    assert_eq!(catalog.accounts("", 1).await.expect("read accounts"), []);
 }
 
 async fn a_schema_that_stays_behind_is_explained(database: TestDatabase) {
@@ -294,7 +294,7 @@ async fn migrated_by_another_process() {
     let settings = Settings::new(url);
     Catalog::migrate(&settings).await.expect("migrate");
     let catalog = Catalog::open(&settings).await.expect("open");
-    assert_eq!(catalog.accounts(1).await.expect("read accounts"), []);
+    assert_eq!(catalog.accounts("", 1).await.expect("read accounts"), []);
 }
 
 #[tokio::test]
@@ -402,7 +402,7 @@ async fn a_postgres_that_does_not_answer_keeps_no_place_in_the_pool() {
     });
     let given_up = join_all(questions).await;
     assert!(given_up.iter().all(Result::is_err));
-    let accounts = tokio::time::timeout(settings.connect_timeout, catalog.accounts(1)).await;
+    let accounts = tokio::time::timeout(settings.connect_timeout, catalog.accounts("", 1)).await;
     assert_eq!(accounts.expect("in time").expect("an answer"), []);
 }
 

@@ -6,7 +6,8 @@ use sea_orm::{ConnectionTrait as _, Statement};
 use super::database::TestDatabase;
 use super::{noon, on_both_databases, sign_up};
 use crate::{
-    Catalog, Error, NewSession, NewTicket, Role, Session, SessionId, SessionKey, TicketId,
+    AccountChange, Catalog, Error, NewSession, NewTicket, Role, Session, SessionId, SessionKey,
+    TicketId,
 };
 
 on_both_databases!(
@@ -172,7 +173,7 @@ async fn a_session_follows_its_account(database: TestDatabase) {
     let alice = create(&catalog, sign_in()).await;
     let child = child_of(&catalog, alice).await;
     catalog
-        .set_account_disabled("alice", true)
+        .change_account("alice", AccountChange::disabled(true), None)
         .await
         .expect("disable");
     assert!(!in_force(&catalog, &alice, noon()).await, "disabled");
@@ -183,7 +184,7 @@ async fn a_session_follows_its_account(database: TestDatabase) {
         "made while disabled"
     );
     catalog
-        .set_account_disabled("alice", false)
+        .change_account("alice", AccountChange::disabled(false), None)
         .await
         .expect("enable");
     assert!(!in_force(&catalog, &alice, noon()).await, "ended for good");
@@ -268,7 +269,7 @@ async fn a_password_that_was_replaced_opens_no_session(database: TestDatabase) {
     );
     for (disabled, opens) in [(true, false), (false, true)] {
         catalog
-            .set_account_disabled("alice", disabled)
+            .change_account("alice", AccountChange::disabled(disabled), None)
             .await
             .expect("change");
         let made = catalog
@@ -404,7 +405,7 @@ async fn an_account_ends_its_sessions_but_one(database: TestDatabase) {
         child_of(&catalog, kept).await,
         child_of(&catalog, other).await,
     );
-    let ended = catalog.end_other_sessions("alice", &kept).await;
+    let ended = catalog.end_sessions_of("alice", Some(&kept)).await;
     ended.expect("end");
     for (key, stays) in [
         (kept, true),
@@ -417,7 +418,7 @@ async fn an_account_ends_its_sessions_but_one(database: TestDatabase) {
     }
     // A key of somebody else's session keeps nothing.
     catalog
-        .end_other_sessions("alice", &bob)
+        .end_sessions_of("alice", Some(&bob))
         .await
         .expect("end");
     assert!(!in_force(&catalog, &kept, noon()).await);
@@ -451,7 +452,7 @@ async fn many_sessions_are_read_at_once(database: TestDatabase) {
     }
     assert_eq!(catalog.sessions(&[], noon()).await.expect("read"), []);
     catalog
-        .set_account_disabled("alice", true)
+        .change_account("alice", AccountChange::disabled(true), None)
         .await
         .expect("disable");
     let sessions = catalog.sessions(&keys, noon()).await.expect("read");

@@ -8,7 +8,9 @@ use sea_orm::{ConnectionTrait as _, Statement};
 
 use super::database::TestDatabase;
 use super::{noon, on_both_databases, sign_up};
-use crate::{Catalog, Error, NewToken, Person, Role, Scope, Subject, Token, TokenId, TokenKey};
+use crate::{
+    AccountChange, Catalog, Error, NewToken, Person, Role, Scope, Subject, Token, TokenId, TokenKey,
+};
 
 on_both_databases!(
     a_token_comes_back_as_it_was_made,
@@ -112,7 +114,7 @@ async fn a_token_follows_its_account(database: TestDatabase) {
     sign_up(&catalog, "alice", Role::Full).await;
     let key = create(&catalog, &new("a")).await;
     catalog
-        .set_role("alice", Role::Visitor)
+        .change_account("alice", AccountChange::role(Role::Visitor), None)
         .await
         .expect("change");
     let token = read(&catalog, &key, noon()).await.expect("in force");
@@ -120,7 +122,7 @@ async fn a_token_follows_its_account(database: TestDatabase) {
 
     for (disabled, in_force) in [(true, false), (false, true)] {
         catalog
-            .set_account_disabled("alice", disabled)
+            .change_account("alice", AccountChange::disabled(disabled), None)
             .await
             .expect("change");
         let token = read(&catalog, &key, noon()).await;

@@ -7,6 +7,7 @@ mod apps;
 mod contract;
 mod garbage;
 mod instances;
+mod login;
 mod lost_database;
 mod migrations;
 mod oidc;

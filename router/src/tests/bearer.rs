@@ -1,6 +1,6 @@
 //! Programs that show a personal token: what it opens, what it does not, and what takes it away again.
 
-use catalog::{NewToken, Role, Scope, TokenId};
+use catalog::{AccountChange, NewToken, Role, Scope, TokenId};
 use futures::StreamExt;
 use reqwest::{Method, Response};
 use tokio::net::TcpStream;
@@ -268,12 +268,20 @@ async fn what_takes_a_token_away_counts_on_every_replica_and_for_open_sockets() 
         let start = Instant::now();
         let changed = match case {
             "revoked" => catalog.revoke_token("alice", &alice.key()).await,
-            "disabled" => catalog.set_account_disabled("alice", true).await,
+            "disabled" => {
+                catalog
+                    .change_account("alice", AccountChange::disabled(true), None)
+                    .await
+            }
             "a password given" => {
                 let given = catalog.set_password_hash("alice", "hash", None, None);
                 given.await
             }
-            _ => catalog.set_role("alice", Role::Visitor).await,
+            _ => {
+                catalog
+                    .change_account("alice", AccountChange::role(Role::Visitor), None)
+                    .await
+            }
         };
         assert!(changed.expect("a change"), "{case}");
         for socket in &mut sockets {
@@ -298,7 +306,9 @@ async fn what_takes_a_token_away_counts_on_every_replica_and_for_open_sockets() 
         for store in stores {
             eventually("all sockets are gone", async || store.tunnels.count() == 0).await;
         }
-        let changed = catalog.set_account_disabled("alice", false).await;
+        let changed = catalog
+            .change_account("alice", AccountChange::disabled(false), None)
+            .await;
         assert!(changed.expect("a change"));
     }
 }
@@ -311,7 +321,10 @@ async fn a_socket_of_a_session_ends_when_its_account_gets_another_role() {
     alice.visit(&second.instance("private", "/")).await;
     let url = second.instance("private", "/socket");
     let mut socket = alice.socket(&url, &[]).await.expect("a socket");
-    let changed = first.catalog.set_role("alice", Role::Visitor).await;
+    let changed = first
+        .catalog
+        .change_account("alice", AccountChange::role(Role::Visitor), None)
+        .await;
     assert!(changed.expect("a change"));
     ended(&mut socket).await;
     assert!(alice.socket(&url, &[]).await.is_ok(), "she may still enter");

@@ -30,7 +30,9 @@ fn audience(endpoint: Endpoint) -> For {
         | Endpoint::SignInAtProvider
         | Endpoint::ProviderAnswer
         | Endpoint::BackChannelLogout
-        | Endpoint::ApiDescription => For::Everybody,
+        | Endpoint::ApiDescription
+        | Endpoint::ApiDevice
+        | Endpoint::ApiDeviceToken => For::Everybody,
         Endpoint::Home
         | Endpoint::Visit
         // Of an app that does not exist; see `pictures_are_for_those_who_see_the_app`.
@@ -41,7 +43,15 @@ fn audience(endpoint: Endpoint) -> For {
         | Endpoint::EndOtherSessions
         | Endpoint::CreateToken
         | Endpoint::RevokeToken
+        | Endpoint::Device
+        | Endpoint::AnswerDevice
         | Endpoint::ApiAccount
+        | Endpoint::ApiSessions
+        | Endpoint::ApiEndSession
+        | Endpoint::ApiEndSessions
+        | Endpoint::ApiTokens
+        | Endpoint::ApiCreateToken
+        | Endpoint::ApiRevokeToken
         | Endpoint::ApiApps
         // Of an app that does not exist; see `publishing`.
         | Endpoint::ApiApp
@@ -91,7 +101,12 @@ fn audience(endpoint: Endpoint) -> For {
         | Endpoint::ResetPassword
         | Endpoint::ChangeRole
         | Endpoint::DisableAccount
-        | Endpoint::EnableAccount => For::Admins,
+        | Endpoint::EnableAccount
+        | Endpoint::ApiAccounts
+        | Endpoint::ApiCreateAccount
+        | Endpoint::ApiOneAccount
+        | Endpoint::ApiChangeAccount
+        | Endpoint::ApiResetPassword => For::Admins,
     }
 }
 

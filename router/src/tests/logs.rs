@@ -1,6 +1,6 @@
 //! Logs as their owners read them.
 
-use catalog::{Role, Scope};
+use catalog::{AccountChange, Role, Scope};
 use crds::Visibility;
 use reqwest::{Method, Response, header};
 use serde_json::json;
@@ -86,7 +86,7 @@ async fn a_log_ends_with_the_right_to_read_it() {
     assert_eq!(next(&mut followed).await.as_deref(), Some("three\n"));
     store
         .catalog
-        .set_role("alice", Role::Visitor)
+        .change_account("alice", AccountChange::role(Role::Visitor), None)
         .await
         .expect("a role");
     assert_eq!(next(&mut followed).await, None);

@@ -1,5 +1,6 @@
 //! WebSockets, and what ends them.
 
+use catalog::AccountChange;
 use crds::Visibility;
 use futures::{SinkExt, StreamExt};
 use tokio::net::TcpStream;
@@ -77,7 +78,7 @@ async fn a_socket_ends_when_its_account_is_disabled() {
     let (_, mut socket) = open(&store, "shared", "mallory").await;
     store
         .catalog
-        .set_account_disabled("mallory", true)
+        .change_account("mallory", AccountChange::disabled(true), None)
         .await
         .expect("a change");
     ended(&mut socket).await;

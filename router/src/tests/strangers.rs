@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use catalog::AccountChange;
 use crds::Visibility;
 use reqwest::{Method, Response};
 
@@ -199,7 +200,7 @@ async fn a_disabled_account_is_out() {
     assert_eq!(alice.visit(&url).await.status(), 200);
     store
         .catalog
-        .set_account_disabled("alice", true)
+        .change_account("alice", AccountChange::disabled(true), None)
         .await
         .expect("a change");
     super::test_store::eventually("the session ends", async || {

@@ -1,119 +1,208 @@
-//! Everybody's accounts, for admins.
+//! What admins do with everybody's accounts, by the page and by the API alike.
 
-use catalog::{Role, Thing};
+use catalog::{Account, AccountChange, Thing};
+use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 use tokio::time::timeout;
 
-use super::form::Form;
-use super::pages::{self, Done};
-use super::{Call, PATIENCE, Reply, Store, Visitor, back_to};
+use super::if_match::IfMatch;
+use super::{PATIENCE, Store, Visitor, again};
 use crate::error::Error;
+use crate::sign_in::{ONE_TIME_LIFETIME, is_account_name};
 
-/// The page, with what was done last.
-pub(super) async fn page(store: &Store, visitor: &Visitor, call: &Call) -> Result<Reply, Error> {
-    show(store, visitor, call.news()).await
+/// What names of accounts are.
+pub(super) const NAME_PATTERN: &str = "^[A-Za-z0-9]([-A-Za-z0-9_.@+]*[A-Za-z0-9])?$";
+
+/// What an account may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Role {
+    /// Runs apps for visitors; publishes nothing.
+    Visitor,
+    /// Publishes and runs apps.
+    Full,
+    /// Manages everything.
+    Admin,
 }
 
-async fn show(store: &Store, visitor: &Visitor, news: pages::News<'_>) -> Result<Reply, Error> {
-    let accounts = store.catalog.accounts(pages::MAX_ACCOUNTS + 1);
-    let accounts = timeout(PATIENCE, accounts).await??;
-    let own = &visitor.signed_in()?.viewer.name;
-    let frame = (&*store.site, visitor.frame(store)?);
-    let page = pages::Accounts::new(frame, own, &accounts, news);
-    page.reply().map(|page| page.map(Into::into))
+impl From<catalog::Role> for Role {
+    fn from(role: catalog::Role) -> Self {
+        match role {
+            catalog::Role::Visitor => Self::Visitor,
+            catalog::Role::Full => Self::Full,
+            catalog::Role::Admin => Self::Admin,
+        }
+    }
 }
 
-/// What a form on the page does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Change {
-    /// Makes an account.
-    Create,
-    /// Gives it a one-time password.
-    ResetPassword,
-    /// Gives it another role.
-    Role,
-    /// Keeps it from signing in.
-    Disable,
-    /// Lets it in again.
-    Enable,
+impl From<Role> for catalog::Role {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::Visitor => Self::Visitor,
+            Role::Full => Self::Full,
+            Role::Admin => Self::Admin,
+        }
+    }
 }
 
-/// Changes an account. A one-time password is shown in the answer itself, and never again.
+/// An account that is to be made.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct NewAccount {
+    /// Its name.
+    #[schemars(
+        length(max = 128),
+        regex(pattern = NAME_PATTERN)
+    )]
+    pub name: String,
+    /// What it may do.
+    pub role: Role,
+}
+
+/// What is to become of an account; what is not named stays.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(rename = "AccountChange")]
+pub(super) struct Change {
+    /// What it may do. Of whoever signs in at the OIDC provider that says.
+    #[serde(default)]
+    pub role: Option<Role>,
+    /// Whether it is kept from signing in. Its sessions end, and its tokens are not in force meanwhile.
+    #[serde(default)]
+    pub disabled: Option<bool>,
+}
+
+/// A password to be passed on, which is good for one sign-in, and told once.
+pub(super) struct OneTimePassword {
+    pub secret: String,
+    pub expires_at: DateTime<Utc>,
+}
+
+impl OneTimePassword {
+    fn new(secret: String) -> Self {
+        Self {
+            secret,
+            expires_at: Utc::now() + ONE_TIME_LIFETIME,
+        }
+    }
+}
+
+/// Accounts by name, after one of them, at most so many.
+pub(super) async fn list(store: &Store, after: &str, limit: u64) -> Result<Vec<Account>, Error> {
+    if !after.is_empty() && !is_account_name(after) {
+        return Err(Error::BadRequest("`after` is the name of an account"));
+    }
+    let accounts = store.catalog.accounts(after, limit);
+    Ok(timeout(PATIENCE, accounts).await??)
+}
+
+/// The account of this name.
+pub(super) async fn find(store: &Store, name: &str) -> Result<Account, Error> {
+    if !is_account_name(name) {
+        return Err(Error::NoAccount);
+    }
+    let account = timeout(PATIENCE, store.catalog.account(name)).await??;
+    account.ok_or(Error::NoAccount)
+}
+
+/// Makes an account, and its one-time password.
+pub(super) async fn create(
+    store: &Store,
+    visitor: &Visitor,
+    new: &NewAccount,
+) -> Result<OneTimePassword, Error> {
+    let NewAccount { name, role } = new;
+    let role = catalog::Role::from(*role);
+    let password = store.sign_in.create_account(name, role).await?;
+    let done = format!("made the account {name}: {role}");
+    visitor.did(store, (Thing::Account, name), &done).await?;
+    Ok(OneTimePassword::new(password))
+}
+
+/// Changes an account; answers it as it is then.
 pub(super) async fn change(
     store: &Store,
     visitor: &Visitor,
-    call: &Call,
-    form: &Form,
-    change: Change,
-) -> Result<Reply, Error> {
-    let name = form.field("name").trim();
-    let performed = perform(store, name, form, change).await;
-    if performed.is_ok() {
-        let done = match change {
-            Change::Create => format!("made the account {name}: {}", form.field("role")),
-            Change::ResetPassword => format!("gave the account {name} a one-time password"),
-            Change::Role => format!("gave the account {name} the role {}", form.field("role")),
-            Change::Disable => format!("disabled the account {name}"),
-            Change::Enable => format!("let the account {name} sign in again"),
+    name: &str,
+    change: &Change,
+    if_match: &IfMatch,
+) -> Result<Account, Error> {
+    again(|| async {
+        let before = find(store, name).await?;
+        if_match.check_state(&state(&before))?;
+        let role = change.role.map(catalog::Role::from);
+        let news = AccountChange {
+            role: role.filter(|role| *role != before.role),
+            disabled: change.disabled.filter(|to| *to != before.disabled),
         };
-        visitor.did(store, (Thing::Account, name), &done).await?;
-    }
-    match performed {
-        Ok(Outcome::Done(done)) => back_to("/accounts", done),
-        Ok(Outcome::Password(password)) => {
-            let news = pages::News::Secret {
-                name,
-                secret: &password,
+        if news == AccountChange::default() {
+            return Ok(before);
+        }
+        let changed = store.catalog.change_account(name, news, Some(&before));
+        if !timeout(PATIENCE, changed).await?? {
+            return Err(Error::Overtaken);
+        }
+        if let Some(role) = news.role {
+            let done = format!("gave the account {name} the role {role}");
+            visitor.did(store, (Thing::Account, name), &done).await?;
+        }
+        if let Some(disabled) = news.disabled {
+            let done = if disabled {
+                format!("disabled the account {name}")
+            } else {
+                format!("let the account {name} sign in again")
             };
-            show(store, visitor, news).await
+            visitor.did(store, (Thing::Account, name), &done).await?;
         }
-        Err(
-            error @ (Error::BadAccountName
-            | Error::NameTaken(_)
-            | Error::NoAccount
-            | Error::ProvidersAccount(_)
-            | Error::LastAdmin(_)),
-        ) if call.asked.navigation => show(store, visitor, pages::News::Failed(&error)).await,
-        Err(error) => Err(error),
-    }
+        Ok(Account {
+            role: news.role.unwrap_or(before.role),
+            disabled: news.disabled.unwrap_or(before.disabled),
+            ..before
+        })
+    })
+    .await
 }
 
-enum Outcome {
-    Done(Done),
-    Password(String),
+/// Gives an account a one-time password in place of its own, and ends its sessions and its tokens.
+pub(super) async fn reset_password(
+    store: &Store,
+    visitor: &Visitor,
+    name: &str,
+) -> Result<OneTimePassword, Error> {
+    let password = store.sign_in.reset_password(name).await?;
+    let done = format!("gave the account {name} a one-time password");
+    visitor.did(store, (Thing::Account, name), &done).await?;
+    Ok(OneTimePassword::new(password))
 }
 
-async fn perform(store: &Store, name: &str, form: &Form, change: Change) -> Result<Outcome, Error> {
-    let role = || {
-        let role = form.field("role");
-        role.parse::<Role>()
-            .map_err(|_| Error::NoRole(role.to_owned()))
-    };
-    let catalog = &store.catalog;
-    let (found, done) = match change {
-        Change::Create => {
-            let password = store.sign_in.create_account(name, role()?).await?;
-            return Ok(Outcome::Password(password));
-        }
-        Change::ResetPassword => {
-            let password = store.sign_in.reset_password(name).await?;
-            return Ok(Outcome::Password(password));
-        }
-        Change::Role => {
-            let set = timeout(PATIENCE, catalog.set_role(name, role()?)).await;
-            (set??, Done::RoleChanged)
-        }
-        Change::Disable => {
-            let set = timeout(PATIENCE, catalog.set_account_disabled(name, true)).await;
-            (set??, Done::Disabled)
-        }
-        Change::Enable => {
-            let set = timeout(PATIENCE, catalog.set_account_disabled(name, false)).await;
-            (set??, Done::Enabled)
-        }
-    };
-    if found {
-        Ok(Outcome::Done(done))
-    } else {
-        Err(Error::NoAccount)
-    }
+/// Names the state of an account: the same for the same content.
+pub(super) fn state(account: &Account) -> String {
+    let Account {
+        name,
+        password_hash,
+        password_expires_at,
+        role,
+        disabled,
+        subject,
+        roles,
+        roles_as_of: _,
+    } = account;
+    // Of a hash of a password nothing is told, be it hashed once more.
+    let has_password = password_hash.is_some();
+    let subject = subject.as_ref();
+    let subject = subject.map(|subject| (&subject.issuer, &subject.subject));
+    let ends = password_expires_at.map(|at| at.timestamp_millis());
+    let all = json!([
+        name,
+        has_password,
+        ends,
+        role.to_string(),
+        disabled,
+        subject,
+        roles
+    ]);
+    let digest = catalog::Digest::of(all.to_string().as_bytes());
+    digest.hex()[..16].to_owned()
 }

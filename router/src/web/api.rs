@@ -1,16 +1,20 @@
 //! The store's API: for programs that show a token, and for pages that have a session.
 
+pub(super) mod accounts;
 pub(super) mod aliases;
 pub(super) mod apps;
 pub(super) mod audit;
+pub(super) mod devices;
 pub(super) mod instances;
 pub(super) mod logs;
 pub(super) mod openapi;
 pub(super) mod preferences;
 pub(super) mod secrets;
+pub(super) mod sessions;
 pub(super) mod tags;
+pub(super) mod tokens;
 
-use catalog::{Role, Scope};
+use catalog::Scope;
 use chrono::{DateTime, SecondsFormat, Utc};
 use http::{HeaderValue, Response, StatusCode, header};
 use k8s_openapi::jiff::Timestamp;
@@ -21,6 +25,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use url::form_urlencoded;
 
+use super::accounts::Role;
 use super::{Call, Reply, Store, Visitor, pages};
 use crate::error::Error;
 use crate::viewer::Credential;
@@ -30,13 +35,15 @@ use crate::viewer::Credential;
 #[serde(rename_all = "camelCase")]
 struct Account<'a> {
     name: &'a str,
-    /// `visitor`, `full` (a publisher) or `admin`.
-    role: &'static str,
+    role: Role,
     /// `token`, `access` (of the OIDC provider) or `session`.
     credential: &'static str,
     /// `instances` and `store`.
     #[schemars(with = "Vec<String>")]
     scopes: &'a [Scope],
+    /// What names the token in addresses, if it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_id: Option<String>,
     /// When it ends.
     expires_at: String,
 }
@@ -62,13 +69,13 @@ pub(super) async fn account(store: &Store, visitor: &Visitor) -> Result<Reply, E
     };
     json(&Account {
         name: &signed_in.viewer.name,
-        role: match signed_in.viewer.role {
-            Role::Visitor => "visitor",
-            Role::Full => "full",
-            Role::Admin => "admin",
-        },
+        role: signed_in.viewer.role.into(),
         credential,
         scopes,
+        token_id: match &signed_in.credential {
+            Credential::Token(key) => Some(key.to_text()),
+            Credential::Session(_) | Credential::Access { .. } => None,
+        },
         expires_at: moment(expires_at),
     })
 }

@@ -42,8 +42,8 @@ async fn show(
     let found = timeout(PATIENCE, found).await??;
     visitor.may(Action::SeeApp(found.as_ref().map(Into::into)))?;
     let found = found.ok_or(Error::NotFound)?;
-    let opinions = Opinions::own(store, visitor).await?;
-    let opinions = opinions.with_likes(store, &[&found]).await?;
+    let names = std::iter::once(found.name.as_str());
+    let opinions = Opinions::of_apps(store, visitor, names).await?;
     let snapshot = store.table.load();
     let tags = store.tags.all().await?;
     let page = pages::App::new(

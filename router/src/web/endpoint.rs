@@ -38,6 +38,10 @@ pub(crate) enum Endpoint {
     CreateToken,
     /// The end of one of one's tokens.
     RevokeToken,
+    /// The page on which somebody lets a device in.
+    Device,
+    /// That it is let in, or not.
+    AnswerDevice,
     /// Everybody's accounts.
     Accounts,
     /// A new account.
@@ -84,6 +88,32 @@ pub(crate) enum Endpoint {
     ApiDescription,
     /// Whose request it is, for programs.
     ApiAccount,
+    /// Somebody's sessions, for programs.
+    ApiSessions,
+    /// The end of one of one's sessions, by a program.
+    ApiEndSession,
+    /// The end of all of one's sessions but this one, by a program.
+    ApiEndSessions,
+    /// Somebody's tokens, for programs.
+    ApiTokens,
+    /// A new token for one's programs, by a page or a program of the OIDC provider.
+    ApiCreateToken,
+    /// The end of one of one's tokens, by a program.
+    ApiRevokeToken,
+    /// A device that asks to be let in.
+    ApiDevice,
+    /// How it stands with that, and the token when it is let in.
+    ApiDeviceToken,
+    /// Everybody's accounts, for programs.
+    ApiAccounts,
+    /// A new account, by a program.
+    ApiCreateAccount,
+    /// One account, for programs.
+    ApiOneAccount,
+    /// Another role for an account, or its end for a while, by a program.
+    ApiChangeAccount,
+    /// A new one-time password for somebody, by a program.
+    ApiResetPassword,
     /// The apps that somebody sees, for programs.
     ApiApps,
     /// A new version of an app, by a program.
@@ -213,6 +243,7 @@ impl Endpoint {
             Self::EndOtherSessions => "/account/sessions/end-others",
             Self::CreateToken => "/account/tokens",
             Self::RevokeToken => "/account/tokens/revoke",
+            Self::Device | Self::AnswerDevice => "/device",
             Self::Accounts | Self::CreateAccount => "/accounts",
             Self::ResetPassword => "/accounts/reset-password",
             Self::ChangeRole => "/accounts/role",
@@ -231,6 +262,15 @@ impl Endpoint {
             Self::DeleteInstance => "/instances/*/delete",
             Self::ApiDescription => "/api/v1/openapi.json",
             Self::ApiAccount => "/api/v1/account",
+            Self::ApiSessions | Self::ApiEndSessions => "/api/v1/sessions",
+            Self::ApiEndSession => "/api/v1/sessions/*",
+            Self::ApiTokens | Self::ApiCreateToken => "/api/v1/tokens",
+            Self::ApiRevokeToken => "/api/v1/tokens/*",
+            Self::ApiDevice => "/api/v1/devices",
+            Self::ApiDeviceToken => "/api/v1/devices/token",
+            Self::ApiAccounts | Self::ApiCreateAccount => "/api/v1/accounts",
+            Self::ApiOneAccount | Self::ApiChangeAccount => "/api/v1/accounts/*",
+            Self::ApiResetPassword => "/api/v1/accounts/*/password",
             Self::ApiApps | Self::ApiPublish => "/api/v1/apps",
             Self::ApiApp | Self::ApiChangeApp | Self::ApiDeleteApp => "/api/v1/apps/*",
             Self::ApiBundle => "/api/v1/apps/*/bundle",
@@ -261,6 +301,7 @@ impl Endpoint {
             | Self::Visit
             | Self::Picture
             | Self::Account
+            | Self::Device
             | Self::Accounts
             | Self::Tags
             | Self::Audit
@@ -271,6 +312,10 @@ impl Endpoint {
             | Self::Instance
             | Self::ApiDescription
             | Self::ApiAccount
+            | Self::ApiSessions
+            | Self::ApiTokens
+            | Self::ApiAccounts
+            | Self::ApiOneAccount
             | Self::ApiApps
             | Self::ApiApp
             | Self::ApiBundle
@@ -292,6 +337,7 @@ impl Endpoint {
             | Self::EndOtherSessions
             | Self::CreateToken
             | Self::RevokeToken
+            | Self::AnswerDevice
             | Self::CreateAccount
             | Self::ResetPassword
             | Self::ChangeRole
@@ -307,10 +353,21 @@ impl Endpoint {
             | Self::DeleteInstance => Kind::Form,
             Self::BackChannelLogout => Kind::Call,
             Self::ApiPublish => Kind::Upload,
-            Self::ApiCreateInstance => Kind::Create,
-            Self::ApiChangeInstance | Self::ApiChangeApp | Self::ApiPrefer => Kind::Change,
+            Self::ApiCreateInstance
+            | Self::ApiCreateToken
+            | Self::ApiDevice
+            | Self::ApiDeviceToken
+            | Self::ApiCreateAccount
+            | Self::ApiResetPassword => Kind::Create,
+            Self::ApiChangeInstance
+            | Self::ApiChangeApp
+            | Self::ApiPrefer
+            | Self::ApiChangeAccount => Kind::Change,
             Self::ApiSetAlias | Self::ApiSetTag | Self::ApiSetSecret => Kind::Put,
-            Self::ApiDeleteInstance
+            Self::ApiEndSession
+            | Self::ApiEndSessions
+            | Self::ApiRevokeToken
+            | Self::ApiDeleteInstance
             | Self::ApiDeleteApp
             | Self::ApiDeleteAlias
             | Self::ApiDeleteTag
@@ -324,6 +381,19 @@ impl Endpoint {
             self,
             Self::ApiDescription
                 | Self::ApiAccount
+                | Self::ApiSessions
+                | Self::ApiEndSession
+                | Self::ApiEndSessions
+                | Self::ApiTokens
+                | Self::ApiCreateToken
+                | Self::ApiRevokeToken
+                | Self::ApiDevice
+                | Self::ApiDeviceToken
+                | Self::ApiAccounts
+                | Self::ApiCreateAccount
+                | Self::ApiOneAccount
+                | Self::ApiChangeAccount
+                | Self::ApiResetPassword
                 | Self::ApiApps
                 | Self::ApiPublish
                 | Self::ApiApp
@@ -374,7 +444,9 @@ impl Endpoint {
             | Self::ProviderAnswer
             | Self::BackChannelLogout
             | Self::Picture
-            | Self::ApiDescription => Action::Arrive,
+            | Self::ApiDescription
+            | Self::ApiDevice
+            | Self::ApiDeviceToken => Action::Arrive,
             Self::Home
             | Self::Visit
             | Self::Account
@@ -383,6 +455,8 @@ impl Endpoint {
             | Self::EndOtherSessions
             | Self::CreateToken
             | Self::RevokeToken
+            | Self::Device
+            | Self::AnswerDevice
             | Self::App
             | Self::Run
             | Self::Prefer
@@ -391,6 +465,12 @@ impl Endpoint {
             | Self::ChangeInstance
             | Self::DeleteInstance
             | Self::ApiAccount
+            | Self::ApiSessions
+            | Self::ApiEndSession
+            | Self::ApiEndSessions
+            | Self::ApiTokens
+            | Self::ApiCreateToken
+            | Self::ApiRevokeToken
             | Self::ApiApps
             | Self::ApiApp
             | Self::ApiChangeApp
@@ -425,7 +505,12 @@ impl Endpoint {
             | Self::ResetPassword
             | Self::ChangeRole
             | Self::DisableAccount
-            | Self::EnableAccount => Action::ManageAccounts,
+            | Self::EnableAccount
+            | Self::ApiAccounts
+            | Self::ApiCreateAccount
+            | Self::ApiOneAccount
+            | Self::ApiChangeAccount
+            | Self::ApiResetPassword => Action::ManageAccounts,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use catalog::{App, Preference, PreferenceChange};
+use catalog::{Preference, PreferenceChange};
 use http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -62,13 +62,29 @@ impl Opinions {
         })
     }
 
-    /// The same, and how many like these apps.
-    pub(super) async fn with_likes(mut self, store: &Store, apps: &[&App]) -> Result<Self, Error> {
-        let mut names: Vec<&str> = apps.iter().map(|app| app.name.as_str()).collect();
-        names.sort_unstable();
-        names.dedup();
-        self.likes = timeout(PATIENCE, store.catalog.likes(&names)).await??;
-        Ok(self)
+    /// The same, and how many like the apps of these names.
+    pub(super) async fn of_apps(
+        store: &Store,
+        visitor: &Visitor,
+        apps: impl Iterator<Item = &str>,
+    ) -> Result<Self, Error> {
+        let own = Self::own(store, visitor);
+        let (own, likes) = tokio::try_join!(own, Self::likes(store, apps.collect()))?;
+        Ok(own.with(likes))
+    }
+
+    /// How many like the apps of these names.
+    pub(super) async fn likes(
+        store: &Store,
+        mut apps: Vec<&str>,
+    ) -> Result<HashMap<String, u64>, Error> {
+        apps.sort_unstable();
+        apps.dedup();
+        Ok(timeout(PATIENCE, store.catalog.likes(&apps)).await??)
+    }
+
+    pub(super) fn with(self, likes: HashMap<String, u64>) -> Self {
+        Self { likes, ..self }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Apps, for programs: one thing is one version of an app, which is one `WaveApp`, by whose name it is asked for.
 
 use bytes::Buf;
-use catalog::{App, AppCursor, Preference};
+use catalog::{AppCursor, Preference};
 use crds::{AppRef, ConditionType, Lifecycle, Visibility, WaveApp, find_condition, holds};
 use futures::Stream;
 use http::{HeaderValue, StatusCode, header};
@@ -232,9 +232,8 @@ pub(in crate::web) async fn list(
         asked.push(("app", name.as_deref()));
         rest_of("/api/v1/apps", &after, limit, &asked)
     });
-    let opinions = Opinions::own(store, visitor).await?;
-    let shown: Vec<&App> = found.iter().collect();
-    let opinions = opinions.with_likes(store, &shown).await?;
+    let names = found.iter().map(|app| app.name.as_str());
+    let opinions = Opinions::of_apps(store, visitor, names).await?;
     let snapshot = store.table.load();
     let items = found.into_iter();
     let items = items.map(|app| Listed::new(app, &snapshot, &opinions));

@@ -12,10 +12,15 @@ use strum::VariantArray;
 use super::super::endpoint::Endpoint;
 use super::super::pages::{self, Problem};
 use super::super::{
-    Reply, aliases as asked_aliases, apps as asked_apps, instances as asked,
-    preferences as asked_preferences, secrets as asked_secrets, tags as asked_tags,
+    Reply, accounts as asked_accounts, aliases as asked_aliases, apps as asked_apps,
+    devices as asked_devices, instances as asked, preferences as asked_preferences,
+    secrets as asked_secrets, tags as asked_tags,
 };
-use super::{Account, Page, aliases, apps, audit, instances, preferences, secrets, tags};
+use super::{
+    Account, Page, accounts, aliases, apps, audit, devices, instances, preferences, secrets,
+    sessions, tags, tokens,
+};
+use crate::policy::Action;
 
 static DOCUMENT: LazyLock<String> =
     LazyLock::new(|| serde_json::to_string(&document()).expect("it is plain data"));
@@ -105,7 +110,7 @@ fn document() -> Value {
             "title": "Wavestore",
             "version": env!("CARGO_PKG_VERSION"),
             "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
-            "description": "Apps, instances, aliases, tags and secrets of a store. What is made and changed here are WaveApps, WaveInstances, \
+            "description": "Apps, instances, aliases, tags, secrets and accounts of a store. What is made and changed here are WaveApps, WaveInstances, \
                 WaveAliases and Secrets in Kubernetes. Errors are problems (RFC 9457) with a stable `code`. HEAD is taken wherever GET is.",
         },
         "servers": [{ "url": "/" }],
@@ -195,7 +200,7 @@ fn describe(endpoint: Endpoint, operation: Operation, problem: &Value) -> Value 
         made["description"] = json!("It is new.");
         described["responses"]["201"] = made;
     }
-    if endpoint == Endpoint::ApiDescription {
+    if endpoint.action() == Action::Arrive {
         described["security"] = json!([]);
     }
     described
@@ -252,6 +257,162 @@ fn operation(endpoint: Endpoint, schemas: &mut Schemas) -> Option<Operation> {
             parameters: Vec::new(),
             body: None,
             done: (200, "The account.", Some(schemas.answer::<Account>())),
+            tagged: false,
+        },
+        Endpoint::ApiSessions => Operation {
+            id: "listSessions",
+            of: "account",
+            summary: "The browsers in which one is signed in, those used last first, at most 100",
+            parameters: Vec::new(),
+            body: None,
+            done: (
+                200,
+                "All of them.",
+                Some(schemas.answer::<Page<sessions::Told>>()),
+            ),
+            tagged: false,
+        },
+        Endpoint::ApiEndSession => Operation {
+            id: "endSession",
+            of: "account",
+            summary: "Sign out in one of one's browsers",
+            parameters: Vec::new(),
+            body: None,
+            done: (204, "It has ended.", None),
+            tagged: false,
+        },
+        Endpoint::ApiEndSessions => Operation {
+            id: "endSessions",
+            of: "account",
+            summary: "Sign out in all of one's browsers, but in the one that asks for it",
+            parameters: Vec::new(),
+            body: None,
+            done: (204, "They have ended.", None),
+            tagged: false,
+        },
+        Endpoint::ApiTokens => Operation {
+            id: "listTokens",
+            of: "account",
+            summary: "One's tokens, by name, without their secrets",
+            parameters: vec![limit(), after()],
+            body: None,
+            done: (
+                200,
+                "Some of them.",
+                Some(schemas.answer::<Page<tokens::Told>>()),
+            ),
+            tagged: false,
+        },
+        Endpoint::ApiCreateToken => Operation {
+            id: "createToken",
+            of: "account",
+            summary: "Make a token; not with a token, but in a session or with an access token of the OIDC provider",
+            parameters: Vec::new(),
+            body: Some(schemas.request::<tokens::New>()),
+            done: (201, "The token.", Some(schemas.answer::<tokens::Made>())),
+            tagged: false,
+        },
+        Endpoint::ApiRevokeToken => Operation {
+            id: "revokeToken",
+            of: "account",
+            summary: "Revoke one of one's tokens",
+            parameters: Vec::new(),
+            body: None,
+            done: (204, "It is revoked.", None),
+            tagged: false,
+        },
+        Endpoint::ApiDevice => Operation {
+            id: "askToSignIn",
+            of: "account",
+            summary: "Ask for somebody to let this device in, which then shows them a code (RFC 8628, in JSON)",
+            parameters: Vec::new(),
+            body: Some(schemas.request::<asked_devices::Device>()),
+            done: (
+                201,
+                "What the device shows, and what it asks for its token with.",
+                Some(schemas.answer::<devices::Told>()),
+            ),
+            tagged: false,
+        },
+        Endpoint::ApiDeviceToken => Operation {
+            id: "getDeviceToken",
+            of: "account",
+            summary: "The token of a device that was let in, told once; until then a problem with the code `AuthorizationPending`",
+            parameters: Vec::new(),
+            body: Some(schemas.request::<devices::Asked>()),
+            done: (200, "The token.", Some(schemas.answer::<tokens::Made>())),
+            tagged: false,
+        },
+        Endpoint::ApiAccounts => Operation {
+            id: "listAccounts",
+            of: "accounts",
+            summary: "Everybody's accounts by name, as an admin",
+            parameters: vec![
+                limit(),
+                query(
+                    "after",
+                    "Where to go on, as `next` of the answer before has it.",
+                    &json!({ "type": "string", "pattern": asked_accounts::NAME_PATTERN, "maxLength": 128 }),
+                ),
+            ],
+            body: None,
+            done: (
+                200,
+                "Some of them.",
+                Some(schemas.answer::<Page<accounts::Told>>()),
+            ),
+            tagged: false,
+        },
+        Endpoint::ApiCreateAccount => Operation {
+            id: "createAccount",
+            of: "accounts",
+            summary: "Make an account, as an admin",
+            parameters: Vec::new(),
+            body: Some(schemas.request::<asked_accounts::NewAccount>()),
+            done: (
+                201,
+                "Its one-time password.",
+                Some(schemas.answer::<accounts::OneTime>()),
+            ),
+            tagged: false,
+        },
+        Endpoint::ApiOneAccount => Operation {
+            id: "getOneAccount",
+            of: "accounts",
+            summary: "One account, as an admin",
+            parameters: Vec::new(),
+            body: None,
+            done: (
+                200,
+                "The account.",
+                Some(schemas.answer::<accounts::Told>()),
+            ),
+            tagged: true,
+        },
+        Endpoint::ApiChangeAccount => Operation {
+            id: "changeAccount",
+            of: "accounts",
+            summary: "Give an account another role, keep it from signing in, or let it in again, as an admin",
+            parameters: vec![if_match()],
+            body: Some(schemas.request::<asked_accounts::Change>()),
+            done: (
+                200,
+                "The account as it is now.",
+                Some(schemas.answer::<accounts::Told>()),
+            ),
+            tagged: true,
+        },
+        Endpoint::ApiResetPassword => Operation {
+            id: "resetPassword",
+            of: "accounts",
+            summary: "Give an account a one-time password, and end its sessions and tokens, as an admin",
+            parameters: Vec::new(),
+            body: Some(schemas.request::<accounts::NoFields>()),
+            done: (
+                200,
+                "The password.",
+                Some(schemas.answer::<accounts::OneTime>()),
+            ),
             tagged: false,
         },
         Endpoint::ApiApps => Operation {
@@ -641,6 +802,8 @@ fn operation(endpoint: Endpoint, schemas: &mut Schemas) -> Option<Operation> {
         | Endpoint::EndOtherSessions
         | Endpoint::CreateToken
         | Endpoint::RevokeToken
+        | Endpoint::Device
+        | Endpoint::AnswerDevice
         | Endpoint::Accounts
         | Endpoint::CreateAccount
         | Endpoint::ResetPassword

@@ -55,7 +55,7 @@ struct TokenRow<'a> {
 }
 
 /// How long a token may be good, in days.
-pub(in crate::web) const TOKEN_DAYS: [i64; 4] = [30, 7, 90, 365];
+const TOKEN_DAYS: [i64; 4] = [30, 7, 90, 365];
 
 impl<'a> Account<'a> {
     /// `this` is the session that the page is shown in.

@@ -54,6 +54,8 @@ pub(in crate::web) enum Done {
     SessionEnded,
     OthersEnded,
     TokenRevoked,
+    DeviceLetIn,
+    DeviceRefused,
     RoleChanged,
     Disabled,
     Enabled,
@@ -81,6 +83,10 @@ impl Done {
             Self::SessionEnded => "The session has ended.",
             Self::OthersEnded => "All your other sessions have ended.",
             Self::TokenRevoked => "The token is revoked.",
+            Self::DeviceLetIn => {
+                "The device is let in. Go on there; this page is not needed any more."
+            }
+            Self::DeviceRefused => "The device is refused.",
             Self::RoleChanged => "The role is changed.",
             Self::Disabled => "The account is disabled and its sessions have ended.",
             Self::Enabled => "The account can sign in again.",
