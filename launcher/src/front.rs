@@ -93,7 +93,7 @@ async fn connection(stream: TcpStream, status: watch::Receiver<Status>, relay_to
     match relay_to {
         Some(port) if ready => relay(stream, port).await,
         // Not kept alive: the next request must meet the app.
-        _ => http1::answer(stream, false, |_| respond(phase)).await,
+        _ => http1::answer(stream, false, async |_| respond(phase)).await,
     }
 }
 

@@ -86,13 +86,14 @@ pub(crate) async fn serve<H, F>(
 }
 
 /// Answers the requests of one connection by a function that cannot fail.
-pub(crate) async fn answer<A>(stream: TcpStream, keep_alive: bool, respond: A)
+pub(crate) async fn answer<A, F>(stream: TcpStream, keep_alive: bool, respond: A)
 where
-    A: Fn(&Request<Incoming>) -> Response<Full<Bytes>>,
+    A: Fn(Request<Incoming>) -> F,
+    F: Future<Output = Response<Full<Bytes>>>,
 {
     let service = service_fn(|request| {
-        let response = respond(&request);
-        async move { Ok::<_, Infallible>(response) }
+        let response = respond(request);
+        async move { Ok::<_, Infallible>(response.await) }
     });
     // A client that goes away or talks nonsense is nobody's concern.
     let _ = http1::Builder::new()

@@ -48,6 +48,18 @@ impl Phase {
     pub(crate) fn as_str(self) -> &'static str {
         self.into()
     }
+
+    /// Whether the app is on its way to its first answer. What is started again never is: its phase says that.
+    pub(crate) fn is_first_start(self) -> bool {
+        match self {
+            Self::Starting
+            | Self::Sourcing
+            | Self::Installing
+            | Self::StartingServer
+            | Self::StartingApp => true,
+            Self::Running | Self::Restarting | Self::Hanging | Self::Stopping => false,
+        }
+    }
 }
 
 /// The answer to `GET /phase`.

@@ -1,14 +1,21 @@
 //! `/livez`, `/readyz` and `/phase`, on a port of their own for the pod's whole life.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{Response, StatusCode, header};
 use http_body_util::Full;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::http1;
 use crate::phase::Status;
+
+/// How long `/readyz` waits for an app that starts for the first time, so that the kubelet learns of it at once and not when it
+/// asks next, up to a second later. Less than its `timeoutSeconds`; longer than its `periodSeconds`, so that it always asks.
+const HOLD: Duration = Duration::from_millis(1500);
 
 /// Serves until `stop`.
 pub(crate) async fn serve(
@@ -20,7 +27,8 @@ pub(crate) async fn serve(
         let status = status.clone();
         async move {
             http1::answer(stream, true, |request| {
-                respond(request.uri().path(), &status.borrow())
+                let status = status.clone();
+                async move { respond(request.uri().path(), status).await }
             })
             .await;
         }
@@ -28,8 +36,13 @@ pub(crate) async fn serve(
     .await;
 }
 
-fn respond(path: &str, status: &Status) -> Response<Full<Bytes>> {
-    let (code, content_type, body) = answer(path, status);
+async fn respond(path: &str, mut status: watch::Receiver<Status>) -> Response<Full<Bytes>> {
+    if path == "/readyz" {
+        let settled = status.wait_for(|status| status.ready || !status.phase.is_first_start());
+        // Whatever it is by then is told.
+        let _ = timeout(HOLD, settled).await;
+    }
+    let (code, content_type, body) = answer(path, &status.borrow());
     let mut response = Response::new(Full::from(body));
     *response.status_mut() = code;
     let headers = response.headers_mut();
@@ -89,5 +102,32 @@ mod tests {
         }
         board.running();
         assert_eq!(answer("/readyz", &status.borrow()).0, StatusCode::OK);
+    }
+
+    /// What is answered without waiting for anything.
+    async fn at_once(path: &str, board: &Board) -> Option<u16> {
+        let answer = timeout(Duration::ZERO, respond(path, board.watch())).await;
+        answer.ok().map(|answer| answer.status().as_u16())
+    }
+
+    #[tokio::test]
+    async fn the_first_start_is_waited_for_and_no_other() {
+        let board = Board::new();
+        board.enter(Phase::StartingApp);
+        assert_eq!(at_once("/readyz", &board).await, None);
+        assert_eq!(at_once("/livez", &board).await, Some(200));
+        let waited = respond("/readyz", board.watch()).await;
+        assert_eq!(waited.status(), 503, "not for ever");
+
+        let asked = respond("/readyz", board.watch());
+        let (told, ()) = tokio::join!(asked, async { board.running() });
+        assert_eq!(told.status(), 200);
+        for act in [
+            |board: &Board| board.restarting("it ended"),
+            Board::stopping,
+        ] {
+            act(&board);
+            assert_eq!(at_once("/readyz", &board).await, Some(503));
+        }
     }
 }
