@@ -23,6 +23,15 @@ expected-statuses = ["400", "401", "403", "404", "405", "409", "412", "415", "42
 include-name = ["GET /api/v1/apps", "GET /api/v1/aliases"]
 checks.positive_data_acceptance.expected-statuses = ["2xx", "400"]
 
+# Nobody is to saw off the branch that all of this sits on.
+[[operations]]
+include-name = ["DELETE /api/v1/tokens/{name}"]
+parameters = { "path.name" = "0000000000000000000000000000000000000000000000000000000000000000" }
+
+[[operations]]
+include-name = ["PATCH /api/v1/accounts/{name}", "POST /api/v1/accounts/{name}/password"]
+parameters = { "path.name" = "carol" }
+
 # So many devices nobody has; and their codes are the store's own words.
 [[operations]]
 include-name = ["POST /api/v1/devices", "POST /api/v1/devices/token"]
@@ -72,6 +81,10 @@ async fn the_api_is_as_it_says() -> Result<()> {
     let tag = user.request(Method::PUT, &router.store("/api/v1/tags/finance"))?;
     let tag = tag.bearer_auth(&token).json(&serde_json::json!({}));
     ensure!(tag.send().await?.status() == 201, "no tag is made");
+    let carol = serde_json::json!({ "name": "carol", "role": "full" });
+    let account = user.request(Method::POST, &router.store("/api/v1/accounts"))?;
+    let account = account.bearer_auth(&token).json(&carol);
+    ensure!(account.send().await?.status() == 201, "no account is made");
     let _told = sandbox.tell_of_secrets();
     let secret = user.request(Method::PUT, &router.store("/api/v1/secrets/database"))?;
     let secret = secret.bearer_auth(&token).json(&serde_json::json!({}));
