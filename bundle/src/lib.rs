@@ -28,7 +28,7 @@ pub use manifest::{
 pub use packages::Packages;
 pub use picture::{Picture, PictureFormat};
 pub use problem::{Fault, Problem};
-pub use quantity::Quantity;
+pub use quantity::{Quantity, bytes_words, cpu_words};
 pub use read::{Bundle, read};
 pub use requirements::Requirements;
 pub use timeout::InstanceTimeout;

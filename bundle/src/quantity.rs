@@ -44,6 +44,57 @@ impl Quantity {
     pub fn units(&self) -> u128 {
         self.nanos.div_ceil(NANOS)
     }
+
+    /// The amount in thousandths of a unit, such as millicores, rounded up.
+    #[must_use]
+    pub fn millis(&self) -> u128 {
+        self.nanos.div_ceil(NANOS / 1000)
+    }
+}
+
+/// Bytes for people, and of how many, where that is known: `212 MiB of 1 GiB`, `1.46 GiB`.
+#[must_use]
+pub fn bytes_words(bytes: u64, limit: Option<u64>) -> String {
+    used_of(readable(bytes), limit.map(readable))
+}
+
+/// CPU for people, in cores, and of how many, where that is known: `0.03 of 1 CPU`, `1.5 CPU`.
+#[must_use]
+pub fn cpu_words(millicores: u64, limit: Option<u64>) -> String {
+    let cores = |millis: u64| decimal(millis / 1000, millis % 1000, 3);
+    format!("{} CPU", used_of(cores(millicores), limit.map(cores)))
+}
+
+fn used_of(used: String, limit: Option<String>) -> String {
+    match limit {
+        Some(limit) => format!("{used} of {limit}"),
+        None => used,
+    }
+}
+
+/// In the largest unit of which there is one: whole kibibytes and mebibytes, and hundredths of what is larger.
+fn readable(bytes: u64) -> String {
+    const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    let power = bytes.checked_ilog2().unwrap_or_default() / 10;
+    let steps: u128 = if power < 3 { 1 } else { 100 };
+    let unit = 1_u128 << (10 * power);
+    let rounded = (u128::from(bytes) * steps + unit / 2) / unit;
+    let (whole, fraction) = (rounded / steps, rounded % steps);
+    let number = if power < 3 {
+        whole.to_string()
+    } else {
+        decimal(whole, fraction, 2)
+    };
+    format!("{number} {}", UNITS[power as usize])
+}
+
+/// A number with so many places, without the zeros at its end.
+fn decimal(whole: impl fmt::Display, fraction: impl fmt::Display, places: usize) -> String {
+    let number = format!("{whole}.{fraction:0>places$}");
+    number
+        .trim_end_matches('0')
+        .trim_end_matches('.')
+        .to_owned()
 }
 
 impl fmt::Display for Quantity {
@@ -160,6 +211,51 @@ mod tests {
                 units,
                 "{text}"
             );
+        }
+    }
+
+    #[test]
+    fn thousandths_are_rounded_up() {
+        let cases = [
+            ("2500000n", 3),
+            ("30m", 30),
+            ("1", 1000),
+            ("1.5", 1500),
+            ("0", 0),
+            ("1n", 1),
+        ];
+        for (text, millis) in cases {
+            let quantity: Quantity = text.parse().expect("a quantity");
+            assert_eq!(quantity.millis(), millis, "{text}");
+        }
+    }
+
+    #[test]
+    fn amounts_are_told_as_people_say_them() {
+        let bytes = [
+            (0, None, "0 B"),
+            (1023, None, "1023 B"),
+            (1024, None, "1 KiB"),
+            (212 << 20, Some(1 << 30), "212 MiB of 1 GiB"),
+            ((212 << 20) + (1 << 19), None, "213 MiB"),
+            ((1 << 30) - 1, None, "1024 MiB"),
+            (1500 << 20, None, "1.46 GiB"),
+            (3 << 29, Some(0), "1.5 GiB of 0 B"),
+            (10 << 30, None, "10 GiB"),
+            (u64::MAX, None, "16 EiB"),
+        ];
+        for (used, limit, words) in bytes {
+            assert_eq!(bytes_words(used, limit), words, "{used}");
+        }
+        let cpu = [
+            (0, Some(100), "0 of 0.1 CPU"),
+            (3, None, "0.003 CPU"),
+            (30, Some(1000), "0.03 of 1 CPU"),
+            (1500, Some(2000), "1.5 of 2 CPU"),
+            (10_000, None, "10 CPU"),
+        ];
+        for (used, limit, words) in cpu {
+            assert_eq!(cpu_words(used, limit), words, "{used}");
         }
     }
 

@@ -225,6 +225,8 @@ fn told(object: WaveInstance) -> Instance {
             .filter(|message| !message.is_empty()),
         url: status.url.unwrap_or_default(),
         delete_after,
+        // Others measure it: `kubectl top pod`.
+        usage: None,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use bundle::{bytes_words, cpu_words};
 use crds::AppRef;
 use indicatif::ProgressBar;
 use reqwest::Method;
@@ -78,6 +79,33 @@ pub(crate) struct Instance {
     /// When it will be deleted, unless somebody keeps it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) delete_after: Option<String>,
+    /// What its pod uses, where the store knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) usage: Option<Usage>,
+}
+
+/// What a pod uses, as the API tells it.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Usage {
+    cpu_millicores: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cpu_limit_millicores: Option<u64>,
+    memory_bytes: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    memory_limit_bytes: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    measured_at: Option<String>,
+}
+
+impl Usage {
+    fn words(&self) -> String {
+        format!(
+            "It uses {} of memory, {}",
+            bytes_words(self.memory_bytes, self.memory_limit_bytes),
+            cpu_words(self.cpu_millicores, self.cpu_limit_millicores)
+        )
+    }
 }
 
 impl Instance {
@@ -403,7 +431,8 @@ fn show(instance: &Instance, output: Output) {
                 instance.name
             )
         });
-        for line in [&instance.detail, &ending].into_iter().flatten() {
+        let usage = instance.usage.as_ref().map(Usage::words);
+        for line in [&instance.detail, &usage, &ending].into_iter().flatten() {
             words.push('\n');
             words.push_str(line);
         }

@@ -48,6 +48,7 @@ mod tags;
 mod target;
 mod tls;
 mod trace;
+mod usage;
 mod viewer;
 mod waiting;
 mod web;

@@ -51,6 +51,7 @@ use crate::table::health::Health;
 use crate::table::watch;
 use crate::tags::Tags;
 use crate::tls::Tls;
+use crate::usage::Meter;
 use crate::waiting::Phases;
 use crate::web::{Rates, Store, Uploads};
 
@@ -379,6 +380,7 @@ impl Core {
                 self.table.clone(),
                 tunnels.clone(),
             ),
+            meter: Meter::new(self.client.clone(), &self.namespace),
             secrets: Secrets::new(self.client.clone(), &self.namespace),
             uploads: Uploads::default(),
             tags: Tags::new(catalog.clone()),

@@ -29,5 +29,6 @@ mod sockets;
 mod strangers;
 mod tags;
 mod undo;
+mod usage;
 mod visits;
 mod waking;

@@ -72,6 +72,7 @@ use crate::sign_in::SignIn;
 use crate::site::Site;
 use crate::table::Table;
 use crate::tags::Tags;
+use crate::usage::Meter;
 use crate::viewer::SignedIn;
 use account_forms::Act;
 pub(crate) use apps::Uploads;
@@ -131,6 +132,8 @@ pub(crate) struct Store {
     pub uploads: Uploads,
     /// The last lines that their pods have logged.
     pub logs: PodLogs,
+    /// What their pods use.
+    pub meter: Meter,
     /// Their whole logs.
     pub app_logs: AppLogs,
     /// Apps' metadata.

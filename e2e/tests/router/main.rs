@@ -18,3 +18,4 @@ mod smoke;
 mod tags;
 mod terminal;
 mod undo;
+mod usage;

@@ -1,10 +1,10 @@
 //! `FakeCluster`: a Kubernetes API that has instances and their Events, remembers what was told of their use, has the log of
-//! one pod, and Secrets that routers may not read.
+//! one pod, may measure another, and has Secrets that routers may not read.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use crds::SecretEntry;
@@ -41,6 +41,23 @@ struct Inner {
     objects: Mutex<Objects>,
     /// What the operator tells of Secrets.
     secrets: watch::Sender<BTreeMap<String, SecretEntry>>,
+    metering: Mutex<Metering>,
+    /// How often somebody has asked what a pod uses.
+    metered: AtomicUsize,
+}
+
+/// What becomes of somebody who asks what pods use.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Metering {
+    /// This cluster measures nothing.
+    #[default]
+    Absent,
+    /// They may not.
+    Forbidden,
+    /// They get no answer.
+    Silent,
+    /// The use of the pod `busy-1` is known.
+    Measured,
 }
 
 /// Objects as the API server has them, by their kind's plural and their name.
@@ -61,6 +78,8 @@ const INSTANCES: &str = "waveinstances";
 const ALIASES: &str = "wavealiases";
 const SECRETS: &str = "secrets";
 const OF_SECRETS: &str = "/api/v1/namespaces/wavestore/secrets";
+const METRICS: &str = "/apis/metrics.k8s.io/v1beta1/namespaces/wavestore/pods/";
+const BUSY: &str = "/api/v1/namespaces/wavestore/pods/busy-1";
 
 impl FakeCluster {
     pub(super) fn start() -> Self {
@@ -204,6 +223,16 @@ impl FakeCluster {
         self.inner.objects.lock().races = times;
     }
 
+    /// From now on that becomes of those who ask what pods use.
+    pub(super) fn meter(&self, metering: Metering) {
+        *self.inner.metering.lock() = metering;
+    }
+
+    /// How often somebody has asked that so far.
+    pub(super) fn metered(&self) -> usize {
+        self.inner.metered.load(Ordering::Relaxed)
+    }
+
     /// From now on it says no.
     pub(super) fn refuse(&self) {
         self.inner.refuses.store(true, Ordering::Relaxed);
@@ -217,6 +246,12 @@ async fn answer(inner: Arc<Inner>, request: Request<Incoming>) -> Response<Body>
     let body = request.into_body().collect().await.expect("a body");
     if path.ends_with("/pods/chatty-1/log") {
         return log(&inner, &query);
+    }
+    if let Some(pod) = path.strip_prefix(METRICS) {
+        return usage(&inner, pod).await;
+    }
+    if path == BUSY {
+        return document(StatusCode::OK, busy_pod().to_string());
     }
     let (status, answer) = if path.ends_with("/pods/waiting-1/log") {
         let refusal = json!({
@@ -272,6 +307,10 @@ async fn answer(inner: Arc<Inner>, request: Request<Incoming>) -> Response<Body>
         });
         (status, object.to_string())
     };
+    document(status, answer)
+}
+
+fn document(status: StatusCode, answer: String) -> Response<Body> {
     let mut response = Response::new(Body::from(answer));
     *response.status_mut() = status;
     response.headers_mut().insert(
@@ -279,6 +318,46 @@ async fn answer(inner: Arc<Inner>, request: Request<Incoming>) -> Response<Body>
         "application/json".parse().expect("a value"),
     );
     response
+}
+
+/// What the pod uses, as metrics-server tells it, or what the API server says in its place.
+async fn usage(inner: &Inner, pod: &str) -> Response<Body> {
+    inner.metered.fetch_add(1, Ordering::Relaxed);
+    let metering = *inner.metering.lock();
+    let (status, reason) = match metering {
+        Metering::Absent => {
+            // The API server has no object for an address that it does not know.
+            let mut response = Response::new(Body::from("404 page not found\n".to_owned()));
+            *response.status_mut() = StatusCode::NOT_FOUND;
+            return response;
+        }
+        Metering::Silent => std::future::pending().await,
+        Metering::Measured if pod == "busy-1" => {
+            let metrics = json!({
+                "kind": "PodMetrics", "apiVersion": "metrics.k8s.io/v1beta1", "metadata": { "name": pod },
+                "timestamp": "2026-01-01T12:00:00Z", "window": "15s",
+                "containers": [{ "name": "app", "usage": { "cpu": "29500001n", "memory": "217088Ki" } }],
+            });
+            return document(StatusCode::OK, metrics.to_string());
+        }
+        Metering::Measured => (StatusCode::NOT_FOUND, "NotFound"),
+        Metering::Forbidden => (StatusCode::FORBIDDEN, "Forbidden"),
+    };
+    let refusal = json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "message": format!("podmetrics.metrics.k8s.io \"{pod}\""), "reason": reason, "code": status.as_u16(),
+    });
+    document(status, refusal.to_string())
+}
+
+/// The pod whose use may be known.
+fn busy_pod() -> Value {
+    json!({
+        "kind": "Pod", "apiVersion": "v1", "metadata": { "name": "busy-1" },
+        "spec": { "containers": [{
+            "name": "app", "resources": { "limits": { "cpu": "1", "memory": "1Gi" } },
+        }] },
+    })
 }
 
 /// The log of `chatty-1`, and with `follow=true` what it writes from now on.

@@ -40,6 +40,7 @@ use crate::site::Site;
 use crate::table::{AppEntry, Route, Snapshot, Table};
 use crate::tags::Tags;
 use crate::target::Form;
+use crate::usage::Meter;
 use crate::waiting::Phases;
 use crate::web::{Rates, Store, Uploads};
 
@@ -166,6 +167,7 @@ impl TestStore {
                 table.clone(),
                 tunnels.clone(),
             ),
+            meter: Meter::new(cluster.client.clone(), "wavestore"),
             secrets: Secrets::new(cluster.client.clone(), "wavestore"),
             uploads: Uploads::default(),
             catalog: catalog.clone(),

@@ -55,7 +55,7 @@ async fn show(
             None
         }
     };
-    let (events, log) = tokio::join!(store.events.of(&object), log);
+    let (events, log, usage) = tokio::join!(store.events.of(&object), log, store.meter.of(&route));
     let events = events.inspect_err(|error| {
         warn!(
             error = error as &dyn std::error::Error,
@@ -68,6 +68,7 @@ async fn show(
         route: &route,
         events: events.ok(),
         log,
+        usage,
         snapshot: &snapshot,
         undo: store.undo,
     };

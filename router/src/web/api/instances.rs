@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::site::Site;
 use crate::table::Route;
 use crate::target::Form;
+use crate::usage;
 use crate::viewer::Viewer;
 use crate::waiting::Rights;
 
@@ -36,6 +37,45 @@ pub(super) struct Instance<'a> {
     /// When it will be deleted, unless that is taken back.
     #[serde(skip_serializing_if = "Option::is_none")]
     delete_after: Option<String>,
+    /// What its pod uses: told of one instance, not in lists, and where the cluster measures it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<Usage>,
+}
+
+/// What a pod uses, and the limits that it runs with.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct Usage {
+    /// CPU in thousandths of a core.
+    cpu_millicores: u64,
+    /// How much of it there may be at most; left out where nothing limits it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cpu_limit_millicores: Option<u64>,
+    /// Memory that the kernel cannot take back, in bytes.
+    memory_bytes: u64,
+    /// The app is ended when it takes more; left out where nothing limits it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory_limit_bytes: Option<u64>,
+    /// When it was measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    measured_at: Option<String>,
+}
+
+impl Usage {
+    fn new(usage: usage::Usage) -> Self {
+        let usage::Usage {
+            cpu,
+            memory,
+            measured,
+        } = usage;
+        Self {
+            cpu_millicores: cpu.now,
+            cpu_limit_millicores: cpu.limit,
+            memory_bytes: memory.now,
+            memory_limit_bytes: memory.limit,
+            measured_at: measured.and_then(of_kubernetes),
+        }
+    }
 }
 
 impl<'a> Instance<'a> {
@@ -51,6 +91,7 @@ impl<'a> Instance<'a> {
             url: site.instance_url(&route.id, route.form.unwrap_or(Form::Domain)),
             created_at: route.created.and_then(of_kubernetes),
             delete_after: route.delete_after.and_then(of_kubernetes),
+            usage: None,
         }
     }
 }
@@ -77,14 +118,16 @@ pub(in crate::web) fn list(store: &Store, visitor: &Visitor, call: &Call) -> Res
     })
 }
 
-/// One instance.
+/// One instance, with what its pod uses.
 pub(in crate::web) async fn get(
     store: &Store,
     visitor: &Visitor,
     call: &Call,
 ) -> Result<Reply, Error> {
     let found = instances::find(store, visitor, call.last_segment()).await?;
-    one(store, visitor, &found)
+    let route = store.table.ahead(&found).ok_or(Error::NotFound)?;
+    let usage = store.meter.of(&route).await;
+    told(store, visitor, (&found, &route), usage)
 }
 
 /// Makes an instance.
@@ -131,7 +174,17 @@ pub(in crate::web) async fn delete(
 /// An instance with the tag of its state.
 fn one(store: &Store, visitor: &Visitor, instance: &WaveInstance) -> Result<Reply, Error> {
     let route = store.table.ahead(instance).ok_or(Error::NotFound)?;
+    told(store, visitor, (instance, &route), None)
+}
+
+fn told(
+    store: &Store,
+    visitor: &Visitor,
+    (instance, route): (&WaveInstance, &Route),
+    usage: Option<usage::Usage>,
+) -> Result<Reply, Error> {
     let viewer = &visitor.signed_in()?.viewer;
-    let reply = json(&Instance::new(&store.site, viewer, &route))?;
-    if_match::tag(reply, instance)
+    let mut told = Instance::new(&store.site, viewer, route);
+    told.usage = usage.map(Usage::new);
+    if_match::tag(json(&told)?, instance)
 }

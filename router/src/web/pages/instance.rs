@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use askama::Template;
+use bundle::{bytes_words, cpu_words};
 use chrono::DateTime;
 use crds::{AppRef, Visibility, WaveInstance};
 use http::{Response, StatusCode};
@@ -23,6 +24,7 @@ use crate::policy::{Action, Decision, decide};
 use crate::site::Site;
 use crate::table::{AppEntry, Route, Size, Snapshot};
 use crate::target::Form;
+use crate::usage::Usage;
 use crate::viewer::Viewer;
 use crate::waiting::Rights;
 
@@ -43,6 +45,8 @@ pub(in crate::web) struct Look<'a> {
     pub events: Option<Vec<Event>>,
     /// The last lines of its log, if there are some and they may be read.
     pub log: Option<Arc<str>>,
+    /// What its pod uses, where that is measured.
+    pub usage: Option<Usage>,
     /// All apps.
     pub snapshot: &'a Snapshot,
     /// For how long its deletion can be undone.
@@ -71,6 +75,8 @@ pub(in crate::web) struct Instance<'a> {
     is_ending: bool,
     undo: Option<FormattedDuration>,
     conditions: Vec<Line>,
+    /// What its pod uses, and when that was so.
+    usage: Option<(String, Option<Moment>)>,
     events: Option<Vec<Line>>,
     /// Nothing when the log is not for this viewer.
     log: Option<Arc<str>>,
@@ -139,6 +145,7 @@ impl<'a> Instance<'a> {
             route,
             events,
             log,
+            usage,
             snapshot,
             undo,
         } = look;
@@ -166,6 +173,7 @@ impl<'a> Instance<'a> {
             is_ending: route.deleted.is_some(),
             undo: undo_words(undo),
             conditions: condition_lines(conditions, route.failing, rights),
+            usage: usage.map(usage_words),
             events: events.map(|events| event_lines(&events, rights)),
             log: rights
                 .reads_log
@@ -258,6 +266,20 @@ fn condition_line(condition: &Condition, failing: bool, rights: Rights) -> Optio
     })
 }
 
+fn usage_words(usage: Usage) -> (String, Option<Moment>) {
+    let Usage {
+        cpu,
+        memory,
+        measured,
+    } = usage;
+    let words = format!(
+        "{} of memory, {}",
+        bytes_words(memory.now, memory.limit),
+        cpu_words(cpu.now, cpu.limit)
+    );
+    (words, measured.and_then(moment))
+}
+
 /// A message that may hold what the app itself has said.
 fn said(message: &str, is_bad: bool, rights: Rights) -> String {
     if is_bad && !rights.reads_log {
@@ -330,6 +352,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::usage::Used;
     use crate::web::form::FormToken;
     use crate::web::pages::{Done, example_site, skeleton};
 
@@ -353,6 +376,15 @@ mod tests {
             },
         });
         serde_json::from_value(object).expect("an instance")
+    }
+
+    fn usage() -> Usage {
+        let used = |now, limit| Used { now, limit };
+        Usage {
+            cpu: used(30, Some(1000)),
+            memory: used(212 << 20, Some(1 << 30)),
+            measured: "2026-01-01T00:02:00Z".parse().ok(),
+        }
     }
 
     fn event(reason: &str, type_: &str, message: &str, second: u8) -> Event {
@@ -388,6 +420,7 @@ mod tests {
                 event("AppFailed", "Warning", "KeyError: <b>", 2),
             ]),
             log: Some("Traceback\nKeyError: <b>".into()),
+            usage: Some(usage()),
             snapshot: &snapshot,
             undo: Duration::from_mins(1),
         };
@@ -427,6 +460,17 @@ mod tests {
         );
         let page = page_of(&object, &alice, News::Done(Done::WillBeDeleted));
         insta::assert_snapshot!("instance_will_be_deleted", skeleton(page.body()));
+    }
+
+    #[test]
+    fn limits_are_told_where_there_are_some() {
+        let mut usage = usage();
+        usage.measured = None;
+        let told = |usage| usage_words(usage).0;
+        assert_eq!(told(usage), "212 MiB of 1 GiB of memory, 0.03 of 1 CPU");
+        usage.cpu.limit = None;
+        usage.memory.limit = None;
+        assert_eq!(told(usage), "212 MiB of memory, 0.03 CPU");
     }
 
     #[test]
