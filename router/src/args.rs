@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand, ValueEnum, value_parser};
 use humantime::parse_duration;
 use ipnet::IpNet;
 
+use crate::limits::Limits;
 use crate::oidc::OidcArgs;
 
 /// Proxies and authorizes all traffic of a Wavestore, and serves its pages.
@@ -124,6 +125,9 @@ pub struct Args {
     /// Write one JSON line a request to stdout: who, what, which status, how long. The log itself goes to stderr.
     #[arg(long, env = "WAVESTORE_ACCESS_LOG")]
     pub access_log: bool,
+    /// What users and apps may have.
+    #[command(flatten)]
+    pub limits: Limits,
     /// Sign-in at an OIDC provider.
     #[command(flatten)]
     pub oidc: OidcArgs,

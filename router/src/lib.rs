@@ -25,6 +25,7 @@ mod grants;
 mod head;
 mod instance_id;
 mod internal;
+mod limits;
 mod metrics;
 mod objects;
 mod oidc;

@@ -30,6 +30,8 @@ pub(crate) enum Action<'a> {
     SeeTags,
     /// Say what tags are, and what roles do by them.
     ManageTags,
+    /// Read what users and apps may have, and what everybody has of it.
+    ReadLimits,
     /// Read what everybody has done.
     ReadAudit,
     /// Put a tag on an app that one manages, or take it off.
@@ -105,7 +107,11 @@ pub(crate) fn decide(viewer: Option<&Viewer>, action: Action<'_>) -> Decision {
     let is_admin = viewer.role == Role::Admin;
     let allowed = match action {
         Action::Arrive | Action::UseStore => true,
-        Action::ManageAccounts | Action::SetAliases | Action::ManageTags | Action::ReadAudit => {
+        Action::ManageAccounts
+        | Action::SetAliases
+        | Action::ManageTags
+        | Action::ReadLimits
+        | Action::ReadAudit => {
             if !is_admin {
                 return Decision::Forbid;
             }
@@ -191,6 +197,7 @@ fn decide_for_nobody(action: Action<'_>) -> Decision {
         | Action::SetAliases
         | Action::SeeTags
         | Action::ManageTags
+        | Action::ReadLimits
         | Action::ReadAudit
         | Action::SetTag(_)
         | Action::Publish
@@ -380,6 +387,7 @@ mod tests {
             (Action::SetAliases, "S F F Y F F Y F F"),
             (Action::SeeTags, "S F Y Y F Y Y F Y"),
             (Action::ManageTags, "S F F Y F F Y F F"),
+            (Action::ReadLimits, "S F F Y F F Y F F"),
             (Action::ReadAudit, "S F F Y F F Y F F"),
             (Action::SeeApp(None), "S N N N N N N N N"),
             (

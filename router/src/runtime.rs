@@ -29,6 +29,7 @@ use crate::exchange::Journal;
 use crate::garbage;
 use crate::gateway::{Front, Gateway};
 use crate::internal::{Internal, Pods, Readiness, Sending};
+use crate::limits;
 use crate::metrics::{Metrics, Scraped};
 use crate::objects::Objects;
 use crate::oidc::Provider;
@@ -135,6 +136,7 @@ async fn run(args: Args) -> Result<(), StartError> {
         leave_delay,
         drain_timeout,
         access_log,
+        limits: of_users,
         oidc,
         // Used before anything else.
         command: _,
@@ -232,6 +234,7 @@ async fn run(args: Args) -> Result<(), StartError> {
             sign_in,
             Rates::new(NonZeroU32::new(api_requests_per_minute)),
             instance_undo,
+            of_users,
         ),
         tunnels.clone(),
         reporter.clone(),
@@ -362,7 +365,7 @@ impl Core {
         front: Front,
         catalog: Catalog,
         (sessions, bearers): (Sessions, Arc<Bearers>),
-        (sign_in, rates, undo): (SignIn, Rates, Duration),
+        (sign_in, rates, undo, limits): (SignIn, Rates, Duration, limits::Limits),
         tunnels: Arc<Tunnels>,
         reporter: Arc<Reporter>,
     ) -> Arc<Gateway> {
@@ -391,6 +394,7 @@ impl Core {
             rates,
             sign_in,
             undo,
+            limits,
             logs: logs.clone(),
             namespace: self.namespace.clone(),
         };

@@ -225,6 +225,8 @@ pub(crate) struct AppEntry {
     pub digest: Option<String>,
     /// How long its instances may be unused before they are put to sleep.
     pub idle_timeout: Option<Duration>,
+    /// Memory that an instance may take that says no size, in bytes; nothing when there is no limit.
+    pub memory: u64,
     /// The sizes that its instances may have.
     pub sizes: Vec<Size>,
     /// Names of the Secrets that it reads, each once.
@@ -240,9 +242,22 @@ pub(crate) struct Size {
     pub name: String,
     /// What it is for.
     pub description: Option<String>,
+    /// Memory that an instance may take, in bytes; nothing when there is no limit.
+    pub memory: u64,
 }
 
 impl AppEntry {
+    /// Memory that an instance of this size may take, in bytes.
+    #[must_use]
+    pub(crate) fn memory_of(&self, size: Option<&str>) -> u64 {
+        let Some(size) = size else {
+            return self.memory;
+        };
+        let mut sizes = self.sizes.iter();
+        let known = sizes.find(|known| known.name == size);
+        known.map_or(0, |known| known.memory)
+    }
+
     /// An app of `bob` for all users.
     #[cfg(test)]
     pub(crate) fn example(name: &str, version: &str) -> Self {
@@ -262,6 +277,7 @@ impl AppEntry {
             mode: Some(AppMode::Wave),
             digest: None,
             idle_timeout: None,
+            memory: 0,
             sizes: Vec::new(),
             secrets: Vec::new(),
             ready: true,

@@ -19,6 +19,7 @@ mod forwarding;
 mod http2;
 mod instances;
 mod internal;
+mod limits;
 mod logs;
 mod preferences;
 mod publishing;

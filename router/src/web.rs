@@ -22,6 +22,7 @@ mod idempotency;
 mod if_match;
 mod instance;
 mod instances;
+mod limits;
 mod pages;
 mod preferences;
 mod provider;
@@ -60,6 +61,7 @@ use crate::error::Error;
 use crate::events::Events;
 use crate::gateway::{Pages, log_failure};
 use crate::grants::Grants;
+use crate::limits::Limits;
 use crate::objects::Objects;
 use crate::origin::{Sender, sender};
 use crate::pod_log::PodLogs;
@@ -152,6 +154,8 @@ pub(crate) struct Store {
     pub sign_in: SignIn,
     /// For how long the deletion of an instance by a page can be undone.
     pub undo: Duration,
+    /// What users and apps may have.
+    pub limits: Limits,
     /// Namespace of the store, for the commands that cards show.
     pub namespace: String,
 }
@@ -490,6 +494,7 @@ async fn dispatch(
         Endpoint::Tags => tag_forms::page(store, visitor, call).await,
         Endpoint::SetTag => tag_forms::set(store, visitor, call, form).await,
         Endpoint::DeleteTag => tag_forms::delete(store, visitor, call, form).await,
+        Endpoint::Limits => limits::page(store, visitor),
         Endpoint::Audit => audit::page(store, visitor, call).await,
         Endpoint::Secrets => secret_forms::page(store, visitor, call),
         Endpoint::SetSecret => secret_forms::set(store, visitor, call, form).await,
@@ -537,6 +542,7 @@ async fn dispatch(
         Endpoint::ApiAlias => api::aliases::get(store, visitor, call).await,
         Endpoint::ApiSetAlias => api::aliases::set(store, visitor, call, body).await,
         Endpoint::ApiDeleteAlias => api::aliases::delete(store, visitor, call).await,
+        Endpoint::ApiLimits => api::limits::get(store, call),
         Endpoint::ApiAudit => api::audit::list(store, call).await,
         Endpoint::ApiTags => api::tags::list(store, call).await,
         Endpoint::ApiTag => api::tags::get(store, call).await,

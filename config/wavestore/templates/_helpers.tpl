@@ -76,6 +76,22 @@ capabilities: {drop: [ALL]}
 {{ include "wavestore.bucketEnv" . }}
 {{- end }}
 
+{{/* What users and apps may have: the operator enforces it, routers tell it. */}}
+{{- define "wavestore.limitsEnv" -}}
+{{- with .Values.limits.instancesPerUser -}}
+- name: WAVESTORE_MAX_INSTANCES_PER_USER
+  value: {{ . | quote }}
+{{ end }}
+{{- with .Values.limits.memoryPerUser -}}
+- name: WAVESTORE_MAX_MEMORY_PER_USER
+  value: {{ . | quote }}
+{{ end }}
+{{- with .Values.limits.versionsPerApp -}}
+- name: WAVESTORE_MAX_VERSIONS_PER_APP
+  value: {{ . | quote }}
+{{- end }}
+{{- end }}
+
 {{/* Settings of all who use the blob store. */}}
 {{- define "wavestore.bucketEnv" -}}
 - name: WAVESTORE_BLOBS

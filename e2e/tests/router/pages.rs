@@ -53,7 +53,11 @@ fn forecast() -> Result<Vec<u8>> {
 async fn every_page_can_be_used_by_everybody() -> Result<()> {
     let sandbox = Sandbox::create("pages").await?;
     let _operator = sandbox.operator().start().await?;
-    let router = sandbox.router().start().await?;
+    let router = sandbox
+        .router()
+        .flag("--max-instances-per-user=1")
+        .flag("--max-memory-per-user=8Gi");
+    let router = router.start().await?;
     let browser = Browser::start().await?;
     let see = async |path: &str, words: &str, name: &str| {
         browser.page.goto(&router.store(path)).await?;
@@ -80,6 +84,7 @@ async fn every_page_can_be_used_by_everybody() -> Result<()> {
     browser.clicks("form[action='/sign-in'] button").await?;
     browser.sees("You run nothing at the moment.").await?;
     browser.looks("home-empty").await?;
+    see("/limits", "Nobody has an instance", "limits-empty").await?;
 
     sandbox.publish("hello", ADMIN).await?;
     sandbox
@@ -118,6 +123,12 @@ async fn every_page_can_be_used_by_everybody() -> Result<()> {
     see("/account", "Your account", "account").await?;
     see("/accounts", "Accounts", "accounts").await?;
     see("/tags", "Tags", "tags").await?;
+    see(
+        "/limits",
+        "1 of 1 instances · 512 MiB of 8 GiB of memory",
+        "limits",
+    )
+    .await?;
     see("/audit", "signed in", "audit").await?;
     see("/secrets", "Secrets", "secrets-empty").await?;
     for (field, value) in [

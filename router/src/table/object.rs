@@ -4,11 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bundle::Quantity;
 use crds::{
     AppRef, ConditionType, INSTANCE_LABEL, Runtime, Visibility, WaveAlias, WaveAliasSpec, WaveApp,
     WaveInstance, find_condition, holds, is_failure,
 };
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::core::v1::{ConfigMap, ResourceRequirements};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
@@ -128,14 +129,28 @@ pub(crate) fn read_app(object: WaveApp) -> Option<AppEntry> {
         idle_timeout: status
             .idle_timeout_seconds
             .map(|seconds| Duration::from_secs(seconds.into())),
+        memory: status
+            .runtime
+            .as_ref()
+            .map_or(0, |runtime| memory_of(&runtime.resources)),
         sizes: status.runtime.map_or_else(Vec::new, |runtime| {
             let sizes = runtime.sizes.into_iter().map(|size| Size {
+                memory: memory_of(&size.resources),
                 name: size.name,
                 description: size.description,
             });
             sizes.collect()
         }),
         ready,
+    })
+}
+
+/// The memory limit, in bytes.
+fn memory_of(resources: &ResourceRequirements) -> u64 {
+    let limit = resources.limits.as_ref().and_then(|all| all.get("memory"));
+    let quantity: Option<Quantity> = limit.and_then(|limit| limit.0.parse().ok());
+    quantity.map_or(0, |quantity| {
+        u64::try_from(quantity.units()).unwrap_or(u64::MAX)
     })
 }
 

@@ -90,6 +90,8 @@ fn audience(endpoint: Endpoint) -> For {
         Endpoint::Tags
         | Endpoint::SetTag
         | Endpoint::DeleteTag
+        | Endpoint::Limits
+        | Endpoint::ApiLimits
         | Endpoint::Audit
         | Endpoint::ApiAudit
         | Endpoint::ApiSetTag

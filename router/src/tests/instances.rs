@@ -202,6 +202,7 @@ async fn an_instance_has_a_size_of_those_that_its_app_may_have() {
     let sizes = ["small", "large"].map(|name| Size {
         name: name.to_owned(),
         description: None,
+        memory: 0,
     });
     store
         .offer("1.0.0", |entry| entry.sizes = sizes.to_vec())

@@ -26,6 +26,7 @@ use crate::client_address::TrustedProxies;
 use crate::events::Events;
 use crate::exchange::Journal;
 use crate::gateway::{Front, Gateway};
+use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::objects::Objects;
 use crate::pod_log::PodLogs;
@@ -178,6 +179,7 @@ impl TestStore {
             rates: Rates::new(requests),
             sign_in: SignIn::new(catalog.clone(), lifetime, None).expect("random bytes"),
             undo: UNDO,
+            limits: limits(),
             logs: PodLogs::new(cluster.client.clone(), "wavestore"),
             namespace: "wavestore".to_owned(),
         };
@@ -368,6 +370,15 @@ impl TestStore {
     /// Address of an instance's page.
     pub(super) fn instance(&self, id: &str, path: &str) -> String {
         format!("http://{id}.apps.test:{}{path}", self.address.port())
+    }
+}
+
+/// What users and apps may have.
+fn limits() -> Limits {
+    Limits {
+        max_instances_per_user: Some(5),
+        max_memory_per_user: "8Gi".parse().ok(),
+        max_versions_per_app: None,
     }
 }
 

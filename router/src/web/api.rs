@@ -6,6 +6,7 @@ pub(super) mod apps;
 pub(super) mod audit;
 pub(super) mod devices;
 pub(super) mod instances;
+pub(super) mod limits;
 pub(super) mod logs;
 pub(super) mod openapi;
 pub(super) mod preferences;

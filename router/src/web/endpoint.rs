@@ -60,6 +60,8 @@ pub(crate) enum Endpoint {
     SetTag,
     /// The end of a tag.
     DeleteTag,
+    /// What users and apps may have, and who has how much of it.
+    Limits,
     /// What people have done.
     Audit,
     /// The secrets that somebody sees.
@@ -154,6 +156,8 @@ pub(crate) enum Endpoint {
     ApiTags,
     /// One tag, for programs.
     ApiTag,
+    /// What users and apps may have, for programs.
+    ApiLimits,
     /// What people have done, for programs.
     ApiAudit,
     /// A tag that is to be, by a program.
@@ -251,6 +255,7 @@ impl Endpoint {
             Self::EnableAccount => "/accounts/enable",
             Self::Tags | Self::SetTag => "/tags",
             Self::DeleteTag => "/tags/delete",
+            Self::Limits => "/limits",
             Self::Audit => "/audit",
             Self::Secrets | Self::SetSecret => "/secrets",
             Self::DeleteSecret => "/secrets/delete",
@@ -283,6 +288,7 @@ impl Endpoint {
             Self::ApiLogs => "/api/v1/instances/*/logs",
             Self::ApiAliases => "/api/v1/aliases",
             Self::ApiAlias | Self::ApiSetAlias | Self::ApiDeleteAlias => "/api/v1/aliases/*",
+            Self::ApiLimits => "/api/v1/limits",
             Self::ApiAudit => "/api/v1/audit",
             Self::ApiTags => "/api/v1/tags",
             Self::ApiTag | Self::ApiSetTag | Self::ApiDeleteTag => "/api/v1/tags/*",
@@ -304,6 +310,7 @@ impl Endpoint {
             | Self::Device
             | Self::Accounts
             | Self::Tags
+            | Self::Limits
             | Self::Audit
             | Self::Secrets
             | Self::App
@@ -325,6 +332,7 @@ impl Endpoint {
             | Self::ApiLogs
             | Self::ApiAliases
             | Self::ApiAlias
+            | Self::ApiLimits
             | Self::ApiAudit
             | Self::ApiTags
             | Self::ApiTag
@@ -412,6 +420,7 @@ impl Endpoint {
                 | Self::ApiAlias
                 | Self::ApiSetAlias
                 | Self::ApiDeleteAlias
+                | Self::ApiLimits
                 | Self::ApiAudit
                 | Self::ApiTags
                 | Self::ApiTag
@@ -498,6 +507,7 @@ impl Endpoint {
             Self::Tags | Self::SetTag | Self::DeleteTag | Self::ApiSetTag | Self::ApiDeleteTag => {
                 Action::ManageTags
             }
+            Self::Limits | Self::ApiLimits => Action::ReadLimits,
             Self::Audit | Self::ApiAudit => Action::ReadAudit,
             Self::PublishPage | Self::ApiPublish => Action::Publish,
             Self::Accounts

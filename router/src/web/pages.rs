@@ -11,6 +11,7 @@ mod home;
 mod instance;
 mod instance_card;
 mod instances;
+mod limits;
 mod markdown;
 mod news;
 mod picture;
@@ -51,6 +52,7 @@ pub(crate) use failure::{ERROR_HEADER, failure};
 pub(super) use home::{Found, Home, MAX_APPS};
 pub(super) use instance::{Instance, Look};
 pub(super) use instances::Instances;
+pub(super) use limits::Limits;
 pub(super) use news::{Done, News};
 pub(super) use publish::Publish;
 pub(super) use secrets::{Secrets, Written};
@@ -113,12 +115,13 @@ struct AccountBar<'a> {
 }
 
 /// Pages that lead on from every other, and what one has to be let do there.
-const PAGES: [(Action<'static>, &str, &str); 6] = [
+const PAGES: [(Action<'static>, &str, &str); 7] = [
     (Action::Publish, "/publish", "Publish"),
     (Action::UseStore, "/instances", "Instances"),
     (Action::UseSecrets, "/secrets", "Secrets"),
     (Action::ManageAccounts, "/accounts", "Accounts"),
     (Action::ManageTags, "/tags", "Tags"),
+    (Action::ReadLimits, "/limits", "Limits"),
     (Action::ReadAudit, "/audit", "Audit"),
 ];
 

@@ -17,8 +17,8 @@ use super::super::{
     secrets as asked_secrets, tags as asked_tags,
 };
 use super::{
-    Account, Page, accounts, aliases, apps, audit, devices, instances, preferences, secrets,
-    sessions, tags, tokens,
+    Account, Page, accounts, aliases, apps, audit, devices, instances, limits, preferences,
+    secrets, sessions, tags, tokens,
 };
 use crate::policy::Action;
 
@@ -694,6 +694,15 @@ fn operation(endpoint: Endpoint, schemas: &mut Schemas) -> Option<Operation> {
             done: (200, "The tag.", Some(schemas.answer::<tags::Told>())),
             tagged: true,
         },
+        Endpoint::ApiLimits => Operation {
+            id: "getLimits",
+            of: "limits",
+            summary: "What users and apps may have at once, and what users have, as an admin",
+            parameters: vec![limit()],
+            body: None,
+            done: (200, "The limits.", Some(schemas.answer::<limits::Told>())),
+            tagged: false,
+        },
         Endpoint::ApiAudit => Operation {
             id: "listDeeds",
             of: "audit",
@@ -813,6 +822,7 @@ fn operation(endpoint: Endpoint, schemas: &mut Schemas) -> Option<Operation> {
         | Endpoint::Tags
         | Endpoint::SetTag
         | Endpoint::DeleteTag
+        | Endpoint::Limits
         | Endpoint::Audit
         | Endpoint::Secrets
         | Endpoint::SetSecret

@@ -216,6 +216,7 @@ mod tests {
                 .map(|name| Size {
                     name: name.to_owned(),
                     description: (name == "large").then(|| "For <b>training".to_owned()),
+                    memory: 0,
                 })
                 .to_vec();
             snapshot.apps.insert(entry.app.clone(), Arc::new(entry));
