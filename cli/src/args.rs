@@ -92,6 +92,8 @@ pub(crate) enum Command {
     Tag(TagCommand),
     /// Read what people have done through the store, the latest first, as an admin.
     Audit(AuditArgs),
+    /// See what the store offers to apps and instances by name: runtime versions and sizes.
+    Env,
     /// See and revoke your tokens.
     #[command(subcommand)]
     Token(TokenCommand),

@@ -10,6 +10,7 @@ mod browser;
 mod bundles;
 mod client;
 mod cluster;
+mod env;
 mod error;
 mod help;
 mod instances;
@@ -78,6 +79,7 @@ async fn run(cli: Cli) -> Result<(), Error> {
         Command::Secret(command) => secrets::run(&client()?, command, output).await,
         Command::Tag(command) => tags::run(&client()?, command, output).await,
         Command::Audit(args) => audit::run(&client()?, args, output).await,
+        Command::Env => env::run(&client()?, output).await,
         Command::Token(command) => account::tokens(&client()?, command, output).await,
         Command::Session(command) => account::sessions(&client()?, command, output).await,
         Command::Admin(command) => admin::run(&client()?, command, output).await,

@@ -11,6 +11,7 @@ mod condition;
 mod contract;
 mod instance;
 mod naming;
+mod offer;
 mod runtime;
 mod schema;
 mod secret;
@@ -30,6 +31,7 @@ pub use instance::{
     InstanceRelease, WaveInstance, WaveInstanceSpec, WaveInstanceStatus, normalize_values,
 };
 pub use naming::{Claim, Domains, Fault, Standing, settle};
+pub use offer::{RuntimeVersion, Size};
 pub use runtime::{
     AppMode, Lifecycle, RoutingMode, Runtime, RuntimeEnvironment, RuntimeFile, RuntimeSize,
     RuntimeVolume,

@@ -10,6 +10,7 @@ use humantime::parse_duration;
 use ipnet::IpNet;
 
 use crate::limits::Limits;
+use crate::offer::Offer;
 use crate::oidc::OidcArgs;
 
 /// Proxies and authorizes all traffic of a Wavestore, and serves its pages.
@@ -125,6 +126,9 @@ pub struct Args {
     /// Write one JSON line a request to stdout: who, what, which status, how long. The log itself goes to stderr.
     #[arg(long, env = "WAVESTORE_ACCESS_LOG")]
     pub access_log: bool,
+    /// What the store offers by name.
+    #[command(flatten)]
+    pub offer: Offer,
     /// What users and apps may have.
     #[command(flatten)]
     pub limits: Limits,

@@ -28,6 +28,7 @@ mod internal;
 mod limits;
 mod metrics;
 mod objects;
+mod offer;
 mod oidc;
 mod origin;
 mod permit;

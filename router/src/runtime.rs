@@ -32,6 +32,7 @@ use crate::internal::{Internal, Pods, Readiness, Sending};
 use crate::limits;
 use crate::metrics::{Metrics, Scraped};
 use crate::objects::Objects;
+use crate::offer::Offer;
 use crate::oidc::Provider;
 use crate::pod_log::PodLogs;
 use crate::proxy::Proxy;
@@ -137,6 +138,7 @@ async fn run(args: Args) -> Result<(), StartError> {
         drain_timeout,
         access_log,
         limits: of_users,
+        offer,
         oidc,
         // Used before anything else.
         command: _,
@@ -235,6 +237,7 @@ async fn run(args: Args) -> Result<(), StartError> {
             Rates::new(NonZeroU32::new(api_requests_per_minute)),
             instance_undo,
             of_users,
+            offer,
         ),
         tunnels.clone(),
         reporter.clone(),
@@ -365,7 +368,7 @@ impl Core {
         front: Front,
         catalog: Catalog,
         (sessions, bearers): (Sessions, Arc<Bearers>),
-        (sign_in, rates, undo, limits): (SignIn, Rates, Duration, limits::Limits),
+        (sign_in, rates, undo, limits, offer): (SignIn, Rates, Duration, limits::Limits, Offer),
         tunnels: Arc<Tunnels>,
         reporter: Arc<Reporter>,
     ) -> Arc<Gateway> {
@@ -395,6 +398,7 @@ impl Core {
             sign_in,
             undo,
             limits,
+            offer,
             logs: logs.clone(),
             namespace: self.namespace.clone(),
         };

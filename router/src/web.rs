@@ -63,6 +63,7 @@ use crate::gateway::{Pages, log_failure};
 use crate::grants::Grants;
 use crate::limits::Limits;
 use crate::objects::Objects;
+use crate::offer::Offer;
 use crate::origin::{Sender, sender};
 use crate::pod_log::PodLogs;
 use crate::policy::{Action, Decision, decide};
@@ -156,6 +157,8 @@ pub(crate) struct Store {
     pub undo: Duration,
     /// What users and apps may have.
     pub limits: Limits,
+    /// What the store offers to apps and instances by name.
+    pub offer: Offer,
     /// Namespace of the store, for the commands that cards show.
     pub namespace: String,
 }
@@ -542,6 +545,7 @@ async fn dispatch(
         Endpoint::ApiAlias => api::aliases::get(store, visitor, call).await,
         Endpoint::ApiSetAlias => api::aliases::set(store, visitor, call, body).await,
         Endpoint::ApiDeleteAlias => api::aliases::delete(store, visitor, call).await,
+        Endpoint::ApiOffer => api::offer::get(store),
         Endpoint::ApiLimits => api::limits::get(store, call),
         Endpoint::ApiAudit => api::audit::list(store, call).await,
         Endpoint::ApiTags => api::tags::list(store, call).await,

@@ -76,6 +76,18 @@ capabilities: {drop: [ALL]}
 {{ include "wavestore.bucketEnv" . }}
 {{- end }}
 
+{{/* What is offered to apps and instances by name: the operator applies it, routers tell it. */}}
+{{- define "wavestore.offerEnv" -}}
+{{- with .Values.runtimes -}}
+- name: WAVESTORE_RUNTIMES
+  value: {{ toJson . | replace "$(" "$$(" | quote }}
+{{ end }}
+{{- with .Values.sizes -}}
+- name: WAVESTORE_SIZES
+  value: {{ toJson . | replace "$(" "$$(" | quote }}
+{{- end }}
+{{- end }}
+
 {{/* What users and apps may have: the operator enforces it, routers tell it. */}}
 {{- define "wavestore.limitsEnv" -}}
 {{- with .Values.limits.instancesPerUser -}}

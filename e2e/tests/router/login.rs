@@ -51,7 +51,10 @@ fn json(output: &Output) -> Result<Value> {
 #[tokio::test(flavor = "multi_thread")]
 async fn somebody_lets_a_terminal_in_and_takes_that_back() -> Result<()> {
     let sandbox = Sandbox::create("login").await?;
-    let router = sandbox.router().start().await?;
+    let runtimes =
+        r#"--runtimes=[{"name": "python3.13", "image": "python", "aliases": ["latest"]}]"#;
+    let sizes = r#"--sizes=[{"name": "large", "limits": {"memory": "8Gi"}}]"#;
+    let router = sandbox.router().flag(runtimes).flag(sizes).start().await?;
     let url = router.store("");
     let settings = sandbox.folder().join("settings");
     let run = async |args: &[&str]| wavestore_of(&settings, args).await;
@@ -78,6 +81,13 @@ async fn somebody_lets_a_terminal_in_and_takes_that_back() -> Result<()> {
     ensure!(name.starts_with("wavestore"), "{listed}");
     let stores = run(&["config", "list"]).await?;
     ensure!(stores.success && stores.stdout.contains(&url), "{stores:?}");
+    let offer = run(&["env"]).await?;
+    ensure!(
+        offer.success
+            && offer.stdout.contains("python3.13, latest")
+            && offer.stdout.contains("memory 8Gi"),
+        "{offer:?}"
+    );
     let sessions = run(&["session", "list"]).await?;
     ensure!(sessions.stdout.contains("Chrome"), "{sessions:?}");
 

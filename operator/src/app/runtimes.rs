@@ -3,27 +3,11 @@
 use std::collections::HashSet;
 use std::str::FromStr;
 
-use serde::Deserialize;
+use crds::RuntimeVersion;
 
 /// The runtime versions of a store, beside the image of those who ask for none.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Runtimes(Vec<RuntimeVersion>);
-
-/// One image by its names.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RuntimeVersion {
-    /// What apps call it.
-    name: String,
-    /// What their pods run: the launcher, uv and one Python.
-    pub(crate) image: String,
-    /// What else apps may call it.
-    #[serde(default)]
-    aliases: Vec<String>,
-    /// Whether publishers are asked to take another one.
-    #[serde(default)]
-    pub(crate) deprecated: bool,
-}
 
 impl Runtimes {
     /// The one that has this name.
@@ -40,14 +24,6 @@ impl Runtimes {
             .filter(|version| !version.deprecated)
             .map(|version| version.name.as_str())
             .collect()
-    }
-}
-
-impl RuntimeVersion {
-    fn names(&self) -> impl Iterator<Item = &str> {
-        std::iter::once(&self.name)
-            .chain(&self.aliases)
-            .map(String::as_str)
     }
 }
 

@@ -4,10 +4,9 @@ use std::collections::{BTreeMap, HashSet};
 use std::str::FromStr;
 
 use bundle::Quantity;
-use crds::RuntimeSize;
-use k8s_openapi::api::core::v1::{ResourceRequirements, Toleration};
+use crds::{RuntimeSize, Size};
+use k8s_openapi::api::core::v1::ResourceRequirements;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Amount;
-use serde::{Deserialize, Deserializer};
 
 /// Most sizes: each stands in the status of every app, and in Helm's record of every instance.
 const MOST: usize = 20;
@@ -19,122 +18,82 @@ const LONGEST_NAME: usize = 63;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Sizes(Vec<Size>);
 
-/// One size: what it says counts, and what it leaves out is as the app asks.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Size {
-    name: String,
-    #[serde(default)]
-    description: Option<String>,
-    #[serde(default, deserialize_with = "amounts")]
-    requests: BTreeMap<String, Amount>,
-    #[serde(default, deserialize_with = "amounts")]
-    limits: BTreeMap<String, Amount>,
-    #[serde(default)]
-    node_selector: BTreeMap<String, String>,
-    #[serde(default)]
-    tolerations: Vec<Toleration>,
-}
-
-/// Quantities as YAML has them: `cpu: 2` is a number.
-fn amounts<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<BTreeMap<String, Amount>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Written {
-        Text(String),
-        Number(serde_json::Number),
-    }
-
-    let written: BTreeMap<String, Written> = BTreeMap::deserialize(deserializer)?;
-    let amounts = written.into_iter().map(|(resource, written)| {
-        let text = match written {
-            Written::Text(text) => text,
-            Written::Number(number) => number.to_string(),
-        };
-        (resource, Amount(text))
-    });
-    Ok(amounts.collect())
-}
-
 impl Sizes {
     /// What each of them comes to for an app that asks for this.
     pub(crate) fn of(&self, app: &ResourceRequirements) -> Vec<RuntimeSize> {
-        self.0.iter().map(|size| size.of(app)).collect()
+        self.0.iter().map(|size| of(size, app)).collect()
     }
 }
 
-impl Size {
-    fn of(&self, app: &ResourceRequirements) -> RuntimeSize {
-        let with = |asked: &Option<BTreeMap<String, Amount>>, own: &BTreeMap<String, Amount>| {
-            let mut all = asked.clone().unwrap_or_default();
-            all.extend(own.clone());
-            all
+/// What a size comes to for an app that asks for this.
+fn of(size: &Size, app: &ResourceRequirements) -> RuntimeSize {
+    let with = |asked: &Option<BTreeMap<String, Amount>>, own: &BTreeMap<String, Amount>| {
+        let mut all = asked.clone().unwrap_or_default();
+        all.extend(own.clone());
+        all
+    };
+    let mut requests = with(&app.requests, &size.requests);
+    let mut limits = with(&app.limits, &size.limits);
+    // Kubernetes refuses a request over its limit: what the size says counts.
+    for (name, limit) in &mut limits {
+        let Some(request) = requests
+            .get_mut(name)
+            .filter(|request| more(request, limit))
+        else {
+            continue;
         };
-        let mut requests = with(&app.requests, &self.requests);
-        let mut limits = with(&app.limits, &self.limits);
-        // Kubernetes refuses a request over its limit: what the size says counts.
-        for (name, limit) in &mut limits {
-            let Some(request) = requests
-                .get_mut(name)
-                .filter(|request| more(request, limit))
-            else {
-                continue;
-            };
-            if self.limits.contains_key(name) {
-                *request = limit.clone();
-            } else {
-                *limit = request.clone();
-            }
-        }
-        RuntimeSize {
-            name: self.name.clone(),
-            description: self.description.clone(),
-            resources: ResourceRequirements {
-                claims: None,
-                limits: Some(limits).filter(|limits| !limits.is_empty()),
-                requests: Some(requests).filter(|requests| !requests.is_empty()),
-            },
-            node_selector: self.node_selector.clone(),
-            tolerations: self.tolerations.clone(),
+        if size.limits.contains_key(name) {
+            *request = limit.clone();
+        } else {
+            *limit = request.clone();
         }
     }
+    RuntimeSize {
+        name: size.name.clone(),
+        description: size.description.clone(),
+        resources: ResourceRequirements {
+            claims: None,
+            limits: Some(limits).filter(|limits| !limits.is_empty()),
+            requests: Some(requests).filter(|requests| !requests.is_empty()),
+        },
+        node_selector: size.node_selector.clone(),
+        tolerations: size.tolerations.clone(),
+    }
+}
 
-    fn check(&self) -> Result<(), String> {
-        let name = &self.name;
-        let ends = |byte: Option<u8>| {
-            byte.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
-        };
-        let is_name = name.len() <= LONGEST_NAME
-            && ends(name.bytes().next())
-            && ends(name.bytes().last())
-            && name.bytes().all(|byte| byte == b'-' || ends(Some(byte)));
-        if !is_name {
-            return Err(format!(
-                "`{name}` cannot be the name of a size: those have a-z, 0-9 and - between them, at most {LONGEST_NAME}"
-            ));
-        }
-        for (what, amounts) in [("requests", &self.requests), ("limits", &self.limits)] {
-            for (resource, amount) in amounts {
-                if amount.0.parse::<Quantity>().is_err() {
-                    return Err(format!(
-                        "size `{name}`: `{what}.{resource}` is `{}`, which is no quantity such as 500m or 2Gi",
-                        amount.0
-                    ));
-                }
+fn check(size: &Size) -> Result<(), String> {
+    let name = &size.name;
+    let ends = |byte: Option<u8>| {
+        byte.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+    };
+    let is_name = name.len() <= LONGEST_NAME
+        && ends(name.bytes().next())
+        && ends(name.bytes().last())
+        && name.bytes().all(|byte| byte == b'-' || ends(Some(byte)));
+    if !is_name {
+        return Err(format!(
+            "`{name}` cannot be the name of a size: those have a-z, 0-9 and - between them, at most {LONGEST_NAME}"
+        ));
+    }
+    for (what, amounts) in [("requests", &size.requests), ("limits", &size.limits)] {
+        for (resource, amount) in amounts {
+            if amount.0.parse::<Quantity>().is_err() {
+                return Err(format!(
+                    "size `{name}`: `{what}.{resource}` is `{}`, which is no quantity such as 500m or 2Gi",
+                    amount.0
+                ));
             }
         }
-        let both = self.requests.iter().filter_map(|(resource, request)| {
-            let limit = self.limits.get(resource)?;
-            more(request, limit).then_some(resource)
-        });
-        match both.into_iter().next() {
-            Some(resource) => Err(format!(
-                "size `{name}`: `requests.{resource}` is more than `limits.{resource}`"
-            )),
-            None => Ok(()),
-        }
+    }
+    let both = size.requests.iter().filter_map(|(resource, request)| {
+        let limit = size.limits.get(resource)?;
+        more(request, limit).then_some(resource)
+    });
+    match both.into_iter().next() {
+        Some(resource) => Err(format!(
+            "size `{name}`: `requests.{resource}` is more than `limits.{resource}`"
+        )),
+        None => Ok(()),
     }
 }
 
@@ -157,7 +116,7 @@ impl FromStr for Sizes {
         }
         let mut names = HashSet::new();
         for size in &sizes {
-            size.check()?;
+            check(size)?;
             if !names.insert(&size.name) {
                 return Err(format!("`{}` is the name of two sizes", size.name));
             }

@@ -52,6 +52,7 @@ fn audience(endpoint: Endpoint) -> For {
         | Endpoint::ApiTokens
         | Endpoint::ApiCreateToken
         | Endpoint::ApiRevokeToken
+        | Endpoint::ApiOffer
         | Endpoint::ApiApps
         // Of an app that does not exist; see `publishing`.
         | Endpoint::ApiApp

@@ -826,3 +826,21 @@ async fn an_account_asks_so_much_and_no_more() {
     let mut browser = store.signed_in("alice").await;
     assert_eq!(browser.open(&store.store("/")).await.status(), 200);
 }
+
+#[tokio::test]
+async fn what_may_be_named_is_told() {
+    let store = TestStore::start().await;
+    let (status, offer) = store.program("vera").await.get("/api/v1/offer").await;
+    assert_eq!(status, 200, "{offer}");
+    let runtime = json!({
+        "name": "python3.13", "aliases": ["latest"], "deprecated": false,
+        "image": "registry/instance:3.13",
+    });
+    assert_eq!(offer["runtimes"], json!([runtime]));
+    let size = json!({
+        "name": "large", "description": "For training", "requests": {},
+        "limits": { "cpu": "2", "memory": "8Gi" },
+    });
+    assert_eq!(offer["sizes"], json!([size]));
+    assert_eq!(offer["appsDomain"], "apps.test");
+}

@@ -29,6 +29,7 @@ use crate::gateway::{Front, Gateway};
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::objects::Objects;
+use crate::offer::Offer;
 use crate::pod_log::PodLogs;
 use crate::proxy::Proxy;
 use crate::proxy::tunnels::Tunnels;
@@ -180,6 +181,7 @@ impl TestStore {
             sign_in: SignIn::new(catalog.clone(), lifetime, None).expect("random bytes"),
             undo: UNDO,
             limits: limits(),
+            offer: offer(),
             logs: PodLogs::new(cluster.client.clone(), "wavestore"),
             namespace: "wavestore".to_owned(),
         };
@@ -379,6 +381,17 @@ fn limits() -> Limits {
         max_instances_per_user: Some(5),
         max_memory_per_user: "8Gi".parse().ok(),
         max_versions_per_app: None,
+    }
+}
+
+/// What the store offers by name.
+fn offer() -> Offer {
+    let runtimes =
+        r#"[{"name": "python3.13", "image": "registry/instance:3.13", "aliases": ["latest"]}]"#;
+    let sizes = r#"[{"name": "large", "description": "For training", "limits": {"memory": "8Gi", "cpu": 2}}]"#;
+    Offer {
+        runtimes: runtimes.parse().expect("runtimes"),
+        sizes: sizes.parse().expect("sizes"),
     }
 }
 

@@ -8,6 +8,7 @@ pub(super) mod devices;
 pub(super) mod instances;
 pub(super) mod limits;
 pub(super) mod logs;
+pub(super) mod offer;
 pub(super) mod openapi;
 pub(super) mod preferences;
 pub(super) mod secrets;

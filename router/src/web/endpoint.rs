@@ -158,6 +158,8 @@ pub(crate) enum Endpoint {
     ApiTag,
     /// What users and apps may have, for programs.
     ApiLimits,
+    /// What the store offers to apps and instances by name, for programs.
+    ApiOffer,
     /// What people have done, for programs.
     ApiAudit,
     /// A tag that is to be, by a program.
@@ -289,6 +291,7 @@ impl Endpoint {
             Self::ApiAliases => "/api/v1/aliases",
             Self::ApiAlias | Self::ApiSetAlias | Self::ApiDeleteAlias => "/api/v1/aliases/*",
             Self::ApiLimits => "/api/v1/limits",
+            Self::ApiOffer => "/api/v1/offer",
             Self::ApiAudit => "/api/v1/audit",
             Self::ApiTags => "/api/v1/tags",
             Self::ApiTag | Self::ApiSetTag | Self::ApiDeleteTag => "/api/v1/tags/*",
@@ -333,6 +336,7 @@ impl Endpoint {
             | Self::ApiAliases
             | Self::ApiAlias
             | Self::ApiLimits
+            | Self::ApiOffer
             | Self::ApiAudit
             | Self::ApiTags
             | Self::ApiTag
@@ -421,6 +425,7 @@ impl Endpoint {
                 | Self::ApiSetAlias
                 | Self::ApiDeleteAlias
                 | Self::ApiLimits
+                | Self::ApiOffer
                 | Self::ApiAudit
                 | Self::ApiTags
                 | Self::ApiTag
@@ -480,6 +485,7 @@ impl Endpoint {
             | Self::ApiTokens
             | Self::ApiCreateToken
             | Self::ApiRevokeToken
+            | Self::ApiOffer
             | Self::ApiApps
             | Self::ApiApp
             | Self::ApiChangeApp

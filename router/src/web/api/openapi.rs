@@ -17,7 +17,7 @@ use super::super::{
     secrets as asked_secrets, tags as asked_tags,
 };
 use super::{
-    Account, Page, accounts, aliases, apps, audit, devices, instances, limits, preferences,
+    Account, Page, accounts, aliases, apps, audit, devices, instances, limits, offer, preferences,
     secrets, sessions, tags, tokens,
 };
 use crate::policy::Action;
@@ -693,6 +693,19 @@ fn operation(endpoint: Endpoint, schemas: &mut Schemas) -> Option<Operation> {
             body: None,
             done: (200, "The tag.", Some(schemas.answer::<tags::Told>())),
             tagged: true,
+        },
+        Endpoint::ApiOffer => Operation {
+            id: "getOffer",
+            of: "description",
+            summary: "What the store offers to apps and instances by name: runtime versions and sizes",
+            parameters: Vec::new(),
+            body: None,
+            done: (
+                200,
+                "What it offers.",
+                Some(schemas.answer::<offer::Told>()),
+            ),
+            tagged: false,
         },
         Endpoint::ApiLimits => Operation {
             id: "getLimits",
