@@ -13,7 +13,7 @@ pub(super) async fn page(store: &Store, visitor: &Visitor, call: &Call) -> Resul
 }
 
 async fn show(store: &Store, visitor: &Visitor, news: pages::News<'_>) -> Result<Reply, Error> {
-    let accounts = accounts::list(store, "", pages::MAX_ACCOUNTS + 1).await?;
+    let accounts = accounts::list(store, None, pages::MAX_ACCOUNTS + 1).await?;
     let own = &visitor.signed_in()?.viewer.name;
     let frame = (&*store.site, visitor.frame(store)?);
     let page = pages::Accounts::new(frame, own, &accounts, news);

@@ -90,11 +90,15 @@ impl OneTimePassword {
 }
 
 /// Accounts by name, after one of them, at most so many.
-pub(super) async fn list(store: &Store, after: &str, limit: u64) -> Result<Vec<Account>, Error> {
-    if !after.is_empty() && !is_account_name(after) {
+pub(super) async fn list(
+    store: &Store,
+    after: Option<&str>,
+    limit: u64,
+) -> Result<Vec<Account>, Error> {
+    if after.is_some_and(|after| !is_account_name(after)) {
         return Err(Error::BadRequest("`after` is the name of an account"));
     }
-    let accounts = store.catalog.accounts(after, limit);
+    let accounts = store.catalog.accounts(after.unwrap_or_default(), limit);
     Ok(timeout(PATIENCE, accounts).await??)
 }
 

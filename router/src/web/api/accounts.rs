@@ -77,9 +77,9 @@ pub(super) struct NoFields {}
 /// Accounts by name.
 pub(in crate::web) async fn list(store: &Store, call: &Call) -> Result<Reply, Error> {
     let limit = limit(call)?;
-    let after = call.parameter("after").unwrap_or_default();
+    let after = call.parameter("after");
     let one_more = u64::try_from(limit + 1).unwrap_or(u64::MAX);
-    let found = accounts::list(store, &after, one_more).await?;
+    let found = accounts::list(store, after.as_deref(), one_more).await?;
     let shown = &found[..limit.min(found.len())];
     let last = shown.last().filter(|_| shown.len() < found.len());
     json(&Page {

@@ -80,7 +80,11 @@ pub(super) struct New {
     )]
     name: String,
     /// What it is good for: `instances` (entering one's instances), `store` (this API).
-    #[schemars(with = "Vec<String>", length(min = 1))]
+    #[schemars(
+        with = "Vec<String>",
+        length(min = 1),
+        inner(regex(pattern = "^(instances|store)$"))
+    )]
     scopes: BTreeSet<Scope>,
     /// For how many days.
     #[schemars(range(min = 1, max = 365))]
