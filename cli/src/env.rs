@@ -50,8 +50,12 @@ fn words(offer: &Offer) -> String {
         .iter()
         .map(|runtime| {
             let note = if runtime.deprecated { "deprecated" } else { "" };
-            let names = [&[runtime.name.clone()], &runtime.aliases[..]].concat();
-            [names.join(", "), runtime.image.clone(), note.to_owned()]
+            let mut names = runtime.name.clone();
+            for alias in &runtime.aliases {
+                names.push_str(", ");
+                names.push_str(alias);
+            }
+            [names, runtime.image.clone(), note.to_owned()]
         })
         .collect();
     let sizes: Vec<[String; 4]> = offer
