@@ -7,8 +7,8 @@ use std::str::FromStr;
 use chrono::{DateTime, Utc};
 use sea_orm::sea_query::Expr;
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait as _, Condition, EntityTrait as _, PaginatorTrait as _,
-    QueryFilter as _,
+    ActiveValue::Set, ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _,
+    PaginatorTrait as _, QueryFilter as _,
 };
 
 use crate::accounts::is_taken;
@@ -126,11 +126,7 @@ impl Catalog {
             device,
             expires_at,
         } = device;
-        Entity::delete_many()
-            .filter(Column::ExpiresAtMs.lte(timestamp::to_column(now)))
-            .exec(&self.database)
-            .await
-            .map_err(failed())?;
+        sweep(&self.database, now).await?;
         if Entity::find()
             .count(&self.database)
             .await
@@ -227,6 +223,19 @@ impl Catalog {
             None => DeviceAnswer::Denied,
         })
     }
+}
+
+/// Forgets the devices that nobody has let in in time, and those that have not asked again since.
+pub(crate) async fn sweep(
+    database: &impl ConnectionTrait,
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
+    Entity::delete_many()
+        .filter(Column::ExpiresAtMs.lte(timestamp::to_column(now)))
+        .exec(database)
+        .await
+        .map_err(Error::database("forget devices"))?;
+    Ok(())
 }
 
 /// The one that shows this code, while nobody has answered.

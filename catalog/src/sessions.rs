@@ -17,7 +17,7 @@ use sea_orm::{
 use crate::accounts::{by_name, commit_change};
 use crate::entities::sessions::{ActiveModel, Column, Entity, Model};
 use crate::entities::{accounts, spent, tickets, tokens};
-use crate::{Account, Catalog, Error, Role, SessionId, SessionKey, timestamp};
+use crate::{Account, Catalog, Error, Role, SessionId, SessionKey, devices, timestamp};
 
 /// How stale `last_seen_at` may get before [`Catalog::touch_sessions`] writes it.
 const TOUCH_INTERVAL: TimeDelta = TimeDelta::minutes(1);
@@ -279,8 +279,8 @@ impl Catalog {
         end_sessions(&self.database, account, keep).await
     }
 
-    /// Deletes sessions, tickets and tokens that are over at `now`, and forgets what was used up and is; answers how
-    /// many sessions, tickets and tokens, not counting what went with them.
+    /// Deletes sessions, tickets and tokens that are over at `now`, and forgets what was used up and is, and devices that
+    /// have waited for too long; answers how many sessions, tickets and tokens, not counting what went with them.
     ///
     /// # Errors
     /// When the database fails.
@@ -296,6 +296,7 @@ impl Catalog {
             .exec(&self.database)
             .await
             .map_err(failed())?;
+        devices::sweep(&self.database, now).await?;
         let sessions = Entity::delete_many()
             .filter(self.in_force(now).not())
             .exec(&self.database)

@@ -102,9 +102,15 @@ async fn a_device_waits_for_some_minutes(database: TestDatabase) {
     assert!(answer(&catalog, &device.user_code, Some("alice")).await);
     let told = catalog.claim_device(&device.code, late).await;
     assert_eq!(told.expect("an answer"), DeviceAnswer::Gone);
-    // Whoever asks next sweeps it away, and may have its code.
-    let next = self::device("BCDF-GHJK");
+    // Whoever asks next sweeps it away, and may have its code; the sweep from time to time forgets both.
+    let next = NewDevice {
+        expires_at: late + TimeDelta::minutes(10),
+        ..self::device("BCDF-GHJK")
+    };
     assert!(catalog.create_device(&next, late).await.expect("an answer"));
+    catalog.sweep(next.expires_at).await.expect("swept");
+    let told = catalog.claim_device(&next.code, late).await;
+    assert_eq!(told.expect("an answer"), DeviceAnswer::Gone);
 }
 
 async fn a_code_is_of_one_device(database: TestDatabase) {

@@ -152,10 +152,14 @@ async fn devices_have_names_and_do_not_ask_for_ever() {
             "{name:?}"
         );
     }
-    let mut statuses = Vec::new();
-    for _ in 0..61 {
-        let (status, _) = post(&store, DEVICES, &json!({ "device": "x" })).await;
-        statuses.push(status);
+    // A place comes free every few seconds, however slow this machine is.
+    for _ in 0..1000 {
+        let (status, told) = post(&store, DEVICES, &json!({ "device": "x" })).await;
+        if status == 429 {
+            assert_eq!(told["code"], "TooManyAttempts");
+            return;
+        }
+        assert_eq!(status, 201, "{told}");
     }
-    assert_eq!(statuses.last(), Some(&429), "{statuses:?}");
+    panic!("a thousand devices of one address ask at once");
 }
