@@ -225,7 +225,7 @@ async fn somebody_makes_tokens_in_a_session_and_revokes_them_with_one() {
     let store = TestStore::start().await;
     let program = store.program("alice").await;
     let mut alice = store.signed_in("alice").await;
-    let good = json!({ "name": "nightly", "scopes": ["store"], "days": 7 });
+    let good = json!({ "name": "nightly", "scopes": ["store"], "days": 7.0 });
     let refused = program.send(Method::POST, TOKENS, Some(good.clone())).await;
     let (status, refused) = object(refused).await;
     assert_eq!((status, &refused["code"]), (403, &json!("TokenByToken")));
@@ -237,6 +237,9 @@ async fn somebody_makes_tokens_in_a_session_and_revokes_them_with_one() {
         ("scopes", json!(["everything"])),
         ("days", json!(0)),
         ("days", json!(366)),
+        ("days", json!(1.5)),
+        ("days", json!(-1)),
+        ("days", json!("7")),
     ] {
         let mut bad = good.clone();
         bad[field] = value;

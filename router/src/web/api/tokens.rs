@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use catalog::{NewToken, Scope, Token};
 use http::StatusCode;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::super::tokens::{self, Wanted};
 use super::super::{Call, Reply, Store, Visitor};
@@ -87,8 +88,17 @@ pub(super) struct New {
     )]
     scopes: BTreeSet<Scope>,
     /// For how many days.
+    #[serde(deserialize_with = "whole")]
     #[schemars(range(min = 1, max = 365))]
     days: u16,
+}
+
+/// A whole number, which JSON Schema lets everybody write as `30.0` (2020-12, 6.1.1), and serde does not.
+fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u16, D::Error> {
+    let number = serde_json::Number::deserialize(deserializer)?.to_string();
+    let digits = number.strip_suffix(".0").unwrap_or(&number);
+    let whole = digits.parse();
+    whole.map_err(|_| D::Error::custom(format!("`{number}` is no whole number from 0 to 65535")))
 }
 
 /// The tokens of whoever asks, by name.
