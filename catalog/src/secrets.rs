@@ -76,80 +76,57 @@ impl fmt::Debug for SessionId {
     }
 }
 
-/// The secret of a [`Ticket`](crate::Ticket), for one redirect: 256 random bits.
-#[derive(Clone, PartialEq, Eq)]
-pub struct TicketId(Secret);
+/// A secret that is shown once and looked for by its hash, and names nothing else.
+macro_rules! shown_once {
+    ($(#[$meaning:meta])* $name:ident) => {
+        $(#[$meaning])*
+        #[derive(Clone, PartialEq, Eq)]
+        pub struct $name(Secret);
 
-impl TicketId {
-    /// Makes a new one.
-    ///
-    /// # Errors
-    /// [`Error::Random`] when the operating system gives no random bytes.
-    pub fn random() -> Result<Self, Error> {
-        Secret::random().map(Self)
-    }
+        impl $name {
+            /// Makes a new one.
+            ///
+            /// # Errors
+            /// [`Error::Random`] when the operating system gives no random bytes.
+            pub fn random() -> Result<Self, Error> {
+                Secret::random().map(Self)
+            }
 
-    /// The secret itself, 43 characters of base64url, for the redirect and for nothing else.
-    #[must_use]
-    pub fn expose(&self) -> String {
-        self.0.expose()
-    }
+            /// The secret itself, 43 characters of base64url, for whom it is meant and for nobody else.
+            #[must_use]
+            pub fn expose(&self) -> String {
+                self.0.expose()
+            }
 
-    pub(crate) fn hash(&self) -> String {
-        hex::encode(self.0.sha256())
-    }
+            pub(crate) fn hash(&self) -> String {
+                hex::encode(self.0.sha256())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = Error;
+
+            fn from_str(text: &str) -> Result<Self, Error> {
+                Secret::parse(text).map(Self)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(concat!(stringify!($name), "(..)"))
+            }
+        }
+    };
 }
 
-impl FromStr for TicketId {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self, Error> {
-        Secret::parse(text).map(Self)
-    }
+shown_once! {
+    /// The secret of a [`Ticket`](crate::Ticket), for one redirect: 256 random bits.
+    TicketId
 }
 
-impl fmt::Debug for TicketId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("TicketId(..)")
-    }
-}
-
-/// The secret by which a device that asks to be let in (RFC 8628) proves to be the one that asked: 256 random bits.
-#[derive(Clone, PartialEq, Eq)]
-pub struct DeviceCode(Secret);
-
-impl DeviceCode {
-    /// Makes a new one.
-    ///
-    /// # Errors
-    /// [`Error::Random`] when the operating system gives no random bytes.
-    pub fn random() -> Result<Self, Error> {
-        Secret::random().map(Self)
-    }
-
-    /// The secret itself, 43 characters of base64url, for the device and for nobody else.
-    #[must_use]
-    pub fn expose(&self) -> String {
-        self.0.expose()
-    }
-
-    pub(crate) fn hash(&self) -> String {
-        hex::encode(self.0.sha256())
-    }
-}
-
-impl FromStr for DeviceCode {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self, Error> {
-        Secret::parse(text).map(Self)
-    }
-}
-
-impl fmt::Debug for DeviceCode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("DeviceCode(..)")
-    }
+shown_once! {
+    /// The secret by which a device that asks to be let in (RFC 8628) proves to be the one that asked: 256 random bits.
+    DeviceCode
 }
 
 /// What personal tokens start with, so that people and scanners know a leaked one when they see it.
