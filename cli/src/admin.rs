@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::args::{AccountCommand, AdminCommand, Output};
 use crate::client::{Client, answer};
 use crate::error::Error;
-use crate::print::{note, print, table};
+use crate::print::{note, or_none, print, table};
 
 /// An account as the API tells it.
 #[derive(Debug, Serialize, Deserialize)]
@@ -112,7 +112,7 @@ fn rows(accounts: &[Account]) -> String {
             &account.role,
             if account.disabled { "yes" } else { "no" },
             account.issuer.as_deref().unwrap_or("this store"),
-            if roles.is_empty() { "-" } else { roles },
+            or_none(roles),
         ]
     });
     table(["NAME", "ROLE", "DISABLED", "SIGNS IN AT", "ROLES"], rows)

@@ -50,6 +50,11 @@ pub(crate) fn table<'a, const N: usize>(
     lines.collect::<Vec<_>>().join("\n")
 }
 
+/// What a cell of a table says: a dash when there is nothing to say.
+pub(crate) fn or_none(words: &str) -> &str {
+    if words.is_empty() { "-" } else { words }
+}
+
 /// Prints a piece of text as it is; answers whether anybody reads on.
 pub(crate) fn print_piece(piece: &[u8]) -> Result<bool, Error> {
     let mut stdout = std::io::stdout().lock();

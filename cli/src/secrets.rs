@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use crate::args::{Output, SecretCommand, SecretScope, SecretValues};
 use crate::client::{Client, answer, done};
 use crate::error::Error;
-use crate::print::{note, print, table};
+use crate::print::{note, or_none, print, table};
 
 /// A secret as the API tells it.
 #[derive(Debug, Serialize, Deserialize)]
@@ -203,17 +203,10 @@ fn cells(secret: &Secret) -> [String; 3] {
     let used_by: Vec<String> = used_by
         .map(|app| format!("{}:{}", app.name, app.version))
         .collect();
-    let or_none = |words: String| {
-        if words.is_empty() {
-            "-".to_owned()
-        } else {
-            words
-        }
-    };
     [
         scope,
-        or_none(secret.keys.join(", ")),
-        or_none(used_by.join(", ")),
+        or_none(&secret.keys.join(", ")).to_owned(),
+        or_none(&used_by.join(", ")).to_owned(),
     ]
 }
 

@@ -115,10 +115,10 @@ impl Kept {
         found.ok_or_else(|| Error::UnknownStore(url.into()))
     }
 
-    /// Forgets the store. No other is meant in its place until one is chosen.
-    pub(crate) fn forget(&mut self, url: &Url) {
-        self.tokens.remove(url);
+    /// Forgets the store, and gives its token away. No other is meant in its place until one is chosen.
+    pub(crate) fn forget(&mut self, url: &Url) -> Option<String> {
         self.current = self.current.take().filter(|current| current != url);
+        self.tokens.remove(url)
     }
 }
 

@@ -148,10 +148,13 @@ fn read_token(url: &Url) -> std::io::Result<String> {
 pub(crate) async fn sign_out(url: Option<&str>, file: &Path) -> Result<(), Error> {
     let mut kept = Kept::read(file)?;
     let url = kept.store(url)?;
-    let settings = Settings::find(Some(url.as_str()), None, file)?;
+    let token = kept.forget(&url).ok_or(Error::NotSignedIn)?;
+    let settings = Settings {
+        url: url.clone(),
+        token,
+    };
     let revoked = revoke(&Client::new(settings)?).await;
     // Whatever the store says: nobody wants it here any more.
-    kept.forget(&url);
     kept.write(file)?;
     match revoked {
         Ok(()) => note(format_args!("Signed out of {url}")),

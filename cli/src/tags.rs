@@ -8,7 +8,7 @@ use crate::apps::without_empty;
 use crate::args::{Output, TagChange, TagCommand};
 use crate::client::{Client, answer, done};
 use crate::error::Error;
-use crate::print::{note, print, table};
+use crate::print::{note, or_none, print, table};
 
 /// A tag as the API tells it.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -107,8 +107,4 @@ fn rows(tags: &[Tag]) -> String {
         "DESCRIPTION",
     ];
     table(head, rows)
-}
-
-fn or_none(words: &str) -> &str {
-    if words.is_empty() { "-" } else { words }
 }
