@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::time::timeout;
 
-use super::if_match::IfMatch;
+use super::if_match::{self, IfMatch};
 use super::{PATIENCE, Store, Visitor, again};
 use crate::error::Error;
 use crate::sign_in::{ONE_TIME_LIFETIME, is_account_name};
@@ -198,7 +198,7 @@ pub(super) fn state(account: &Account) -> String {
     let subject = subject.as_ref();
     let subject = subject.map(|subject| (&subject.issuer, &subject.subject));
     let ends = password_expires_at.map(|at| at.timestamp_millis());
-    let all = json!([
+    if_match::state_by_content(&json!([
         name,
         has_password,
         ends,
@@ -206,7 +206,5 @@ pub(super) fn state(account: &Account) -> String {
         disabled,
         subject,
         roles
-    ]);
-    let digest = catalog::Digest::of(all.to_string().as_bytes());
-    digest.hex()[..16].to_owned()
+    ]))
 }

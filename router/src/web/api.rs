@@ -129,6 +129,17 @@ fn page_by_name<'a, X, T>(
 ) -> Page<T> {
     let after = call.parameter("after").unwrap_or_default();
     let rest = &all[all.partition_point(|it| *name(it) <= *after)..];
+    page_of(call, limit, rest, name, told)
+}
+
+/// The first so many of the rest of a list, which the one that is told last is named to go on from.
+fn page_of<'a, X, T>(
+    call: &Call,
+    limit: usize,
+    rest: &'a [X],
+    name: impl Fn(&X) -> &str,
+    told: impl Fn(&'a X) -> T,
+) -> Page<T> {
     let found = &rest[..limit.min(rest.len())];
     let last = found.last().filter(|_| found.len() < rest.len());
     Page {

@@ -7,9 +7,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::time::timeout;
 
-use super::tokens::Wanted;
+use super::tokens::{self, Wanted};
 use super::{Call, PATIENCE, Store, Visitor};
-use crate::audit;
 use crate::error::Error;
 
 /// How long somebody has to answer.
@@ -103,9 +102,5 @@ pub(super) async fn claim(store: &Store, code: &str) -> Result<NewToken, Error> 
         scopes: [Scope::Store].into(),
         days: DAYS,
     };
-    let token = wanted.token(&account)?;
-    timeout(PATIENCE, store.catalog.create_token(&token)).await??;
-    let done = format!("made the token {:?}", token.name);
-    audit::note(&store.catalog, &account, (Thing::Account, &account), &done).await;
-    Ok(token)
+    tokens::make(store, &account, wanted).await
 }

@@ -2,6 +2,7 @@
 
 use http::{HeaderMap, HeaderValue, header};
 use kube::ResourceExt;
+use serde_json::Value;
 
 use super::Reply;
 use crate::error::Error;
@@ -72,6 +73,12 @@ pub(super) fn tag_as(mut reply: Reply, state: &str) -> Result<Reply, Error> {
     let tag = tag.map_err(|error| Error::Internal(Box::new(error)))?;
     reply.headers_mut().insert(header::ETAG, tag);
     Ok(reply)
+}
+
+/// Names a state by all that it is: the same for the same content. For what nobody counts the changes of.
+pub(super) fn state_by_content(content: &Value) -> String {
+    let digest = catalog::Digest::of(content.to_string().as_bytes());
+    digest.hex()[..16].to_owned()
 }
 
 /// Names the state of an object: what the API server counts its changes by.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::time::timeout;
 
-use super::if_match::IfMatch;
+use super::if_match::{self, IfMatch};
 use super::{PATIENCE, Store, Visitor, again};
 use crate::error::Error;
 
@@ -213,9 +213,7 @@ pub(super) fn state(tag: &Tag) -> String {
     } = tag;
     let texts = [name, title, &color.to_string(), description];
     let lists = [admin_roles, visitor_roles];
-    let all = json!([texts, lists]);
-    let digest = catalog::Digest::of(all.to_string().as_bytes());
-    digest.hex()[..16].to_owned()
+    if_match::state_by_content(&json!([texts, lists]))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use chrono::{TimeDelta, Utc};
 use tokio::time::timeout;
 
 use super::{PATIENCE, Store, Visitor};
+use crate::audit;
 use crate::error::Error;
 
 /// Longest name of a token, in characters.
@@ -30,7 +31,7 @@ impl Wanted<'_> {
     ///
     /// # Errors
     /// [`Error::BadRequest`] for what no token can be.
-    pub(super) fn token(self, account: &str) -> Result<NewToken, Error> {
+    fn token(self, account: &str) -> Result<NewToken, Error> {
         let Self { name, scopes, days } = self;
         let name = name.trim();
         if name.is_empty() || name.chars().count() > MAX_NAME || name.chars().any(char::is_control)
@@ -75,11 +76,19 @@ pub(super) async fn create(
     if signed_in.credential.is_token() {
         return Err(Error::TokenByToken);
     }
-    let account = &signed_in.viewer.name;
+    make(store, &signed_in.viewer.name, wanted).await
+}
+
+/// Makes a token for an account, whose owner has asked for it.
+pub(super) async fn make(
+    store: &Store,
+    account: &str,
+    wanted: Wanted<'_>,
+) -> Result<NewToken, Error> {
     let token = wanted.token(account)?;
     timeout(PATIENCE, store.catalog.create_token(&token)).await??;
     let done = format!("made the token {:?}", token.name);
-    visitor.did(store, (Thing::Account, account), &done).await?;
+    audit::note(&store.catalog, account, (Thing::Account, account), &done).await;
     Ok(token)
 }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::super::accounts::{self, Change, NewAccount, OneTimePassword, Role};
 use super::super::if_match::{self, IfMatch};
 use super::super::{Call, Reply, Store, Visitor};
-use super::{Page, document, json, limit, located, moment, rest_of};
+use super::{document, json, limit, located, moment, page_of};
 use crate::error::Error;
 
 /// An account.
@@ -80,12 +80,7 @@ pub(in crate::web) async fn list(store: &Store, call: &Call) -> Result<Reply, Er
     let after = call.parameter("after");
     let one_more = u64::try_from(limit + 1).unwrap_or(u64::MAX);
     let found = accounts::list(store, after.as_deref(), one_more).await?;
-    let shown = &found[..limit.min(found.len())];
-    let last = shown.last().filter(|_| shown.len() < found.len());
-    json(&Page {
-        next: last.map(|last| rest_of(call.path.as_str(), &last.name, limit, &[])),
-        items: shown.iter().map(Told::new).collect(),
-    })
+    json(&page_of(call, limit, &found, |it| &it.name, Told::new))
 }
 
 /// One account.
